@@ -1,0 +1,98 @@
+//! What init (PID 1) answers on its socket. Version 1 of the wire form: one line of JSON per
+//! request, one line of JSON back, any number of times on one connection.
+
+use serde::{Deserialize, Serialize};
+
+/// Where init listens. Root and the agent's user may ask; others are refused by peer credentials.
+pub const SOCKET: &str = "/run/icn/init.sock";
+
+/// The current log of all services, newest line last; one line is
+/// `<RFC 3339 time> <service> <text>`. Rotated to [`LOG_OLD`].
+pub const LOG: &str = "/run/icn/log/current";
+
+/// The log before the last rotation.
+pub const LOG_OLD: &str = "/run/icn/log/previous";
+
+/// What init can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum InitRequest {
+    /// Asks for the state of the system.
+    Status,
+    /// Stops every service, unmounts and powers off.
+    PowerOff,
+    /// Stops every service, unmounts and restarts the machine.
+    Reboot,
+}
+
+/// What init answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reply")]
+pub enum InitReply {
+    /// The state of the system.
+    Status(SystemStatus),
+    /// The request was taken and is being carried out.
+    Accepted,
+    /// The request was refused; why, in words.
+    Refused {
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// The system as PID 1 sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemStatus {
+    /// Version of this form: 1.
+    pub version: u32,
+    /// Name and version of the image.
+    pub image: String,
+    /// Every supervised service.
+    pub services: Vec<ServiceStatus>,
+    /// Every network port but loopback.
+    pub ports: Vec<PortStatus>,
+    /// What was wrong with the configuration or the start-up, in words, with what was done instead.
+    pub problems: Vec<String>,
+}
+
+/// One supervised service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name, such as `icn-agent`.
+    pub name: String,
+    /// What it does now.
+    pub state: ServiceState,
+    /// Starts after the first.
+    pub restarts: u32,
+    /// Why it last ended, in words; empty while it never did.
+    pub last_exit: String,
+}
+
+/// What a supervised service does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceState {
+    /// Not started yet, as it waits for another.
+    Waiting,
+    /// Running.
+    Running,
+    /// Ended; starts again when its back-off has passed.
+    BackingOff,
+    /// Stopped on purpose.
+    Stopped,
+}
+
+/// One network port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// The kernel's name, such as `eno1`.
+    pub name: String,
+    /// Hardware address, lower case with colons.
+    pub mac: String,
+    /// Whether the link is up (carrier).
+    pub link: bool,
+    /// Link speed in Mbit/s, where the driver says.
+    pub speed_mbps: Option<u32>,
+    /// Addresses with prefix length, such as `192.0.2.10/24`.
+    pub addresses: Vec<String>,
+}

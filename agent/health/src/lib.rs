@@ -1,0 +1,1 @@
+//! Readings of the node's hardware, and their assessment.

@@ -1,0 +1,1 @@
+//! S3 semantics and HTTP over the object store.

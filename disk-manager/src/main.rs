@@ -1,0 +1,3 @@
+//! The only privileged service: finds, judges, claims and mounts disks.
+
+fn main() {}

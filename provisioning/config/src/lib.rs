@@ -1,0 +1,240 @@
+//! The node's configuration file: types, parser and its complaints.
+//!
+//! One TOML file, `node.toml`, is what a person writes on the partition ICN-SEED of a stick. Every
+//! process of the node parses the same text with [`parse`] and so sees the same configuration.
+//!
+//! A wrong file never stops a node. A section with a mistake is replaced by its safe default and
+//! the mistake becomes a [`Problem`]; see [`parse`] for what is safe.
+
+mod parse;
+
+pub use parse::parse;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Where init puts the copy of the configuration that it found; every process reads it here.
+/// Absent where none was found.
+pub const PATH: &str = "/run/icn/seed/node.toml";
+
+/// The directory of [`PATH`]: file names inside the configuration are relative to it.
+pub const SEED_DIR: &str = "/run/icn/seed";
+
+/// The version of the configuration this code reads.
+pub const VERSION: u64 = 1;
+
+/// The whole configuration, complete: what a file leaves out has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `[node]`.
+    pub node: Node,
+    /// `[network]`.
+    pub network: Network,
+    /// `[time]`.
+    pub time: Time,
+    /// `[disks]`.
+    pub disks: Disks,
+    /// `[s3]`.
+    pub s3: S3,
+    /// `[console]`.
+    pub console: Console,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// `[node]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// `name`: host name, letters, digits and dashes, at most 63 characters.
+    pub name: Option<String>,
+}
+
+/// `[network]`. With no `[[network.port]]` every port uses DHCP and IPv6 router advertisements.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// `dns`: name servers, before those that DHCP gives.
+    pub dns: Vec<IpAddr>,
+    /// `[[network.port]]`: ports set up otherwise than by default.
+    pub ports: Vec<Port>,
+}
+
+/// `[[network.port]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// `port`: the kernel's name (`eno1`) or hardware address (`52:54:00:12:34:56`).
+    pub port: PortName,
+    /// `dhcp`: whether DHCPv4 and IPv6 autoconfiguration run; default: only where no address is
+    /// given.
+    pub dhcp: bool,
+    /// `addresses`: static addresses with prefix length.
+    pub addresses: Vec<IpNet>,
+    /// `gateways`: at most one per address family.
+    pub gateways: Vec<IpAddr>,
+    /// `mtu`: bytes, 1280 to 9216.
+    pub mtu: Option<u16>,
+}
+
+/// How a port is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortName {
+    /// The kernel's name.
+    Name(String),
+    /// Its hardware address.
+    Mac([u8; 6]),
+}
+
+/// An address with its prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpNet {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length in bits: at most 32 or 128.
+    pub prefix: u8,
+}
+
+/// `[time]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Time {
+    /// `servers`: NTP servers as `host` or `host:port`. Default: the Debian pool.
+    pub servers: Vec<String>,
+}
+
+/// `[disks]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disks {
+    /// `claim`: which disks are claimed without a question.
+    pub claim: ClaimMode,
+    /// `min_size`: smaller disks are refused, in bytes. Default [`MIN_DISK_SIZE`].
+    pub min_size: u64,
+    /// `allow_removable`: serial numbers of USB, MMC or removable disks that may be claimed.
+    pub allow_removable: Vec<String>,
+}
+
+/// The smallest disk that is claimed by default: 32 GB, above any boot stick or SATA DOM in use.
+pub const MIN_DISK_SIZE: u64 = 32_000_000_000;
+
+/// `claim` of `[disks]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClaimMode {
+    /// `"off"`: disks of ours are used, no other is claimed.
+    Off,
+    /// `"blank-only"`: disks proven blank are claimed.
+    #[default]
+    BlankOnly,
+}
+
+/// `[s3]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3 {
+    /// `listen`: addresses and port of the service. Default `[::]:443`.
+    pub listen: SocketAddr,
+    /// `region`: default `us-east-1`.
+    pub region: String,
+    /// `domains`: names below which a bucket may stand as a host name (virtual-host style).
+    pub domains: Vec<String>,
+    /// `tls_certificate` and `tls_key`: PEM files beside the configuration. Default: self-signed,
+    /// made at first boot.
+    pub tls: Option<TlsFiles>,
+    /// `[[s3.user]]`. Where none is given, the node makes one at first boot and the console shows
+    /// it.
+    pub users: Vec<User>,
+}
+
+/// A certificate chain and its key, as file names below [`SEED_DIR`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM chain, the node's own certificate first.
+    pub certificate: String,
+    /// PEM private key.
+    pub key: String,
+}
+
+/// `[[s3.user]]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// `name`.
+    pub name: String,
+    /// `access_key`: 3 to 128 letters, digits, `-`, `_`, `.`.
+    pub access_key: String,
+    /// `secret_key`: 8 to 128 printable characters.
+    pub secret_key: String,
+}
+
+/// `[console]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Console {
+    /// `serial`: serial lines that carry a console beside tty1. Default `["ttyS0"]`.
+    pub serial: Vec<String>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Log {
+    /// `serial`: a serial line that gets every log line as plain text, such as `ttyS1`.
+    pub serial: Option<String>,
+}
+
+/// One mistake in a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Line, from 1; 0 where the mistake has no place.
+    pub line: usize,
+    /// The key in question, such as `network.port.addresses`; empty for the whole file.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+    /// What the node does meanwhile.
+    pub consequence: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node.toml")?;
+        if self.line > 0 {
+            write!(f, " line {}", self.line)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ", {}", self.key)?;
+        }
+        write!(f, ": {}; {}", self.message, self.consequence)
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .field("access_key", &self.access_key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self { servers: (0..4).map(|n| format!("{n}.debian.pool.ntp.org")).collect() }
+    }
+}
+
+impl Default for Disks {
+    fn default() -> Self {
+        Self { claim: ClaimMode::default(), min_size: MIN_DISK_SIZE, allow_removable: Vec::new() }
+    }
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 443),
+            region: "us-east-1".to_owned(),
+            domains: Vec::new(),
+            tls: None,
+            users: Vec::new(),
+        }
+    }
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { serial: vec!["ttyS0".to_owned()] }
+    }
+}

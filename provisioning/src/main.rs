@@ -1,0 +1,3 @@
+//! The fleet manager's command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Whole-node tests: built artefacts driven over network and serial.

@@ -1,0 +1,3 @@
+//! The console on tty1 and the serial line.
+
+fn main() {}
