@@ -1,1 +1,14 @@
-//! Whole-node tests: built artefacts driven over network and serial.
+//! Whole-node tests: built artefacts driven over network and serial, never by linking.
+//!
+//! The harness knows the node only as its users do: the image files, the stick's configuration,
+//! the S3 port, the console on a serial line, the log on another, and the machine's own power
+//! button and disk slots (through QEMU's QMP).
+
+pub mod artefacts;
+pub mod disks;
+pub mod machine;
+pub mod ntp;
+pub mod qmp;
+pub mod s3;
+pub mod screen;
+pub mod stick;

@@ -1,0 +1,368 @@
+//! A virtual machine that boots the image as a server would.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::artefacts::Artefacts;
+use crate::disks::{Bus, Disk};
+use crate::qmp::Qmp;
+use crate::s3::S3;
+use crate::screen::Screen;
+
+/// The longest any boot may take: about ten times an idle machine's, as these tests share theirs.
+pub const BOOT: Duration = Duration::from_secs(240);
+
+/// How long a clean power-off may take: the node's own bound is about 30 s when idle.
+const POWER_OFF: Duration = Duration::from_secs(90);
+
+/// How the machine starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// UEFI firmware, boot loader and UKI from the stick, as a real server.
+    Firmware,
+    /// Kernel and initial file system of the UKI handed to QEMU: where the boot loader is not the
+    /// point.
+    Direct,
+}
+
+/// What a machine is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How it starts.
+    pub boot: Boot,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// USB sticks, the first one bootable.
+    pub sticks: Vec<PathBuf>,
+    /// Disks.
+    pub disks: Vec<Disk>,
+    /// The clock at power-on, as QEMU's `-rtc base=` takes it.
+    pub clock: &'static str,
+    /// More arguments for QEMU.
+    pub more: Vec<String>,
+}
+
+impl Setup {
+    /// A machine with one stick and these disks, booted directly.
+    #[must_use]
+    pub fn new(stick: &Path, disks: &[Disk]) -> Self {
+        Self {
+            boot: Boot::Direct,
+            memory_mib: 1024,
+            sticks: vec![stick.to_path_buf()],
+            disks: disks.to_vec(),
+            clock: "utc",
+            more: Vec::new(),
+        }
+    }
+}
+
+/// A running machine; it is ended when dropped.
+#[derive(Debug)]
+pub struct Machine {
+    child: Child,
+    run: TempDir,
+    s3_port: u16,
+    /// QEMU's control socket.
+    pub qmp: Qmp,
+    /// The console on the first serial line.
+    pub screen: Screen,
+    /// When QEMU was started.
+    pub started: Instant,
+}
+
+impl Machine {
+    /// Powers a machine on.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started, with what it said.
+    pub fn start(artefacts: &Artefacts, setup: &Setup) -> Result<Self> {
+        let run = tempfile::Builder::new().prefix("icn-e2e-").tempdir()?;
+        let s3_port = free_port()?;
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(arguments(artefacts, setup, run.path(), s3_port)?);
+        let errors = std::fs::File::create(run.path().join("qemu.log"))?;
+        let started = Instant::now();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(errors.try_clone()?)
+            .stderr(errors)
+            .spawn()
+            .context("cannot start qemu-system-x86_64")?;
+        let attach = || {
+            let qmp = Qmp::connect(&run.path().join("qmp"), Duration::from_secs(20))?;
+            anyhow::Ok((qmp, Screen::attach(&run.path().join("console"))?))
+        };
+        match attach() {
+            Ok((qmp, screen)) => Ok(Self { child, run, s3_port, qmp, screen, started }),
+            Err(error) => {
+                let said = std::fs::read_to_string(run.path().join("qemu.log")).unwrap_or_default();
+                end(child);
+                Err(error.context(format!("QEMU said: {said}")))
+            }
+        }
+    }
+
+    /// The S3 endpoint as seen from the host.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.s3_port)
+    }
+
+    /// The host's port that leads to the node's S3 service.
+    #[must_use]
+    pub fn s3_port(&self) -> u16 {
+        self.s3_port
+    }
+
+    /// A client of the node.
+    #[must_use]
+    pub fn s3(&self) -> S3 {
+        S3::new(&self.endpoint(), Duration::from_secs(60))
+    }
+
+    /// Waits until the node takes a bucket and so has a volume, and returns a client and the time
+    /// since power-on.
+    ///
+    /// # Errors
+    /// With the log and the console when it does not in time.
+    pub fn wait_for_s3(&mut self, bucket: &str) -> Result<(S3, Duration)> {
+        let quick = S3::new(&self.endpoint(), Duration::from_secs(10));
+        let mut last = String::from("no answer");
+        while self.started.elapsed() < BOOT {
+            match quick.create_bucket(bucket) {
+                Ok(answer) if answer.status == 200 || answer.status == 409 => {
+                    return Ok((self.s3(), self.started.elapsed()));
+                }
+                Ok(answer) => {
+                    last = format!(
+                        "status {}: {}",
+                        answer.status,
+                        String::from_utf8_lossy(&answer.body)
+                    );
+                }
+                Err(error) => last = format!("{error:#}"),
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("QEMU ended ({status}) before S3 answered\n{}", self.diagnosis());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        bail!("no S3 within {BOOT:?}; last: {last}\n{}", self.diagnosis())
+    }
+
+    /// The log of the node's services so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.run.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until the log satisfies `wanted`, and returns it.
+    ///
+    /// # Errors
+    /// With the log when it does not come in time.
+    pub fn wait_for_log(
+        &self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        let until = Instant::now() + within;
+        loop {
+            let log = self.log();
+            if wanted(&log) {
+                return Ok(log);
+            }
+            if Instant::now() > until {
+                bail!("the log did not show {what} within {within:?}\n{}", self.diagnosis());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Console and end of the log, for a failing test's message.
+    #[must_use]
+    pub fn diagnosis(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n");
+        format!("--- console\n{}\n--- log\n{tail}\n---", self.screen.text())
+    }
+
+    /// Presses the power button and waits until the machine is off.
+    ///
+    /// # Errors
+    /// With the log when it does not go off in time.
+    pub fn power_off(mut self) -> Result<String> {
+        self.qmp.execute("system_powerdown", &json!({}))?;
+        let until = Instant::now() + POWER_OFF;
+        while Instant::now() < until {
+            if self.child.try_wait()?.is_some() {
+                return Ok(self.log());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        bail!("not off {POWER_OFF:?} after the power button\n{}", self.diagnosis())
+    }
+
+    /// Cuts the power.
+    pub fn cut_power(mut self) {
+        // Already ended is just as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Plugs a disk in.
+    ///
+    /// # Errors
+    /// QEMU's error.
+    pub fn plug(&mut self, disk: &Disk) -> Result<()> {
+        self.qmp.execute(
+            "blockdev-add",
+            &json!({
+                "driver": "raw", "node-name": format!("node-{}", disk.serial),
+                "file": { "driver": "file", "filename": disk.file },
+            }),
+        )?;
+        let mut device = json!({
+            "driver": driver(disk.bus), "id": disk.serial, "serial": disk.serial,
+            "drive": format!("node-{}", disk.serial),
+        });
+        if disk.bus == Bus::Scsi
+            && let Some(fields) = device.as_object_mut()
+        {
+            fields.insert("bus".to_owned(), json!("scsi0.0"));
+            fields.insert("wwn".to_owned(), json!(wwn(&disk.serial)));
+        }
+        self.qmp.execute("device_add", &device)?;
+        Ok(())
+    }
+
+    /// Pulls a disk out.
+    ///
+    /// # Errors
+    /// QEMU's error.
+    pub fn pull(&mut self, disk: &Disk) -> Result<()> {
+        self.qmp.execute("device_del", &json!({ "id": disk.serial }))?;
+        Ok(())
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Already ended is just as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn end(mut child: Child) {
+    // Already ended is just as well.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// A port of loopback that was free a moment ago.
+///
+/// # Errors
+/// When none is.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn driver(bus: Bus) -> &'static str {
+    match bus {
+        Bus::Virtio => "virtio-blk-pci",
+        Bus::Nvme => "nvme",
+        Bus::Scsi => "scsi-hd",
+        Bus::Ata => "ide-hd",
+    }
+}
+
+/// A world-wide name made of the serial number, in the locally assigned range (NAA 3).
+fn wwn(serial: &str) -> u64 {
+    serial.bytes().fold(0x3000_0000_0000_0000, |name, byte| {
+        (name & 0xf000_0000_0000_0000)
+            | ((name.wrapping_mul(31).wrapping_add(u64::from(byte))) & 0x0fff_ffff_ffff_ffff)
+    })
+}
+
+fn arguments(
+    artefacts: &Artefacts,
+    setup: &Setup,
+    run: &Path,
+    s3_port: u16,
+) -> Result<Vec<String>> {
+    let mut args: Vec<String> = format!(
+        "-M q35 -cpu max -accel tcg,thread=multi,tb-size=512 -smp 1 -m {} -nodefaults \
+         -display none -vga std -no-reboot -rtc base={} \
+         -serial unix:{run}/console,server=on,wait=off -serial file:{run}/log \
+         -qmp unix:{run}/qmp,server=on,wait=off \
+         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:{s3_port}-:443 \
+         -device virtio-net-pci,netdev=net0,romfile= \
+         -device virtio-scsi-pci,id=scsi0 -device qemu-xhci,id=xhci \
+         -device i6300esb -action watchdog=reset",
+        setup.memory_mib,
+        setup.clock,
+        run = run.display(),
+    )
+    .split_whitespace()
+    .map(str::to_owned)
+    .collect();
+    match setup.boot {
+        Boot::Direct => args.extend([
+            "-kernel".to_owned(),
+            artefacts.kernel().display().to_string(),
+            "-initrd".to_owned(),
+            artefacts.initrd().display().to_string(),
+            "-append".to_owned(),
+            artefacts.command_line()?,
+        ]),
+        Boot::Firmware => {
+            let vars = run.join("vars.fd");
+            std::fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &vars)
+                .context("cannot copy OVMF's variables; the package ovmf has them")?;
+            args.extend([
+                "-drive".to_owned(),
+                "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd".to_owned(),
+                "-drive".to_owned(),
+                format!("if=pflash,format=raw,file={}", vars.display()),
+            ]);
+        }
+    }
+    for (number, stick) in setup.sticks.iter().enumerate() {
+        args.extend([
+            "-drive".to_owned(),
+            format!("if=none,id=stick{number},format=raw,snapshot=on,file={}", stick.display()),
+            "-device".to_owned(),
+            format!(
+                "usb-storage,bus=xhci.0,drive=stick{number},removable=on,serial=STICK{number},\
+                 bootindex={}",
+                number + 1
+            ),
+        ]);
+    }
+    for (number, disk) in setup.disks.iter().enumerate() {
+        let Disk { serial, bus, file } = disk;
+        let place = match bus {
+            Bus::Scsi => format!(",bus=scsi0.0,wwn={:#x}", wwn(serial)),
+            Bus::Ata => format!(",bus=ide.{}", number % 6),
+            Bus::Virtio | Bus::Nvme => String::new(),
+        };
+        args.extend([
+            "-drive".to_owned(),
+            format!("if=none,id=node-{serial},format=raw,file={}", file.display()),
+            "-device".to_owned(),
+            format!("{},id={serial},drive=node-{serial},serial={serial}{place}", driver(*bus)),
+        ]);
+    }
+    args.extend(setup.more.iter().cloned());
+    Ok(args)
+}

@@ -1,0 +1,69 @@
+//! QEMU's control socket: power button, disk slots.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+/// How long QEMU may take to answer one command: it answers at once unless the host is stuck.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// One connection to QEMU's control socket.
+#[derive(Debug)]
+pub struct Qmp {
+    reader: BufReader<UnixStream>,
+    writer: UnixStream,
+}
+
+impl Qmp {
+    /// Connects, waiting until QEMU has made the socket.
+    ///
+    /// # Errors
+    /// When it is not there in time or does not greet.
+    pub fn connect(path: &Path, within: Duration) -> Result<Self> {
+        let until = Instant::now() + within;
+        let stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("no QMP at {}", path.display()));
+                }
+            }
+        };
+        stream.set_read_timeout(Some(ANSWER))?;
+        let mut qmp = Self { reader: BufReader::new(stream.try_clone()?), writer: stream };
+        qmp.read()?;
+        qmp.execute("qmp_capabilities", &json!({}))?;
+        Ok(qmp)
+    }
+
+    /// Runs one command and returns what it returned.
+    ///
+    /// # Errors
+    /// QEMU's own error text.
+    pub fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value> {
+        let line = json!({ "execute": command, "arguments": arguments });
+        writeln!(self.writer, "{line}")?;
+        loop {
+            let mut answer = self.read()?;
+            if let Some(error) = answer.get("error") {
+                bail!("QMP {command}: {error}");
+            }
+            if let Some(value) = answer.get_mut("return") {
+                return Ok(value.take());
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            bail!("QEMU closed its control socket");
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+}
