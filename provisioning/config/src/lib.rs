@@ -6,9 +6,12 @@
 //! A wrong file never stops a node. A section with a mistake is replaced by its safe default and
 //! the mistake becomes a [`Problem`]; see [`parse`] for what is safe.
 
+mod nearest;
 mod parse;
+mod section;
+mod value;
 
-pub use parse::parse;
+pub use parse::{MAX_TEXT, load, parse, parse_bytes};
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

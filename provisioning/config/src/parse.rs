@@ -1,6 +1,60 @@
 //! From text to [`Config`] and [`Problem`]s.
 
-use crate::{Config, Problem};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::section::{self, Complaints, Section};
+use crate::value::{self, contains};
+use crate::{
+    ClaimMode, Config, Console, Disks, Log, Network, Node, Port, Problem, S3, Time, TlsFiles, User,
+    VERSION,
+};
+
+/// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
+pub const MAX_TEXT: usize = 256 * 1024;
+
+/// Most name servers: the resolver asks no more than three.
+const MAX_DNS: usize = 3;
+/// Most ports with settings of their own: no server has more.
+const MAX_PORTS: usize = 64;
+/// Most static addresses of one port.
+const MAX_ADDRESSES: usize = 16;
+/// Gateways of one port: one per address family.
+const MAX_GATEWAYS: usize = 2;
+/// Most time servers: more than four good ones gain nothing.
+const MAX_TIME_SERVERS: usize = 8;
+/// Most removable disks that may be claimed.
+const MAX_REMOVABLE: usize = 64;
+/// Most domains for virtual-host style.
+const MAX_DOMAINS: usize = 16;
+/// Most users of the S3 service in the file.
+const MAX_USERS: usize = 256;
+/// Most serial lines with a console: what 8250 drivers offer by default.
+const MAX_SERIAL_LINES: usize = 4;
+
+/// Every section with its keys, as they stand in the file. The manual is tested against it.
+pub(crate) const KEYS: [(&str, &[&str]); 9] = [
+    ("node", &["name"]),
+    ("network", &["dns", "port"]),
+    ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
+    ("time", &["servers"]),
+    ("disks", &["claim", "min_size", "allow_removable"]),
+    ("s3", &["listen", "region", "domains", "tls_certificate", "tls_key", "user"]),
+    ("s3.user", &["name", "access_key", "secret_key"]),
+    ("console", &["serial"]),
+    ("log", &["serial"]),
+];
+
+/// What stands at the top of the file.
+const TOP: [&str; 8] = ["version", "node", "network", "time", "disks", "s3", "console", "log"];
+
+const FILE_IGNORED: &str = "the whole file is ignored, defaults are used and no disk is claimed";
+const NO_CLAIM: &str = "no disk is claimed";
 
 /// Reads a configuration.
 ///
@@ -9,8 +63,352 @@ use crate::{Config, Problem};
 /// - A mistake in `[disks]`, an unknown section, a syntax error or another `version` leaves open
 ///   what the writer wanted of the disks: then none is claimed ([`crate::ClaimMode::Off`]); disks
 ///   that are already ours stay in use.
+/// - After a syntax error, or where `version` is missing or another than [`VERSION`], nothing of
+///   the file is used.
 #[must_use]
 pub fn parse(text: &str) -> (Config, Vec<Problem>) {
-    let _ = text;
-    (Config::default(), Vec::new())
+    if text.len() > MAX_TEXT {
+        return refuse(format!(
+            "the file has {} bytes and is too large: write at most {MAX_TEXT}",
+            text.len()
+        ));
+    }
+    let mut complaints = Complaints::new(text);
+    let config = match DeTable::parse(text) {
+        Ok(root) if has_version(&root, &mut complaints) => read(root.get_ref(), &mut complaints),
+        Ok(_) => unclaiming(),
+        Err(error) => {
+            let message = error.message().trim().replace('\n', ", ");
+            let message = format!("the text is not TOML here ({message}): correct this line");
+            complaints.add(error.span().map(|span| span.start), "", message);
+            complaints.settle(0, FILE_IGNORED);
+            unclaiming()
+        }
+    };
+    (config, complaints.into_problems())
 }
+
+/// As [`parse`], for the bytes of a file: other text than UTF-8 is a problem of the whole file.
+#[must_use]
+pub fn parse_bytes(bytes: &[u8]) -> (Config, Vec<Problem>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(text),
+        Err(_) => refuse("the file is not UTF-8 text: save it as UTF-8".to_owned()),
+    }
+}
+
+/// Reads the configuration file of a running node, as every one of its processes does. No file
+/// means the defaults; a file that cannot be read is a problem, and no disk is claimed.
+#[must_use]
+pub fn load(path: &Path) -> (Config, Vec<Problem>) {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) => parse_bytes(&bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Config::default(), Vec::new()),
+        Err(error) => {
+            refuse(format!("{} cannot be read ({error}): write the stick anew", path.display()))
+        }
+    }
+}
+
+/// A problem of the whole file.
+fn refuse(message: String) -> (Config, Vec<Problem>) {
+    let mut complaints = Complaints::new("");
+    complaints.add(None, "", message);
+    complaints.settle(0, FILE_IGNORED);
+    (unclaiming(), complaints.into_problems())
+}
+
+/// The defaults, except that no disk is claimed.
+fn unclaiming() -> Config {
+    Config { disks: no_claim(), ..Config::default() }
+}
+
+fn no_claim() -> Disks {
+    Disks { claim: ClaimMode::Off, ..Disks::default() }
+}
+
+fn has_version(root: &Spanned<DeTable<'_>>, complaints: &mut Complaints<'_>) -> bool {
+    let write = format!("write version = {VERSION} above the first section");
+    match root.get_ref().get("version") {
+        None => complaints.add(None, "version", format!("the key is missing: {write}")),
+        Some(value) if section::integer(value.get_ref()) == Some(i128::from(VERSION)) => (),
+        Some(value) => {
+            let message = format!("this image reads version {VERSION} only: {write}");
+            complaints.add(Some(value.span().start), "version", message);
+        }
+    }
+    !complaints.settle(0, FILE_IGNORED)
+}
+
+/// Reads a file of our version section by section.
+fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
+    let mark = complaints.mark();
+    for key in root.keys().filter(|key| !TOP.contains(&key.get_ref().as_ref())) {
+        let message = misplaced(key.get_ref());
+        complaints.add(Some(key.span().start), &section::shown(key.get_ref()), message);
+    }
+    let unknown = complaints.settle(mark, NO_CLAIM);
+
+    let mut sections = Sections { root, complaints };
+    let mut config = Config {
+        node: sections.read("node", node),
+        network: sections.read("network", network),
+        time: sections.read("time", time),
+        disks: sections.read("disks", disks),
+        s3: sections.read("s3", s3),
+        console: sections.read("console", console),
+        log: Log::default(),
+    };
+    let consoles = config.console.serial.clone();
+    config.log = sections.read("log", |section| log(section, &consoles));
+    if unknown {
+        config.disks.claim = ClaimMode::Off;
+    }
+    config
+}
+
+/// What to say of a key at the top that is not known: where it belongs, if it has a place.
+fn misplaced(key: &str) -> String {
+    match KEYS.iter().find(|(_, keys)| keys.contains(&key)) {
+        Some((section, _)) => format!("the key belongs below [{section}]: move it there"),
+        None => section::unknown(key, &TOP),
+    }
+}
+
+struct Sections<'c, 'v, 't> {
+    root: &'v DeTable<'t>,
+    complaints: &'c mut Complaints<'t>,
+}
+
+impl<'v, 't> Sections<'_, 'v, 't> {
+    /// The section, or its safe default where it is missing or has a mistake.
+    fn read<T: SafeDefault>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Section<'_, 'v, 't>) -> Option<T>,
+    ) -> T {
+        let Some(value) = self.root.get(name) else { return T::default() };
+        let mark = self.complaints.mark();
+        let found = section::open(name, known(name), value, self.complaints)
+            .and_then(|mut section| read(&mut section));
+        if self.complaints.settle(mark, T::CONSEQUENCE) {
+            return T::safe();
+        }
+        found.unwrap_or_else(T::safe)
+    }
+}
+
+/// What stands in for a section with a mistake.
+trait SafeDefault: Default {
+    const CONSEQUENCE: &'static str;
+
+    fn safe() -> Self {
+        Self::default()
+    }
+}
+
+impl SafeDefault for Node {
+    const CONSEQUENCE: &'static str = "[node] is ignored and the node keeps its default name";
+}
+impl SafeDefault for Network {
+    const CONSEQUENCE: &'static str = "[network] is ignored and every port uses DHCP";
+}
+impl SafeDefault for Time {
+    const CONSEQUENCE: &'static str = "[time] is ignored and the default servers are asked";
+}
+impl SafeDefault for Disks {
+    const CONSEQUENCE: &'static str = "[disks] is ignored and no disk is claimed";
+
+    fn safe() -> Self {
+        no_claim()
+    }
+}
+impl SafeDefault for S3 {
+    const CONSEQUENCE: &'static str = "[s3] is ignored: the service uses its default address, its \
+                                       own certificate and the node's own user";
+}
+impl SafeDefault for Console {
+    const CONSEQUENCE: &'static str = "[console] is ignored and the consoles are tty1 and ttyS0";
+}
+impl SafeDefault for Log {
+    const CONSEQUENCE: &'static str = "[log] is ignored and no serial line gets the log";
+}
+
+fn known(name: &str) -> &'static [&'static str] {
+    KEYS.iter().find(|(section, _)| *section == name).map_or(&[], |(_, keys)| *keys)
+}
+
+fn node(section: &mut Section<'_, '_, '_>) -> Option<Node> {
+    Some(Node { name: section.text("name", value::node_name) })
+}
+
+fn network(section: &mut Section<'_, '_, '_>) -> Option<Network> {
+    let dns = section.texts("dns", MAX_DNS, value::address).unwrap_or_default();
+    let mut seen = Seen::default();
+    let ports =
+        section.tables("port", "network.port", known("network.port"), MAX_PORTS, |section| {
+            let port = port(section)?;
+            seen.check(&port, section);
+            Some(port)
+        });
+    Some(Network { dns, ports })
+}
+
+fn port(section: &mut Section<'_, '_, '_>) -> Option<Port> {
+    let name = section.required("port", value::port_name);
+    let dhcp = section.flag("dhcp");
+    let addresses = section.texts("addresses", MAX_ADDRESSES, value::network_address);
+    let gateways = section.texts("gateways", MAX_GATEWAYS, value::address);
+    let mtu = section.integer("mtu", value::MIN_MTU, value::MAX_MTU);
+    if section.has("addresses") && addresses.is_none() {
+        return None;
+    }
+    let addresses = addresses.unwrap_or_default();
+    let port = Port {
+        port: name?,
+        dhcp: dhcp.unwrap_or(addresses.is_empty()),
+        addresses,
+        gateways: gateways.unwrap_or_default(),
+        mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()),
+    };
+    check_gateways(&port, section);
+    Some(port)
+}
+
+fn check_gateways(port: &Port, section: &mut Section<'_, '_, '_>) {
+    let v4 = port.gateways.iter().filter(|gateway| gateway.is_ipv4()).count();
+    if v4 > 1 || port.gateways.len() - v4 > 1 {
+        let message = "write one gateway per address family".to_owned();
+        section.fault("gateways", message);
+    }
+    for gateway in &port.gateways {
+        let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        if port.addresses.iter().any(|net| net.address == *gateway) {
+            let message = format!("{gateway} is the port's own address: write the router's");
+            section.fault("gateways", message);
+        } else if !link_local && !port.addresses.iter().any(|net| contains(net, *gateway)) {
+            let message = format!(
+                "{gateway} is in no subnet of this port's addresses: correct it, the address or \
+                 the prefix length"
+            );
+            section.fault("gateways", message);
+        }
+    }
+}
+
+/// Ports and addresses so far: none may come twice in the file.
+#[derive(Default)]
+struct Seen {
+    ports: Vec<crate::PortName>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Seen {
+    fn check(&mut self, port: &Port, section: &mut Section<'_, '_, '_>) {
+        if self.ports.contains(&port.port) {
+            section.fault("port", "another entry is for the same port: join them".to_owned());
+        }
+        self.ports.push(port.port.clone());
+        for net in &port.addresses {
+            if self.addresses.contains(&net.address) {
+                let message = format!("{} is there twice: remove one", net.address);
+                section.fault("addresses", message);
+            }
+            self.addresses.push(net.address);
+        }
+    }
+}
+
+fn time(section: &mut Section<'_, '_, '_>) -> Option<Time> {
+    match section.texts("servers", MAX_TIME_SERVERS, value::time_server) {
+        Some(servers) => Some(Time { servers }),
+        None => Some(Time::default()),
+    }
+}
+
+fn disks(section: &mut Section<'_, '_, '_>) -> Option<Disks> {
+    let default = Disks::default();
+    let claim = section.text("claim", value::claim_mode);
+    let min_size = section.amount("min_size", value::size);
+    let bounds = value::MIN_MIN_SIZE..=value::MAX_MIN_SIZE;
+    if min_size.is_some_and(|size| !bounds.contains(&size)) {
+        section.fault("min_size", "write a size from \"1GB\" to \"1000TB\"".to_owned());
+    }
+    let allow = section.texts("allow_removable", MAX_REMOVABLE, value::serial_number);
+    Some(Disks {
+        claim: claim.unwrap_or(default.claim),
+        min_size: min_size.unwrap_or(default.min_size),
+        allow_removable: allow.unwrap_or_default(),
+    })
+}
+
+fn s3(section: &mut Section<'_, '_, '_>) -> Option<S3> {
+    let default = S3::default();
+    let mut seen: Vec<User> = Vec::new();
+    let users = section.tables("user", "s3.user", known("s3.user"), MAX_USERS, |section| {
+        let user = user(section)?;
+        if seen.iter().any(|other| other.access_key == user.access_key) {
+            section.fault("access_key", "another user has it too: give each its own".to_owned());
+        }
+        if seen.iter().any(|other| other.name == user.name) {
+            section.fault("name", "another user has it too: give each its own".to_owned());
+        }
+        seen.push(user.clone());
+        Some(user)
+    });
+    Some(S3 {
+        listen: section.text("listen", value::listen).unwrap_or(default.listen),
+        region: section.text("region", value::region).unwrap_or(default.region),
+        domains: section.texts("domains", MAX_DOMAINS, value::domain).unwrap_or_default(),
+        tls: tls(section),
+        users,
+    })
+}
+
+fn tls(section: &mut Section<'_, '_, '_>) -> Option<TlsFiles> {
+    let certificate = section.text("tls_certificate", value::seed_file);
+    let key = section.text("tls_key", value::seed_file);
+    match (section.has("tls_certificate"), section.has("tls_key")) {
+        (true, false) => section
+            .fault("tls_certificate", "its key is missing: add tls_key, or remove both".to_owned()),
+        (false, true) => section.fault(
+            "tls_key",
+            "its certificate is missing: add tls_certificate, or remove both".to_owned(),
+        ),
+        _ => (),
+    }
+    Some(TlsFiles { certificate: certificate?, key: key? })
+}
+
+fn user(section: &mut Section<'_, '_, '_>) -> Option<User> {
+    let name = section.required("name", value::user_name);
+    let access_key = section.required("access_key", value::access_key);
+    let secret_key = section.required("secret_key", value::secret_key);
+    Some(User { name: name?, access_key: access_key?, secret_key: secret_key? })
+}
+
+fn console(section: &mut Section<'_, '_, '_>) -> Option<Console> {
+    match section.texts("serial", MAX_SERIAL_LINES, value::serial_line) {
+        Some(serial) => Some(Console { serial }),
+        None => Some(Console::default()),
+    }
+}
+
+fn log(section: &mut Section<'_, '_, '_>, consoles: &[String]) -> Option<Log> {
+    let serial = section.text("serial", value::serial_line);
+    if let Some(line) = serial.as_ref().filter(|line| consoles.contains(line)) {
+        let message = format!(
+            "{line} carries a console: write another line, or take it out of [console] serial"
+        );
+        section.fault("serial", message);
+    }
+    Some(Log { serial })
+}
+
+#[cfg(test)]
+mod tests;
