@@ -1,4 +1,12 @@
 //! Types and clients of the node's local sockets: the agent's control socket, which the console
 //! and tools talk to, and init's socket, which the agent talks to.
+//!
+//! Both speak lines of JSON: one request, one reply, any number of times on one connection.
 
+pub mod client;
+pub mod control;
 pub mod init;
+pub mod status;
+
+pub use agent_health as health;
+pub use disk_manager_plan::report as disks;

@@ -1,1 +1,11 @@
-//! Readings of the node's hardware, and their assessment.
+//! Readings of the node's hardware and operating system, and what they mean.
+//!
+//! Taking a reading never fails: what cannot be read is `Unknown` with the reason in words, and
+//! nobody shows unknown as healthy. Assessing a reading is pure.
+
+mod clock;
+mod memory;
+mod sys;
+
+pub use clock::{ClockConcern, ClockReading, SETTLING, assess_clock, read_clock};
+pub use memory::{MemoryReading, read_memory};

@@ -1,0 +1,292 @@
+//! Blocking clients of the control socket and of init's socket, every step with a time-out.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::control::{REPLY_MAX, Reply, Request, Secret, VERSION, Versioned};
+use crate::init::{InitReply, InitRequest, SystemStatus};
+use crate::status::NodeStatus;
+
+/// Why a request got no useful answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Nobody listens, or this user may not connect.
+    #[error("cannot connect to {path}: {source}")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No complete answer came in time.
+    #[error("{path}: no answer within {timeout_ms} ms")]
+    TimedOut {
+        /// The socket.
+        path: PathBuf,
+        /// How long was waited.
+        timeout_ms: u128,
+    },
+    /// The connection broke.
+    #[error("{path}: connection lost: {source}")]
+    Lost {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The answer is not one this client understands.
+    #[error("{path}: cannot understand the answer: {what}; are both of the same version?")]
+    Misunderstood {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The service refused.
+    #[error("refused: {reason}")]
+    Refused {
+        /// Why, in the words of the service.
+        reason: String,
+    },
+}
+
+/// A client of the agent's control socket. Connects when first asked and again after a failure.
+#[derive(Debug)]
+pub struct AgentClient(Line);
+
+impl AgentClient {
+    /// A client of the socket `path`, usually [`crate::control::SOCKET`], that waits at most
+    /// `timeout` for each answer.
+    #[must_use]
+    pub fn new(path: &Path, timeout: Duration) -> Self {
+        Self(Line::new(path, timeout))
+    }
+
+    /// The state of the node.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn status(&mut self) -> Result<NodeStatus, RequestError> {
+        match self.ask(Request::Status)? {
+            Reply::Status(status) => Ok(*status),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// The last `lines` lines of the log of all services, newest last.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn log_tail(&mut self, lines: u32) -> Result<Vec<String>, RequestError> {
+        match self.ask(Request::LogTail { lines })? {
+            Reply::LogTail { lines } => Ok(lines),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// The secret key of the user that the node made for itself.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where there is none; else the other [`RequestError`]s.
+    pub fn first_user_secret(&mut self) -> Result<Secret, RequestError> {
+        match self.ask(Request::FirstUserSecret)? {
+            Reply::FirstUserSecret { secret_key } => Ok(secret_key),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// Powers the machine off.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn power_off(&mut self) -> Result<(), RequestError> {
+        self.accepted(Request::PowerOff)
+    }
+
+    /// Restarts the machine.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn reboot(&mut self) -> Result<(), RequestError> {
+        self.accepted(Request::Reboot)
+    }
+
+    fn accepted(&mut self, request: Request) -> Result<(), RequestError> {
+        match self.ask(request)? {
+            Reply::Accepted => Ok(()),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Reply, RequestError> {
+        let reply: Versioned<Reply> = self.0.exchange(&Versioned::current(request))?;
+        match reply {
+            Versioned { body: Reply::Refused { reason }, .. } => {
+                Err(RequestError::Refused { reason })
+            }
+            Versioned { v: VERSION, body } => Ok(body),
+            Versioned { v, .. } => Err(self.0.misunderstood(format!("version {v}"))),
+        }
+    }
+}
+
+/// A client of init's socket. Connects when first asked and again after a failure.
+#[derive(Debug)]
+pub struct InitClient(Line);
+
+impl InitClient {
+    /// A client of the socket `path`, usually [`crate::init::SOCKET`], that waits at most
+    /// `timeout` for each answer.
+    #[must_use]
+    pub fn new(path: &Path, timeout: Duration) -> Self {
+        Self(Line::new(path, timeout))
+    }
+
+    /// The state of the system.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn status(&mut self) -> Result<SystemStatus, RequestError> {
+        match self.0.exchange(&InitRequest::Status)? {
+            InitReply::Status(status) => Ok(status),
+            other => Err(self.refusal(other)),
+        }
+    }
+
+    /// Powers the machine off.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn power_off(&mut self) -> Result<(), RequestError> {
+        self.accepted(InitRequest::PowerOff)
+    }
+
+    /// Restarts the machine.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn reboot(&mut self) -> Result<(), RequestError> {
+        self.accepted(InitRequest::Reboot)
+    }
+
+    fn accepted(&mut self, request: InitRequest) -> Result<(), RequestError> {
+        match self.0.exchange(&request)? {
+            InitReply::Accepted => Ok(()),
+            other => Err(self.refusal(other)),
+        }
+    }
+
+    fn refusal(&self, reply: InitReply) -> RequestError {
+        match reply {
+            InitReply::Refused { reason } => RequestError::Refused { reason },
+            other => self.0.unexpected(&other),
+        }
+    }
+}
+
+/// One connection that carries a line each way per exchange. Any failure closes it, since a late
+/// answer must never be taken for the answer to a later question.
+#[derive(Debug)]
+struct Line {
+    path: PathBuf,
+    timeout: Duration,
+    stream: Option<UnixStream>,
+}
+
+impl Line {
+    fn new(path: &Path, timeout: Duration) -> Self {
+        Self { path: path.to_owned(), timeout, stream: None }
+    }
+
+    fn exchange<Q: Serialize, R: DeserializeOwned>(
+        &mut self,
+        question: &Q,
+    ) -> Result<R, RequestError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => connect_within(&self.path, self.timeout)
+                .map_err(|source| RequestError::Connect { path: self.path.clone(), source })?,
+        };
+        let mut line = serde_json::to_vec(question)
+            .map_err(|error| self.misunderstood(format!("cannot write the request: {error}")))?;
+        line.push(b'\n');
+        stream
+            .set_write_timeout(Some(self.timeout))
+            .and_then(|()| stream.write_all(&line))
+            .map_err(|source| self.broken(source))?;
+        let answer = read_line(&mut stream, deadline).map_err(|source| self.broken(source))?;
+        let answer = serde_json::from_slice(&answer)
+            .map_err(|error| self.misunderstood(error.to_string()))?;
+        self.stream = Some(stream);
+        Ok(answer)
+    }
+
+    fn broken(&self, source: io::Error) -> RequestError {
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                RequestError::TimedOut { path, timeout_ms: self.timeout.as_millis() }
+            }
+            _ => RequestError::Lost { path, source },
+        }
+    }
+
+    fn misunderstood(&self, what: String) -> RequestError {
+        RequestError::Misunderstood { path: self.path.clone(), what }
+    }
+
+    fn unexpected(&self, reply: &impl std::fmt::Debug) -> RequestError {
+        let mut what = format!("{reply:?}");
+        what.truncate(what.floor_char_boundary(80));
+        self.misunderstood(format!("another kind of reply than asked for: {what}"))
+    }
+}
+
+/// Connects, waiting at most `timeout` where the listener's queue is full.
+fn connect_within(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(timeout))?;
+    connect(&socket, &address)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Reads up to the next line break, which must be the last byte that came.
+fn read_line(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut chunk = [0_u8; 8192];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let read = match stream.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if read == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the other side"));
+        }
+        line.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        if line.last() == Some(&b'\n') {
+            return Ok(line);
+        }
+        if line.len() > REPLY_MAX {
+            let what = format!("answer longer than {REPLY_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,146 @@
+//! What the agent can be asked on its control socket, and what it answers. Version 1 of the wire
+//! form: `{"v":1,"request":"status"}` is answered by `{"v":1,"reply":"status", …}`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::status::NodeStatus;
+
+/// Where the agent listens. The socket's mode (0660, group `icn`) decides who may ask.
+pub const SOCKET: &str = "/run/icn/agent.sock";
+
+/// The version of the wire form of this module and of [`crate::status`].
+pub const VERSION: u32 = 1;
+
+/// The most log lines that one reply carries: several screens of the largest console, and at
+/// [`LOG_LINE_MAX`] bytes each below [`REPLY_MAX`].
+pub const LOG_LINES_MAX: u32 = 500;
+
+/// Longer log lines are cut to this many bytes: more than five lines of a 132-column console.
+pub const LOG_LINE_MAX: usize = 700;
+
+/// The longest request line in bytes; every request is shorter than a tenth of it.
+pub const REQUEST_MAX: usize = 1024;
+
+/// The longest reply line in bytes. A status with 1000 disks of 1 KiB each stays below it.
+pub const REPLY_MAX: usize = 4 << 20;
+
+/// A request or reply with the version it is written in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versioned<T> {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The request or reply.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl<T> Versioned<T> {
+    /// Marks `body` with the current version.
+    pub fn current(body: T) -> Self {
+        Self { v: VERSION, body }
+    }
+}
+
+/// What the agent can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// Asks for the state of the node.
+    Status,
+    /// Asks for the end of the log of all services.
+    LogTail {
+        /// How many lines; at most [`LOG_LINES_MAX`] are given.
+        lines: u32,
+    },
+    /// Asks for the secret key of the user that the node made for itself at first boot. Apart
+    /// from the status, so that it stands on a screen only while somebody asks for it.
+    FirstUserSecret,
+    /// Asks init to stop every service and power off.
+    PowerOff,
+    /// Asks init to stop every service and restart the machine.
+    Reboot,
+}
+
+/// What the agent answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reply")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<NodeStatus>),
+    /// To [`Request::LogTail`].
+    LogTail {
+        /// Newest last, each at most [`LOG_LINE_MAX`] bytes.
+        lines: Vec<String>,
+    },
+    /// To [`Request::FirstUserSecret`].
+    FirstUserSecret {
+        /// The secret key.
+        secret_key: Secret,
+    },
+    /// To [`Request::PowerOff`] and [`Request::Reboot`]: it is being carried out.
+    Accepted,
+    /// The request was refused or could not be carried out.
+    Refused {
+        /// Why, and what to do, in words.
+        reason: String,
+    },
+}
+
+/// A text that is wiped from memory when dropped and never printed by `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub Zeroizing<String>);
+
+impl Secret {
+    /// Takes over `text`.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_keep_their_wire_form() {
+        let line = |request| serde_json::to_string(&Versioned::current(request)).expect("JSON");
+        assert_eq!(line(Request::Status), r#"{"v":1,"request":"status"}"#);
+        assert_eq!(
+            line(Request::LogTail { lines: 5 }),
+            r#"{"v":1,"request":"log_tail","lines":5}"#
+        );
+        assert_eq!(line(Request::FirstUserSecret), r#"{"v":1,"request":"first_user_secret"}"#);
+        assert_eq!(line(Request::PowerOff), r#"{"v":1,"request":"power_off"}"#);
+    }
+
+    #[test]
+    fn a_status_comes_back_as_it_was_sent() {
+        let reply = Versioned::current(Reply::Status(Box::default()));
+        let line = serde_json::to_string(&reply).expect("JSON");
+        assert!(line.starts_with(r#"{"v":1,"reply":"status","version":"#), "{line}");
+        assert_eq!(serde_json::from_str::<Versioned<Reply>>(&line).expect("a reply"), reply);
+    }
+
+    #[test]
+    fn a_secret_is_never_printed_for_debugging() {
+        let reply = Reply::FirstUserSecret { secret_key: Secret::new("hunter2".to_owned()) };
+        assert!(!format!("{reply:?}").contains("hunter2"));
+    }
+}
