@@ -1,1 +1,17 @@
-//! Whole-node tests.
+//! Whole-node tests. Each boots the built image in QEMU, or runs the agent on the host, and looks
+//! at it from outside only.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test ends with a message where its own assumption fails"
+)]
+
+mod clients;
+mod clock;
+mod config;
+mod first_boot;
+mod foreign;
+mod hot_plug;
+mod power_cut;
+mod space;

@@ -63,7 +63,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
     let dir = std::env::var_os("ICN_BIN_DIR")
         .map_or_else(|| workspace().join("target/release"), PathBuf::from);
     let path = dir.join(name);
-    ensure!(path.exists(), "{} is missing: run `cargo xtask test`, which builds it", path.display());
+    ensure!(
+        path.exists(),
+        "{} is missing: run `cargo xtask test`, which builds it",
+        path.display()
+    );
     Ok(path)
 }
 

@@ -1,11 +1,15 @@
 //! Disks for test machines: sparse files, blank or holding somebody's data.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
+
+use crate::artefacts::workspace;
 
 /// How a disk is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,4 +63,51 @@ impl Disk {
         }
         Ok(hex::encode(hash.finalize()))
     }
+}
+
+impl Disk {
+    /// Lays the bytes of a fixture (see `tests/fixtures/README.md`) on the disk.
+    ///
+    /// # Errors
+    /// When the fixture cannot be read or the disk not written.
+    pub fn lay(&self, fixture: &str, place: Place) -> Result<()> {
+        let path = workspace().join("tests/fixtures").join(format!("{fixture}.zst"));
+        let output = Command::new("zstd").args(["-dcq"]).arg(&path).output()?;
+        ensure!(output.status.success(), "zstd cannot read {}", path.display());
+        self.write(&output.stdout, place)
+    }
+
+    /// Writes bytes to the disk's file while no machine uses it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, bytes: &[u8], place: Place) -> Result<()> {
+        let file = OpenOptions::new().write(true).open(&self.file)?;
+        let length = file.metadata()?.len();
+        let offset = match place {
+            Place::At(offset) => offset,
+            Place::End => length.saturating_sub(u64::try_from(bytes.len())?),
+        };
+        file.write_all_at(bytes, offset)?;
+        Ok(())
+    }
+
+    /// Runs a program on the disk's file, such as a mkfs.
+    ///
+    /// # Errors
+    /// With what the program said when it fails.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<()> {
+        let output = Command::new(program).args(arguments).arg(&self.file).output()?;
+        ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+}
+
+/// Where bytes go on a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At this offset in bytes.
+    At(u64),
+    /// So that the last byte is the disk's last.
+    End,
 }

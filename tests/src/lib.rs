@@ -6,9 +6,11 @@
 
 pub mod artefacts;
 pub mod disks;
+pub mod host;
 pub mod machine;
 pub mod ntp;
 pub mod qmp;
+pub mod rack;
 pub mod s3;
 pub mod screen;
 pub mod stick;

@@ -44,6 +44,8 @@ pub struct Setup {
     pub disks: Vec<Disk>,
     /// The clock at power-on, as QEMU's `-rtc base=` takes it.
     pub clock: &'static str,
+    /// The node's address, where the stick sets one; else the one that DHCP gives.
+    pub guest_address: Option<&'static str>,
     /// More arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Setup {
             sticks: vec![stick.to_path_buf()],
             disks: disks.to_vec(),
             clock: "utc",
+            guest_address: None,
             more: Vec::new(),
         }
     }
@@ -155,6 +158,24 @@ impl Machine {
             std::thread::sleep(Duration::from_millis(200));
         }
         bail!("no S3 within {BOOT:?}; last: {last}\n{}", self.diagnosis())
+    }
+
+    /// Waits until the service answers anything at all over TLS, be it a refusal.
+    ///
+    /// # Errors
+    /// With the log and the console when it does not in time.
+    pub fn wait_for_https(&mut self) -> Result<()> {
+        let quick = S3::new(&self.endpoint(), Duration::from_secs(10));
+        while self.started.elapsed() < BOOT {
+            if quick.get("none", "none").is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("QEMU ended ({status}) before S3 answered\n{}", self.diagnosis());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        bail!("nothing answered within {BOOT:?}\n{}", self.diagnosis())
     }
 
     /// The log of the node's services so far.
@@ -305,12 +326,13 @@ fn arguments(
          -display none -vga std -no-reboot -rtc base={} \
          -serial unix:{run}/console,server=on,wait=off -serial file:{run}/log \
          -qmp unix:{run}/qmp,server=on,wait=off \
-         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:{s3_port}-:443 \
+         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:{s3_port}-{}:443 \
          -device virtio-net-pci,netdev=net0,romfile= \
          -device virtio-scsi-pci,id=scsi0 -device qemu-xhci,id=xhci \
          -device i6300esb -action watchdog=reset",
         setup.memory_mib,
         setup.clock,
+        setup.guest_address.unwrap_or_default(),
         run = run.display(),
     )
     .split_whitespace()

@@ -69,11 +69,7 @@ impl S3 {
             .tls_config(TlsConfig::builder().disable_verification(true).build())
             .build()
             .new_agent();
-        Self {
-            agent,
-            endpoint: endpoint.to_owned(),
-            credentials: Credentials::new(access, secret),
-        }
+        Self { agent, endpoint: endpoint.to_owned(), credentials: Credentials::new(access, secret) }
     }
 
     fn bucket(&self, name: &str) -> Result<Bucket> {
@@ -97,8 +93,7 @@ impl S3 {
     /// When no answer comes.
     pub fn put(&self, bucket: &str, key: &str, body: &[u8]) -> Result<Answer> {
         let bucket = self.bucket(bucket)?;
-        let url =
-            actions::PutObject::new(&bucket, Some(&self.credentials), key).sign(SIGNED_FOR);
+        let url = actions::PutObject::new(&bucket, Some(&self.credentials), key).sign(SIGNED_FOR);
         read(self.agent.put(url.as_str()).send(body)?)
     }
 
@@ -108,8 +103,7 @@ impl S3 {
     /// When no answer comes.
     pub fn get(&self, bucket: &str, key: &str) -> Result<Answer> {
         let bucket = self.bucket(bucket)?;
-        let url =
-            actions::GetObject::new(&bucket, Some(&self.credentials), key).sign(SIGNED_FOR);
+        let url = actions::GetObject::new(&bucket, Some(&self.credentials), key).sign(SIGNED_FOR);
         read(self.agent.get(url.as_str()).call()?)
     }
 

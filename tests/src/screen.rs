@@ -57,12 +57,8 @@ impl Screen {
     }
 
     fn answer_position(&self) {
-        let (row, column) = self
-            .parser
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .screen()
-            .cursor_position();
+        let (row, column) =
+            self.parser.lock().unwrap_or_else(PoisonError::into_inner).screen().cursor_position();
         // The node may be gone by now; then nobody waits for the answer.
         let _ = write!(&*self.line, "\x1b[{};{}R", row + 1, column + 1);
     }

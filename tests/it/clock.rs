@@ -1,0 +1,51 @@
+//! A clock that is far off.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::disks::Bus;
+use e2e::machine::{BOOT, Setup};
+use e2e::rack::Rack;
+use e2e::stick::node_toml;
+
+#[test]
+fn a_clock_far_off_is_told_and_set_by_ntp() -> Result<()> {
+    let rack = Rack::new("clock-")?;
+    let disks = [rack.blank("CLOCK001", Bus::Virtio, 2)?];
+
+    // No time server: the console says what is wrong; a client with the right time is refused
+    // with the error of S3 that names both times.
+    let mut setup = Setup::new(&rack.stick("alone.img", &node_toml())?, &disks);
+    setup.clock = "2001-01-01T00:00:00";
+    let mut node = rack.boot(&setup)?;
+    node.wait_for_https()?;
+    let answer = node.s3().create_bucket("skewed")?;
+    let text = String::from_utf8(answer.body)?;
+    assert_eq!(answer.status, 403, "{text}");
+    assert!(
+        text.contains("RequestTimeTooSkewed") || text.contains("not yet valid"),
+        "the refusal does not say that it is the clock: {text}"
+    );
+    println!(
+        "{}",
+        node.screen.wait("that the clock is not synchronised", BOOT, |text| {
+            text.to_lowercase().contains("clock")
+        })?
+    );
+    node.power_off()?;
+
+    // With a time server (here on the host, which a guest of QEMU sees as 10.0.2.2) it is set.
+    let port = e2e::ntp::start()?;
+    let toml = node_toml().replace("servers = []", &format!("servers = [\"10.0.2.2:{port}\"]"));
+    let mut setup = Setup::new(&rack.stick("timed.img", &toml)?, &disks);
+    setup.clock = "2001-01-01T00:00:00";
+    let mut node = rack.boot(&setup)?;
+    let (s3, after) = node.wait_for_s3("timed")?;
+    println!("clock set and S3 served {after:.1?} after power-on");
+    s3.put("timed", "object", b"now")?.expect(200)?;
+    node.wait_for_log("the new time", Duration::from_secs(30), |log| {
+        log.lines().any(|line| line.starts_with("20") && !line.starts_with("2001"))
+    })?;
+    node.power_off()?;
+    Ok(())
+}
