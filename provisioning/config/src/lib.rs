@@ -9,6 +9,7 @@
 mod nearest;
 mod parse;
 mod section;
+pub mod seed;
 mod value;
 
 pub use parse::{MAX_TEXT, load, parse, parse_bytes};
