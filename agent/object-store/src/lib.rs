@@ -1,1 +1,40 @@
-//! The object store under the S3 service.
+//! The object store under the S3 service: buckets, keys and versions on the node's volumes. It
+//! knows no HTTP.
+//!
+//! Protocols above are written against the trait [`ObjectStore`]. [`FileStore`] is the first
+//! engine: one file per object, an index in memory. Its on-disk format is drawn in
+//! `docs/design/first-engine.md`.
+
+mod checksum;
+mod clock;
+mod conditions;
+mod error;
+mod file;
+mod list;
+mod names;
+mod object;
+pub mod placement;
+mod store;
+
+pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
+pub use clock::{Clock, SystemClock};
+pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
+pub use error::{BodyError, StoreError};
+pub use file::{
+    AttachError, AttachReport, Backend, BackendFile, DiskBackend, EntryKind, FileStoreConfig,
+    ForgetError, Space, Volume, VolumeLock,
+};
+pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};
+pub use names::{
+    BUCKET_MAX_BYTES, Bucket, ETag, KEY_MAX_BYTES, NameError, ObjectKey, Owner, PART_NUMBER_MAX,
+    PartNumber, PoolId, UnixMillis, UploadId, VersionId, VolumeId,
+};
+pub use object::{
+    Attributes, Body, BucketInfo, ByteStream, ObjectInfo, ObjectReader, PartInfo, ReadBody,
+    Trailer, UploadInfo,
+};
+pub use store::{
+    BucketPage, BucketQuery, CompleteRequest, CopyTarget, DeleteRequest, Deleted, GetRequest,
+    ObjectStore, PartPage, PutRequest, ReadRange, UploadRequest, UploadTarget, Usage, VolumeState,
+    VolumeUsage,
+};
