@@ -79,6 +79,8 @@ pub struct VolumeUse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum VolumeState {
+    /// Being read in.
+    Attaching,
     /// In use.
     Attached,
     /// The object store could not take it.

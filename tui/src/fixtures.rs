@@ -1,0 +1,212 @@
+//! Nodes to show in tests.
+
+use std::path::PathBuf;
+
+use agent_api::disks::{
+    Bytes, DiskClass, DiskId, DiskReport, DiskStatus, Ownership, VolumePhase, VolumeStatus,
+};
+use agent_api::health::{ClockReading, MemoryReading};
+use agent_api::init::{PortStatus, ServiceState, ServiceStatus, SystemStatus};
+use agent_api::status::{
+    Capacity, CertificateOrigin, Credentials, NodeState, NodeStatus, Problem, S3State, S3Status,
+    Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
+};
+
+pub(crate) fn disk(number: usize, ownership: Ownership, reasons: &[&str]) -> DiskStatus {
+    let ours = ownership == Ownership::Ours;
+    DiskStatus {
+        id: Some(DiskId(format!("wwn-0x{number:016x}"))),
+        device: PathBuf::from(format!("/dev/nvme{number}n1")),
+        model: "SAMSUNG MZQL21T9HCJR-00A07".to_owned(),
+        serial: format!("S64GNE0R{number:06}"),
+        size: Bytes(1_920_383_410_176),
+        class: DiskClass::Nvme,
+        ownership,
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        volume: ours.then(|| VolumeStatus {
+            id: format!("volume-{number}"),
+            phase: VolumePhase::Mounted { mount: PathBuf::from(format!("/data/volume-{number}")) },
+        }),
+    }
+}
+
+pub(crate) fn attached(disks: &[DiskStatus]) -> Vec<VolumeUse> {
+    let volumes = disks.iter().filter_map(|disk| disk.volume.as_ref());
+    volumes
+        .map(|volume| VolumeUse { id: volume.id.clone(), state: VolumeState::Attached })
+        .collect()
+}
+
+pub(crate) fn port(name: &str, link: bool, addresses: &[&str]) -> PortStatus {
+    PortStatus {
+        name: name.to_owned(),
+        mac: "52:54:00:12:34:56".to_owned(),
+        link,
+        speed_mbps: link.then_some(25_000),
+        addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
+    }
+}
+
+pub(crate) fn service(name: &str) -> ServiceStatus {
+    ServiceStatus {
+        name: name.to_owned(),
+        state: ServiceState::Running,
+        restarts: 0,
+        last_exit: String::new(),
+    }
+}
+
+/// A node where all is well.
+pub(crate) fn normal() -> NodeStatus {
+    let disks: Vec<_> = (0..4).map(|number| disk(number, Ownership::Ours, &[])).collect();
+    let services = ["udevd", "dhcpcd", "chronyd", "icn-disks", "icn-agent", "icn-console@tty1"];
+    NodeStatus {
+        version: "0.1.0".to_owned(),
+        node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
+        name: "cs-rack4-u12".to_owned(),
+        state: NodeState {
+            word: StateWord::Ready,
+            why: "serves objects from all 4 disks of this node".to_owned(),
+        },
+        uptime_seconds: 11_520,
+        system: Some(SystemStatus {
+            version: 1,
+            image: "icn-node 0.1.0".to_owned(),
+            services: services.into_iter().map(service).collect(),
+            ports: vec![
+                port("eno1", true, &["192.0.2.10/24", "2001:db8::10/64"]),
+                port("eno2", false, &[]),
+            ],
+            problems: Vec::new(),
+        }),
+        volumes: attached(&disks),
+        disks: Some(DiskReport {
+            version: 1,
+            generation: 4,
+            node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
+            disks,
+            missing: Vec::new(),
+            problems: Vec::new(),
+        }),
+        capacity: Some(Capacity {
+            total: Bytes(7_681_533_640_704),
+            used: Bytes(1_200_000_000_000),
+        }),
+        s3: S3Status {
+            state: S3State::Listening,
+            endpoints: vec!["https://192.0.2.10".to_owned(), "https://[2001:db8::10]".to_owned()],
+            tls: Some(TlsStatus {
+                fingerprint: (0..32_u8)
+                    .map(|n| format!("{:02X}", n * 7))
+                    .collect::<Vec<_>>()
+                    .join(":"),
+                origin: CertificateOrigin::SelfSigned,
+                expires: "9999-12-31".to_owned(),
+            }),
+            credentials: Credentials::FirstUser {
+                name: "first-user".to_owned(),
+                access_key: "ICNA5X2QK7MB3WZT4R6Y".to_owned(),
+            },
+        },
+        clock: ClockReading::Synchronised { max_error_us: 11_400 },
+        memory: MemoryReading::Known {
+            total_bytes: 64 << 30,
+            available_bytes: (64 << 30) - (300 << 20),
+        },
+        problems: Vec::new(),
+    }
+}
+
+/// A node whose stick, disks and clock all need somebody.
+pub(crate) fn troubled() -> NodeStatus {
+    let mut status = normal();
+    let mut disks = vec![
+        disk(0, Ownership::Ours, &[]),
+        disk(
+            1,
+            Ownership::Foreign,
+            &[
+                "carries a file system: ext4 \"backup\"",
+                "data in the first 16 MiB; wipe it elsewhere first if nobody needs it",
+            ],
+        ),
+        disk(2, Ownership::Failing, &["unreadable: 3 of 512 samples gave read errors"]),
+        disk(3, Ownership::Boot, &["this node booted from it"]),
+    ];
+    disks[3].serial = String::new();
+    status.volumes = attached(&disks);
+    status.disks = Some(DiskReport {
+        disks,
+        missing: vec![DiskId("wwn-0x5002538f01234567".to_owned())],
+        ..status.disks.take().unwrap_or_default()
+    });
+    status.state = NodeState {
+        word: StateWord::Degraded,
+        why: "serves objects from 1 of 2 disks of this node; objects on the others wait".to_owned(),
+    };
+    status.clock = ClockReading::Unsynchronised;
+    status.problems = vec![
+        Problem {
+            severity: Severity::Error,
+            about: "disks".to_owned(),
+            text: "1 disk of this node is missing: wwn-0x5002538f01234567; plug it in again"
+                .to_owned(),
+        },
+        Problem {
+            severity: Severity::Warning,
+            about: "config".to_owned(),
+            text: "node.toml line 12, network.port.addresses: \"10.0.2.300/24\" is no address; \
+                   write one such as \"192.0.2.10/24\"; this port uses DHCP"
+                .to_owned(),
+        },
+        Problem {
+            severity: Severity::Warning,
+            about: "clock".to_owned(),
+            text: "not synchronised; S3 clients whose clock differs by 15 minutes are refused"
+                .to_owned(),
+        },
+    ];
+    if let Some(system) = &mut status.system {
+        system.services[2].state = ServiceState::BackingOff;
+        system.services[2].restarts = 4;
+        system.services[2].last_exit = "exit status 1".to_owned();
+    }
+    status
+}
+
+/// More of everything than a small screen has room for.
+pub(crate) fn crowded() -> NodeStatus {
+    let mut status = normal();
+    let disks: Vec<_> = (0..60)
+        .map(|number| match number % 5 {
+            4 => disk(number, Ownership::Foreign, &["carries a partition table: GPT with data"]),
+            _ => disk(number, Ownership::Ours, &[]),
+        })
+        .collect();
+    status.volumes = attached(&disks);
+    status.disks = Some(DiskReport { disks, ..status.disks.take().unwrap_or_default() });
+    status.name = "a-name-of-forty-characters-0123456789-xy".to_owned();
+    if let Some(system) = &mut status.system {
+        system.ports = (0..8)
+            .map(|n| {
+                let (v4, v6) = (format!("192.0.2.{n}/24"), format!("2001:db8:1234:5678::{n}/64"));
+                port(&format!("enp129s{n}f1"), n % 2 == 0, &[v4.as_str(), v6.as_str()])
+            })
+            .collect();
+        status.s3.endpoints = (0..8).map(|n| format!("https://192.0.2.{n}")).collect();
+    }
+    status
+}
+
+pub(crate) fn log(lines: usize) -> Vec<String> {
+    (0..lines)
+        .map(|n| match n % 3 {
+            0 => format!("2026-03-01T12:00:{n:02}.120Z icn-disks INFO disk mounted disk={n}"),
+            1 => format!("2026-03-01T12:00:{n:02}.320Z chronyd Selected source 192.0.2.{n}"),
+            _ => format!(
+                "2026-03-01T12:00:{n:02}.520Z icn-agent WARN clients are refused, as their clock \
+                 differs from that of this node by more than fifteen minutes client=192.0.2.{n}"
+            ),
+        })
+        .collect()
+}

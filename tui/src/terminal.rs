@@ -1,0 +1,133 @@
+//! The terminal on standard input and output.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::termios::tcgetwinsize;
+
+use crate::canvas::{Canvas, RESTORE};
+use crate::draw::draw;
+use crate::state::{Event, Key, Size, State, VT100};
+
+/// A terminal larger than this, or with no cells at all, is a wrong answer.
+const SIZE_MAX: u16 = 500;
+
+/// The smallest that is believed.
+const SIZE_MIN: Size = Size { width: 20, height: 5 };
+
+/// A terminal that hands over every key at once and shows nothing by itself. Set back when
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    canvas: Canvas,
+}
+
+impl Terminal {
+    /// Takes over standard input and output.
+    ///
+    /// # Errors
+    /// When they are no terminal.
+    pub(crate) fn open() -> io::Result<Self> {
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return Err(io::Error::other(
+                "standard input and output are no terminal; --once prints the status as text",
+            ));
+        }
+        crossterm::terminal::enable_raw_mode()?;
+        Ok(Self { canvas: Canvas::default() })
+    }
+
+    /// The size of the terminal: as the kernel knows it, else, on a serial line, as the terminal
+    /// says where its cursor stops, else that of a VT100.
+    pub(crate) fn measure(&self) -> Size {
+        match tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+                Size { width: size.ws_col, height: size.ws_row }
+            }
+            _ => furthest_cursor().unwrap_or(VT100),
+        }
+    }
+
+    /// Waits for a key or a new size, at most `timeout`.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<Option<Event>> {
+        if !event::poll(timeout)? {
+            return Ok(None);
+        }
+        Ok(match event::read()? {
+            event::Event::Key(press) if press.kind != KeyEventKind::Release => {
+                Some(Event::Key(key(press)))
+            }
+            event::Event::Resize(width, height) if width > 0 && height > 0 => {
+                Some(Event::Resized(Size { width, height }))
+            }
+            _ => None,
+        })
+    }
+
+    /// Sends what changed.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(crate) fn show(&mut self, state: &State) -> io::Result<()> {
+        let mut picture = Canvas::blank(state.size);
+        draw(state, &mut picture);
+        let bytes = self.canvas.show(picture);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        out.write_all(&bytes)?;
+        out.flush()
+    }
+
+    /// Makes the next [`Terminal::show`] send everything.
+    pub(crate) fn forget(&mut self) {
+        self.canvas.forget();
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // Nobody is left to hear of a terminal that cannot be set back.
+        let _ = io::stdout().write_all(RESTORE.as_bytes());
+        let _ = io::stdout().flush();
+        let _ = crossterm::terminal::disable_raw_mode();
+    }
+}
+
+/// Sends the cursor far off and asks where it stopped; `None` where no answer comes within the
+/// 2 s that crossterm waits.
+fn furthest_cursor() -> Option<Size> {
+    let mut out = io::stdout();
+    out.write_all(b"\x1b[999;999H").and_then(|()| out.flush()).ok()?;
+    let (column, row) = crossterm::cursor::position().ok()?;
+    let size = Size { width: column.checked_add(1)?, height: row.checked_add(1)? };
+    let believed = (SIZE_MIN.width..=SIZE_MAX).contains(&size.width)
+        && (SIZE_MIN.height..=SIZE_MAX).contains(&size.height);
+    believed.then_some(size)
+}
+
+fn key(press: KeyEvent) -> Key {
+    let control = press.modifiers.contains(KeyModifiers::CONTROL);
+    match press.code {
+        KeyCode::Char('c') if control => Key::Quit,
+        // Ctrl-L repaints in every terminal program.
+        KeyCode::Char('l') if control => Key::Repaint,
+        KeyCode::Char('r' | 'R') => Key::Repaint,
+        KeyCode::Char('s' | 'S') => Key::Secret,
+        KeyCode::Up => Key::Up,
+        KeyCode::Down => Key::Down,
+        KeyCode::PageUp => Key::PageUp,
+        KeyCode::PageDown => Key::PageDown,
+        KeyCode::Home => Key::Top,
+        KeyCode::End => Key::Bottom,
+        KeyCode::Tab => Key::Next,
+        KeyCode::BackTab => Key::Previous,
+        KeyCode::Esc => Key::Overview,
+        _ => Key::Other,
+    }
+}
