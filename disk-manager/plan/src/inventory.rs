@@ -1,0 +1,124 @@
+//! All disks of one moment, and what they show only side by side.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use crate::label::NodeId;
+use crate::observe::{LabelSeen, ObservedDisk};
+use crate::report::{Bytes, DiskId};
+use crate::slots::Verdict;
+
+/// All disks of one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Counts up with every change; a plan of an older one is stale.
+    pub generation: u64,
+    /// The disks, in the order of their kernel names.
+    pub disks: Vec<ObservedDisk>,
+    /// Disks that are still being looked at.
+    pub pending: Vec<PathBuf>,
+    /// Whether no more disks are expected: the kernel has been quiet for a while.
+    pub settled: bool,
+    /// The node's id, once this process has used one.
+    pub node: Option<NodeId>,
+    /// Volumes that are mounted below the data directory from a disk that is there.
+    pub mounted: Vec<Uuid>,
+    /// Volumes that are still mounted below the data directory from a disk that is gone.
+    pub stale: Vec<Uuid>,
+}
+
+/// What the operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether blank disks are claimed at all.
+    pub claim: bool,
+    /// Smaller disks are refused.
+    pub min_size: Bytes,
+    /// Serial numbers of removable disks that may be claimed.
+    pub allow_removable: Vec<String>,
+    /// Below which directory volumes are mounted.
+    pub data_dir: PathBuf,
+}
+
+/// What the disks show only side by side.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Neighbours {
+    identities: BTreeMap<DiskId, Vec<PathBuf>>,
+    volumes: BTreeMap<Uuid, Vec<PathBuf>>,
+    boot_serials: BTreeMap<String, PathBuf>,
+}
+
+impl Neighbours {
+    pub(crate) fn of(inventory: &Inventory, policy: &Policy) -> Self {
+        let mut found = Self::default();
+        for disk in &inventory.disks {
+            if let Some(id) = &disk.id {
+                found.identities.entry(id.clone()).or_default().push(disk.device.clone());
+            }
+            if let Some(volume) = claimed_volume(disk) {
+                found.volumes.entry(volume).or_default().push(disk.device.clone());
+            }
+            if !disk.serial.is_empty() && is_boot(disk, policy) {
+                found.boot_serials.insert(disk.serial.clone(), disk.device.clone());
+            }
+        }
+        found
+    }
+
+    /// Other devices with this one's identity.
+    pub(crate) fn same_identity(&self, disk: &ObservedDisk) -> Vec<PathBuf> {
+        let same = disk.id.as_ref().and_then(|id| self.identities.get(id));
+        others(same, disk)
+    }
+
+    /// Other devices that hold this one's volume.
+    pub(crate) fn same_volume(&self, disk: &ObservedDisk) -> Vec<PathBuf> {
+        let same = claimed_volume(disk).and_then(|volume| self.volumes.get(&volume));
+        others(same, disk)
+    }
+
+    /// Whether another disk with this one's serial number is the boot disk.
+    pub(crate) fn is_boot_twin(&self, disk: &ObservedDisk) -> bool {
+        self.boot_serials.get(&disk.serial).is_some_and(|device| *device != disk.device)
+    }
+}
+
+fn others(same: Option<&Vec<PathBuf>>, disk: &ObservedDisk) -> Vec<PathBuf> {
+    same.into_iter().flatten().filter(|device| **device != disk.device).cloned().collect()
+}
+
+/// Whether the disk is the boot disk by its own facts: the loader's partition, a seed partition, or
+/// a mount that is not one of our volumes.
+pub(crate) fn is_boot(disk: &ObservedDisk, policy: &Policy) -> bool {
+    disk.loader || has_seed(disk) || foreign_mount(disk, policy).is_some()
+}
+
+pub(crate) fn has_seed(disk: &ObservedDisk) -> bool {
+    let seed = |label: &LabelSeen| {
+        label.partitions.iter().any(|partition| partition.kind == crate::layout::TYPE_SEED)
+    };
+    disk.label.known().is_some_and(seed)
+}
+
+/// A place where the disk is mounted other than that of its own volume.
+pub(crate) fn foreign_mount<'a>(disk: &'a ObservedDisk, policy: &Policy) -> Option<&'a PathBuf> {
+    let own = claimed_volume(disk).map(|volume| policy.data_dir.join(volume.to_string()));
+    disk.mounts.iter().find(|mount| Some(*mount) != own.as_ref())
+}
+
+/// The volume that the disk's label names, if the label is for this disk.
+fn claimed_volume(disk: &ObservedDisk) -> Option<Uuid> {
+    match &disk.label.known()?.verdict {
+        Verdict::Valid { record, .. } if is_for(record, disk) => Some(record.volume),
+        _ => None,
+    }
+}
+
+/// Whether a record was written for this very disk: the same identity, or the same serial number
+/// behind another controller (which gives another identity to the same disk).
+pub(crate) fn is_for(record: &crate::label::Record, disk: &ObservedDisk) -> bool {
+    disk.id.as_ref() == Some(&record.disk)
+        || (!record.serial.is_empty() && record.serial == disk.serial)
+}
