@@ -3,12 +3,59 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 /// Where Debian keeps programs that an ordinary user's `PATH` leaves out, such as mkfs.vfat.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// As [`output`], but the command is ended after `limit`. For commands with little output: what
+/// exceeds a pipe's buffer would block them.
+///
+/// # Errors
+///
+/// Those of [`output`], and when it takes too long.
+pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Result<String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| cannot_start(command))?;
+    if !wait_within(&mut child, limit) {
+        bail!("`{}` did not end within {} s", line(command), limit.as_secs());
+    }
+    let output = child.wait_with_output().with_context(|| cannot_start(command))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if !output.status.success() {
+        bail!(
+            "`{}` failed: {}\n{}{}",
+            line(command),
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+    }
+    Ok(text(&output.stdout))
+}
+
+/// Waits for a process at most so long, then ends it; whether it ended by itself.
+pub(crate) fn wait_within(child: &mut Child, limit: Duration) -> bool {
+    let started = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if started.elapsed() > limit {
+            // It may have ended in this instant, which is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+            return false;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    true
+}
 
 /// A command that also finds system programs, speaks English and has one clock for all: output and
 /// files do not depend on who runs it.

@@ -23,6 +23,8 @@ pub(crate) struct Binaries {
     pub init: PathBuf,
     /// The services, which go to `/usr/bin`.
     pub services: Vec<PathBuf>,
+    /// The directory that the services are in.
+    pub dir: PathBuf,
 }
 
 /// Builds them all; cargo decides what has changed.
@@ -45,6 +47,7 @@ pub(crate) fn build(layout: &Layout) -> Result<Binaries> {
     Ok(Binaries {
         init: init.join("init"),
         services: SERVICES.iter().map(|(_, program)| services.join(program)).collect(),
+        dir: services,
     })
 }
 

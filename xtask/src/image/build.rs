@@ -44,6 +44,10 @@ impl Compression {
 /// A finished image.
 #[derive(Debug)]
 pub(crate) struct Built {
+    /// The directory with all results, among them `vmlinuz` and `initrd.cpio`.
+    pub image_dir: PathBuf,
+    /// The directory with our services as built for the image; they run on this machine as well.
+    pub bin_dir: PathBuf,
     /// `icn-node.efi`: the whole operating system.
     pub uki: PathBuf,
     /// `icn-node.img`: the stick.
@@ -122,7 +126,7 @@ impl Build<'_> {
             stick: sizes::of(&stick)?,
         };
         sizes.write(&self.out.join("sizes.json"))?;
-        Ok(Built { uki, stick, sizes })
+        Ok(Built { image_dir: self.out.clone(), bin_dir: binaries.dir, uki, stick, sizes })
     }
 
     fn packages<'a>(&self, list: &'a List) -> Result<Packages<'a>> {

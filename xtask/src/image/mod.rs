@@ -19,7 +19,9 @@ use anyhow::Result;
 
 use crate::deps::{self, Need};
 use crate::layout::Layout;
-use build::{Compression, build};
+pub(crate) use build::{Built, Compression};
+pub(crate) use disk::Fat;
+
 use version::Version;
 
 /// Arguments of `cargo xtask image`.
@@ -39,6 +41,15 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
 }
 
+/// Builds the image of this workspace for other commands, into its usual directory.
+///
+/// # Errors
+///
+/// When a step fails.
+pub(crate) fn build(layout: &Layout, compression: Compression) -> Result<Built> {
+    build::build(layout, &Version::of(layout)?, compression, None)
+}
+
 /// `cargo xtask image`.
 ///
 /// # Errors
@@ -49,9 +60,10 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let layout = Layout::find()?;
     let version = Version::of(&layout)?;
     let compression = if args.fast { Compression::Fast } else { Compression::Release };
-    let built = build(&layout, &version, compression, args.out.as_deref())?;
+    let built = build::build(&layout, &version, compression, args.out.as_deref())?;
     println!("{}", built.sizes.table());
     println!("{}\n{}", built.uki.display(), built.stick.display());
+    println!("programs, which run here as well: {}", built.bin_dir.display());
     built.sizes.check()?;
     if args.verify_reproducible {
         reproduce::verify(&layout, &version, compression, &built)?;
