@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fatfs::{FileSystem, FsOptions};
-use provisioning_config::seed::{CONFIG_FILE, MAX_FILE, MAX_FILES};
+use provisioning_config::seed::{CONFIG_FILE, MAX_FILE, MAX_FILES, MAX_TOTAL};
 use provisioning_config::{Problem, parse_bytes};
 
 use crate::partition::{Partition, Window};
@@ -26,6 +26,8 @@ pub(crate) enum SeedError {
     Twice { name: String },
     #[error("{count} files are more than a node reads: give at most {MAX_FILES}")]
     Many { count: usize },
+    #[error("the files have {total} bytes in all, more than the {MAX_TOTAL} that a node reads")]
+    TotalLarge { total: u64 },
     #[error("no file is called {CONFIG_FILE}: add it, a node reads its configuration from there")]
     NoConfig,
     #[error("the file system of the partition cannot be read: write the image anew")]
@@ -61,6 +63,10 @@ impl Files {
                 return Err(SeedError::Twice { name: name.to_owned() });
             }
             files.push((name.to_owned(), read(path)?));
+        }
+        let total = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if total > MAX_TOTAL {
+            return Err(SeedError::TotalLarge { total });
         }
         files.sort_by_key(|(name, _)| (name == CONFIG_FILE, name.clone()));
         match files.last() {

@@ -16,6 +16,9 @@ pub const MAX_FILE: u64 = 1024 * 1024;
 /// as names that begin with a dot and `System Volume Information` are passed over.
 pub const MAX_FILES: usize = 64;
 
+/// Most bytes that are taken from the partition in all: they are kept in memory.
+pub const MAX_TOTAL: u64 = 8 * 1024 * 1024;
+
 /// Deepest folder that is looked into: the top is 1.
 pub const MAX_DEPTH: usize = 3;
 

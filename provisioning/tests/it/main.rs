@@ -261,8 +261,11 @@ fn a_full_partition_is_an_error_and_keeps_the_configuration_it_had() {
     let image = bench.image(1);
     let config = bench.file("node.toml", "version = 1\n");
     assert!(write(&image, &[config]).status.success());
+    let other =
+        [bench.file("node.toml", "version = 1\n"), bench.file("x.pem", &"x".repeat(1024 * 1024))];
+    assert!(write(&image, &other).status.success());
     let mut files: Vec<PathBuf> =
-        (0..9).map(|n| bench.file(&format!("{n}.pem"), &"x".repeat(1024 * 1024))).collect();
+        (0..7).map(|n| bench.file(&format!("{n}.pem"), &"x".repeat(1024 * 1024))).collect();
     files.push(bench.file("node.toml", "version = 1\n[node]\nname = \"other\"\n"));
     let output = write(&image, &files);
     assert!(!output.status.success());

@@ -1,0 +1,237 @@
+//! The network: fixed addresses by init itself, everything else by dhcpcd.
+//!
+//! Init writes dhcpcd's configuration, in which ports without DHCP are refused, and sets MTU,
+//! fixed addresses and routes over netlink. dhcpcd calls init back with what a server told
+//! ([`hook`]); name servers go to /run/resolv.conf, time servers to chronyd.
+
+pub(crate) mod hook;
+mod netlink;
+pub(crate) mod ports;
+mod resolver;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use provisioning_config::{Network, Port, PortName};
+
+use self::netlink::Netlink;
+use self::ports::Found;
+use crate::replace::{STAGED, replace};
+
+/// The configuration that init writes for dhcpcd.
+pub(crate) const DHCPCD_CONF: &str = "/run/icn/init/dhcpcd.conf";
+
+/// The name under which dhcpcd calls init; a link to init's own program.
+pub(crate) const HOOK: &str = "/run/icn/init/dhcp-hook";
+
+/// What servers told, one file for each port and protocol.
+pub(crate) const LEASES: &str = "/run/icn/init/leases";
+
+/// The resolver's configuration; /etc/resolv.conf of the image links here.
+pub(crate) const RESOLV_CONF: &str = "/run/resolv.conf";
+
+/// What the kernel is asked and listened to for, and which ports are set up.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    netlink: Netlink,
+    /// Name and index of ports that are set up.
+    done: Vec<(String, u32)>,
+}
+
+impl Ports {
+    /// # Errors
+    ///
+    /// When the kernel gives no netlink socket.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { netlink: Netlink::open()?, done: Vec::new() })
+    }
+
+    /// Brings the loopback port up.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel gives them.
+    pub(crate) fn loopback_up(&mut self) -> io::Result<()> {
+        self.netlink.link_up(1, None)
+    }
+
+    /// Takes messages in; true where ports may have come, gone or changed their names.
+    pub(crate) fn changed(&mut self) -> bool {
+        self.netlink.drain()
+    }
+
+    /// Sets up the ports that have come since the last call; gives what to log.
+    pub(crate) fn set_up(&mut self, network: &Network, found: &[Found]) -> Vec<String> {
+        self.done.retain(|(name, index)| {
+            found.iter().any(|port| (&port.name, port.index) == (name, *index))
+        });
+        let mut messages = Vec::new();
+        for port in found {
+            let key = (port.name.clone(), port.index);
+            if self.done.contains(&key) {
+                continue;
+            }
+            self.done.push(key);
+            if let Some(wanted) = wanted(network, port) {
+                messages.extend(self.set_up_one(wanted, port));
+            }
+        }
+        messages
+    }
+
+    fn set_up_one(&mut self, wanted: &Port, found: &Found) -> Vec<String> {
+        let mut messages = Vec::new();
+        let mut note = |what: String, result: io::Result<()>| match result {
+            Ok(()) => messages.push(format!("port {}: {what}", found.name)),
+            Err(error) => messages.push(format!("port {}: {what} failed: {error}", found.name)),
+        };
+        if !wanted.dhcp {
+            // The kernel would take addresses from router advertisements.
+            for setting in ["accept_ra", "autoconf"] {
+                let path = format!("/proc/sys/net/ipv6/conf/{}/{setting}", found.name);
+                let _ = fs::write(path, "0");
+            }
+        }
+        let mtu = wanted.mtu.map_or_else(String::new, |mtu| format!(", MTU {mtu}"));
+        note(format!("up{mtu}"), self.netlink.link_up(found.index, wanted.mtu));
+        for net in &wanted.addresses {
+            let what = format!("address {}/{}", net.address, net.prefix);
+            note(what, self.netlink.add_address(found.index, net.address, net.prefix));
+        }
+        for gateway in &wanted.gateways {
+            let what = format!("gateway {gateway}");
+            note(what, self.netlink.add_gateway(found.index, *gateway));
+        }
+        messages
+    }
+}
+
+impl AsFd for Ports {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.netlink.as_fd()
+    }
+}
+
+/// What the configuration says of a port.
+fn wanted<'n>(network: &'n Network, found: &Found) -> Option<&'n Port> {
+    network.ports.iter().find(|port| match &port.port {
+        PortName::Name(name) => *name == found.name,
+        PortName::Mac(mac) => *mac == found.mac,
+    })
+}
+
+/// Entries of the configuration for which there is no port, in words.
+pub(crate) fn absent(network: &Network, found: &[Found]) -> Vec<String> {
+    let is_there = |port: &&Port| found.iter().any(|f| wanted(network, f) == Some(*port));
+    let absent = network.ports.iter().filter(|port| !is_there(port));
+    absent
+        .map(|port| {
+            let name = match &port.port {
+                PortName::Name(name) => name.clone(),
+                PortName::Mac(mac) => ports::mac_text(*mac),
+            };
+            let names: Vec<&str> = found.iter().map(|port| port.name.as_str()).collect();
+            format!(
+                "node.toml, network.port {name}: there is no such port; the ports are {}",
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            )
+        })
+        .collect()
+}
+
+/// The host name where the configuration gives none: from the first port's hardware address, which
+/// is on a label of the machine.
+pub(crate) fn default_name(found: &[Found]) -> String {
+    match found.iter().find(|port| port.mac != [0; 6]) {
+        Some(Found { mac: [.., a, b, c], .. }) => format!("icn-{a:02x}{b:02x}{c:02x}"),
+        None => "icn-node".to_owned(),
+    }
+}
+
+/// dhcpcd's configuration.
+///
+/// - The hardware address names the client, as a person reserves an address by the label; a DUID
+///   from a file would be another at each boot, as there is no state on disk.
+/// - `persistent`: addresses stay when dhcpcd ends, so that its restart disturbs no client.
+/// - `noarp`: the server probes an address before it offers it (RFC 2131, 2.2); probing once more
+///   would take five seconds of each boot. `nodelay` saves the random second before.
+pub(crate) fn dhcpcd_conf(network: &Network, found: &[Found]) -> String {
+    let fixed = found.iter().filter(|port| wanted(network, port).is_some_and(|port| !port.dhcp));
+    let denied: Vec<&str> =
+        std::iter::once("lo").chain(fixed.map(|port| port.name.as_str())).collect();
+    format!(
+        "# Made by init from node.toml.\nscript {HOOK}\nhostname\nduid ll\nclientid\nvendorclassid\n\
+         persistent\nnoarp\nnodelay\nnoipv4ll\nslaac hwaddr\n\
+         option domain_name_servers, domain_name, domain_search, classless_static_routes\n\
+         option interface_mtu, ntp_servers\n\
+         option dhcp6_name_servers, dhcp6_domain_search, dhcp6_sntp_servers\n\
+         require dhcp_server_identifier\ndenyinterfaces {}\n",
+        denied.join(" ")
+    )
+}
+
+/// Reads what the hook has put down, by port and protocol.
+pub(crate) fn leases(folder: &Path) -> BTreeMap<String, hook::Lease> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok().filter(|n| !n.ends_with(STAGED))?;
+            let text = fs::read_to_string(entry.path()).ok()?;
+            Some((name, hook::Lease::parse(&text)))
+        })
+        .collect()
+}
+
+/// The time servers to ask: those of the configuration where it names any, else those of DHCP
+/// before the default ones.
+pub(crate) fn time_servers<'l>(
+    configured: &provisioning_config::Time,
+    leases: impl IntoIterator<Item = &'l hook::Lease>,
+) -> Vec<String> {
+    /// Most servers from DHCP: more gain nothing.
+    const MAX_FROM_DHCP: usize = 4;
+    let default = provisioning_config::Time::default();
+    if *configured != default {
+        return configured.servers.clone();
+    }
+    let mut servers: Vec<String> = Vec::new();
+    for server in leases.into_iter().flat_map(|lease| &lease.time_servers) {
+        if !servers.contains(server) && servers.len() < MAX_FROM_DHCP {
+            servers.push(server.clone());
+        }
+    }
+    servers.extend(default.servers);
+    servers
+}
+
+/// Writes the resolver's configuration.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub(crate) fn write_resolv_conf(
+    path: &Path,
+    dns: &[IpAddr],
+    leases: &BTreeMap<String, hook::Lease>,
+) -> io::Result<()> {
+    replace(path, resolver::resolv_conf(dns, leases.values()))
+}
+
+/// Makes the link under which dhcpcd calls init.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub(crate) fn link_hook(path: &Path, program: &Path) -> io::Result<()> {
+    match std::os::unix::fs::symlink(program, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+use expect_test::expect;
+use provisioning_config::{IpNet, Time};
+
+use super::*;
+
+fn found(name: &str, index: u32, last: u8) -> Found {
+    Found { name: name.to_owned(), index, mac: [0x52, 0x54, 0, 0x12, 0x34, last] }
+}
+
+fn fixed(port: PortName) -> Port {
+    Port {
+        port,
+        dhcp: false,
+        addresses: vec![IpNet { address: IpAddr::from([192, 0, 2, 10]), prefix: 24 }],
+        gateways: vec![],
+        mtu: None,
+    }
+}
+
+#[test]
+fn dhcpcd_is_kept_from_ports_with_fixed_addresses() {
+    let network = Network {
+        dns: vec![],
+        ports: vec![
+            fixed(PortName::Name("eno1".to_owned())),
+            fixed(PortName::Mac([0x52, 0x54, 0, 0x12, 0x34, 2])),
+            Port { dhcp: true, ..fixed(PortName::Name("eno3".to_owned())) },
+        ],
+    };
+    let found = [found("eno1", 2, 1), found("eno2", 3, 2), found("eno3", 4, 3), found("x", 5, 4)];
+    let expected = expect![[r#"
+        # Made by init from node.toml.
+        script /run/icn/init/dhcp-hook
+        hostname
+        duid ll
+        clientid
+        vendorclassid
+        persistent
+        noarp
+        nodelay
+        noipv4ll
+        slaac hwaddr
+        option domain_name_servers, domain_name, domain_search, classless_static_routes
+        option interface_mtu, ntp_servers
+        option dhcp6_name_servers, dhcp6_domain_search, dhcp6_sntp_servers
+        require dhcp_server_identifier
+        denyinterfaces lo eno1 eno2
+    "#]];
+    expected.assert_eq(&dhcpcd_conf(&network, &found));
+}
+
+#[test]
+fn a_port_that_is_not_there_is_told_with_those_that_are() {
+    let network = Network {
+        dns: vec![],
+        ports: vec![
+            fixed(PortName::Name("eno1".to_owned())),
+            fixed(PortName::Mac([2, 0, 0, 0, 0, 7])),
+        ],
+    };
+    assert_eq!(
+        absent(&network, &[found("eno1", 2, 1), found("eno2", 3, 2)]),
+        [
+            "node.toml, network.port 02:00:00:00:00:07: there is no such port; the ports are eno1, eno2"
+        ]
+    );
+    assert_eq!(absent(&network, &[]).len(), 2);
+    assert_eq!(absent(&Network::default(), &[]), Vec::<String>::new());
+}
+
+#[test]
+fn the_default_name_comes_from_the_first_hardware_address() {
+    assert_eq!(default_name(&[found("eno1", 2, 0xab), found("eno2", 3, 1)]), "icn-1234ab");
+    assert_eq!(default_name(&[]), "icn-node");
+}
+
+#[test]
+fn configured_time_servers_stand_alone_and_those_of_dhcp_before_the_default() {
+    let lease = hook::Lease { time_servers: vec!["192.0.2.1".into()], ..hook::Lease::default() };
+    let configured = Time { servers: vec!["ntp.example.net".into()] };
+    assert_eq!(time_servers(&configured, [&lease]), ["ntp.example.net"]);
+    assert_eq!(time_servers(&Time { servers: vec![] }, [&lease]), Vec::<String>::new());
+    let found = time_servers(&Time::default(), [&lease, &lease]);
+    assert_eq!((found[0].as_str(), found.len()), ("192.0.2.1", 5));
+}
