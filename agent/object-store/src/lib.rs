@@ -21,8 +21,8 @@ pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use error::{BodyError, StoreError};
 pub use file::{
-    AttachError, AttachReport, Backend, BackendFile, DiskBackend, EntryKind, FileStoreConfig,
-    ForgetError, Space, Volume, VolumeLock,
+    AttachError, AttachReport, Backend, BackendFile, DiskBackend, EntryKind, FileStore,
+    FileStoreConfig, ForgetError, Space, Volume, VolumeLock,
 };
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};
 pub use names::{

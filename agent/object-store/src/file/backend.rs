@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -86,11 +86,11 @@ pub trait BackendFile: Send + Sync + fmt::Debug + 'static {
     /// [`io::ErrorKind::UnexpectedEof`] at the end, or what the system says.
     fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Length in bytes.
+    /// Size in bytes.
     ///
     /// # Errors
     /// What the system says.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Brings content and length to stable storage.
     ///
@@ -198,13 +198,11 @@ impl Backend for DiskBackend {
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VolumeLock>> {
         let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             fs::TryLockError::Error(error) => error,
         })?;
-        // Reading proves that the file system still answers.
-        file.read(&mut [0])?;
         Ok(Box::new(DiskLock { _file: file }))
     }
 }
@@ -218,7 +216,7 @@ impl BackendFile for DiskFile {
         self.0.read_exact_at(data, offset)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

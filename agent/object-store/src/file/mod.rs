@@ -1,7 +1,23 @@
 //! The first engine: one file per object, published by renaming, and an index in memory that is
 //! read in from the files when a volume is attached.
 
+mod attach;
 mod backend;
+mod bucket;
+mod catalog;
+mod delete;
+mod engine;
+mod format;
+mod index;
+mod latch;
+mod multi;
+mod read;
+mod scan;
+mod shared;
+mod stage;
+mod upload;
+mod volume;
+mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +25,10 @@ use std::time::Duration;
 
 pub use backend::{Backend, BackendFile, DiskBackend, EntryKind, Space, VolumeLock};
 
+use shared::Shared;
+
 use crate::clock::{Clock, SystemClock};
+use crate::error::StoreError;
 use crate::names::{PoolId, VolumeId};
 
 /// How the engine behaves.
@@ -73,7 +92,7 @@ pub struct AttachReport {
     pub damaged: Vec<String>,
 }
 
-/// Why a volume was not attached. Nothing on it was changed, except for [`AttachError::Io`].
+/// Why a volume was not attached. Unless it failed, nothing on it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// It is attached already.
@@ -126,14 +145,6 @@ pub enum AttachError {
         /// The newest format known.
         known: u32,
     },
-    /// It holds files but no volume of ours.
-    #[error("{path} holds other files ({name}) but no store; it was left as it is")]
-    NotEmpty {
-        /// Where it is mounted.
-        path: PathBuf,
-        /// One of the files.
-        name: String,
-    },
     /// A record of the store on it cannot be read.
     #[error("{path} is damaged: {reason}")]
     Damaged {
@@ -152,6 +163,17 @@ pub enum AttachError {
         /// What the system said.
         #[source]
         source: std::io::Error,
+    },
+    /// The volume failed while it was read in.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+    /// It was detached while it was being attached, or the process is ending.
+    #[error("attaching volume {id} at {path} was interrupted")]
+    Interrupted {
+        /// The volume.
+        id: VolumeId,
+        /// Where it is mounted.
+        path: PathBuf,
     },
 }
 
@@ -177,6 +199,54 @@ pub enum ForgetError {
         id: VolumeId,
         /// What failed.
         #[source]
-        source: crate::error::StoreError,
+        source: StoreError,
     },
+}
+
+/// The first engine. A clone is another handle of the same store.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    shared: Arc<Shared>,
+}
+
+impl FileStore {
+    /// Opens a store without volumes; until the first one is attached it answers everything with
+    /// [`StoreError::Unavailable`]. Touches no disk.
+    #[must_use]
+    pub fn open(config: FileStoreConfig) -> Self {
+        Self { shared: Arc::new(Shared::new(config)) }
+    }
+
+    /// Attaches a volume: reads it in, removes what interrupted writes left and what was replaced
+    /// or deleted while it was away, and takes it into use. A blank one joins the pool. May take
+    /// long on a full disk; the store serves meanwhile. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The volume is not one of this pool, is in use, or failed; it is not attached then.
+    pub async fn attach(&self, volume: Volume) -> Result<AttachReport, AttachError> {
+        self.shared.attach(volume).await
+    }
+
+    /// Detaches a volume, also one whose disk is gone: waits for nothing. What is on it is not
+    /// available until it is attached again. Says whether it was attached.
+    pub async fn detach(&self, id: &VolumeId) -> bool {
+        self.shared.detach(id)
+    }
+
+    /// Gives a missing volume up for good, when its disk will not come back: objects on it are no
+    /// longer known, and should it come back it is refused. Returns how many objects were lost that
+    /// were known.
+    ///
+    /// # Errors
+    /// The volume is not known or attached, or the decision could not be recorded.
+    pub async fn forget(&self, id: &VolumeId) -> Result<u64, ForgetError> {
+        let turn = Arc::clone(&self.shared.catalog_turn).lock_owned().await;
+        let (shared, volume) = (Arc::clone(&self.shared), id.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let done = shared.forget(&volume);
+            drop(turn);
+            done
+        });
+        task.await.unwrap_or_else(|_| Err(ForgetError::Unknown { id: id.clone() }))
+    }
 }
