@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use disk_manager_plan::label::{ClaimState, EncodeError, SECTOR};
 use disk_manager_plan::layout::{DATA_START, LayoutError};
 use disk_manager_plan::ledger::Ledger;
-use disk_manager_plan::observe::Trouble;
+use disk_manager_plan::observe::{Smart, Trouble};
 use disk_manager_plan::slots::Verdict;
 use disk_manager_plan::{
     Inventory, Layout, NodeKey, ObservedDisk, Outcome, Policy, Record, Step, plan,
@@ -22,7 +22,7 @@ use crate::firmware::Loader;
 use crate::held::Held;
 use crate::mounts::InUse;
 use crate::probe::label::read_slots;
-use crate::probe::{Source, observe};
+use crate::probe::{Look, Pulse, Source, observe};
 use crate::target::DiskTarget;
 use crate::volume::{MountError, Owner, mount_volume};
 
@@ -98,14 +98,21 @@ pub struct Context {
 }
 
 impl Context {
-    /// Looks at one disk. Blocks as long as the disk does.
+    /// Looks at one disk. Blocks as long as the disk does; `pulse` tells whether it still answers.
     ///
     /// # Errors
     /// What is in use cannot be found out.
-    pub fn look(&self, name: &str, source: &Source<'_>) -> Result<ObservedDisk, ApplyError> {
+    pub fn look(
+        &self,
+        name: &str,
+        source: &Source<'_>,
+        smart: Option<Smart>,
+        pulse: Pulse,
+    ) -> Result<ObservedDisk, ApplyError> {
         let in_use = InUse::read(&self.sysfs).map_err(|source| ApplyError::InUse { source })?;
         let seen = facts(&self.sysfs, name, &in_use);
-        Ok(observe(seen, &self.policy, self.loader, source))
+        let look = Look { policy: &self.policy, loader: self.loader, smart, pulse };
+        Ok(observe(seen, &look, source))
     }
 
     /// Claims a blank disk as `fresh`, or takes up a claim, whichever `step` says, among the other
@@ -125,7 +132,7 @@ impl Context {
         let held = Held::open(&device)
             .map_err(|source| ApplyError::Hold { device: device.clone(), source })?;
         self.still_there(presence)?;
-        let seen = self.look(&presence.name, &Source::Held(&held))?;
+        let seen = self.look(&presence.name, &Source::Held(&held), None, Pulse::default())?;
         let progress = progress(&seen);
 
         inventory.node = Some(key.node());

@@ -9,8 +9,11 @@ pub mod signatures;
 pub mod smart;
 pub mod tools;
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use disk_manager_plan::inventory::Policy;
 use disk_manager_plan::judge::{shape_reasons, use_reasons};
@@ -26,6 +29,37 @@ use uuid::Uuid;
 use crate::firmware::Loader;
 use crate::held::{Held, access};
 
+/// Beats with every answer of a disk: one that hangs is told by the silence.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// The disk has answered.
+    pub fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has answered.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a look at a disk may use beside the disk itself.
+#[derive(Debug, Clone)]
+pub struct Look<'a> {
+    /// What the operator wants.
+    pub policy: &'a Policy,
+    /// What the firmware said of the boot loader.
+    pub loader: Option<Loader>,
+    /// What an earlier look learnt of the disk's health: a disk in service is not asked again, as
+    /// watching its health is the agent's task.
+    pub smart: Option<Smart>,
+    /// Beats with every answer.
+    pub pulse: Pulse,
+}
+
 /// Where the bytes of a disk are read.
 #[derive(Debug)]
 pub enum Source<'a> {
@@ -37,12 +71,7 @@ pub enum Source<'a> {
 
 /// Looks at a disk whose facts from sysfs are in `seen`, and fills in the rest.
 #[must_use]
-pub fn observe(
-    mut seen: ObservedDisk,
-    policy: &Policy,
-    loader: Option<Loader>,
-    source: &Source<'_>,
-) -> ObservedDisk {
+pub fn observe(mut seen: ObservedDisk, look: &Look<'_>, source: &Source<'_>) -> ObservedDisk {
     if seen.kind != DeviceKind::Disk {
         return seen;
     }
@@ -55,7 +84,7 @@ pub fn observe(
     };
     let own = match label::look(&file, seen.size, seen.block) {
         Ok(found) => {
-            seen.loader = loader.is_some_and(|loader| loader.is_among(&found.partitions));
+            seen.loader = look.loader.is_some_and(|loader| loader.is_among(&found.partitions));
             seen.label = Answer::Is(found.label);
             found.own
         }
@@ -64,12 +93,21 @@ pub fn observe(
             return seen;
         }
     };
+    look.pulse.beat();
     match plan::record_of(&seen).map(Stage::of) {
         Some(Stage { state: ClaimState::Ready, .. }) => {
-            seen.smart = smart::smart(&path, seen.bus);
+            seen.smart = look.smart.clone().unwrap_or_else(|| smart::smart(&path, seen.bus));
         }
-        Some(stage) => look_at_begun(&mut seen, &file, &path, stage, &own, source),
-        None => look_at_unlabelled(&mut seen, policy, &file, &path, source),
+        Some(stage) => {
+            seen.access = ask_access(&seen, source);
+            look_at_begun(&mut seen, &path, stage, &own, look);
+        }
+        None => {
+            if seen.mounts.is_empty() && !seen.loader {
+                seen.access = ask_access(&seen, source);
+                look_at_unlabelled(&mut seen, look, &file, &path);
+            }
+        }
     }
     seen
 }
@@ -89,16 +127,14 @@ impl Stage {
 /// A claim that was cut off: is there anything but what it wrote itself?
 fn look_at_begun(
     seen: &mut ObservedDisk,
-    file: &File,
-    path: &std::path::Path,
+    path: &Path,
     stage: Stage,
     own: &[Extent],
-    source: &Source<'_>,
+    look: &Look<'_>,
 ) {
-    seen.access = ask_access(seen, source);
     let table = seen.label.known().map(|label| label.table);
     if stage.state == ClaimState::Claiming {
-        seen.content = ask_content(seen, file, own);
+        seen.content = ask_content(seen, path, own, &look.pulse);
     } else if table == Some(TableMatch::Exact)
         && let Ok(layout) = Layout::new(seen.size, seen.block, stage.volume)
     {
@@ -107,40 +143,33 @@ fn look_at_begun(
     seen.smart = smart::smart(path, seen.bus);
 }
 
-fn look_at_unlabelled(
-    seen: &mut ObservedDisk,
-    policy: &Policy,
-    file: &File,
-    path: &std::path::Path,
-    source: &Source<'_>,
-) {
-    if !seen.mounts.is_empty() || seen.loader {
-        return;
-    }
-    seen.access = ask_access(seen, source);
+fn look_at_unlabelled(seen: &mut ObservedDisk, look: &Look<'_>, file: &File, path: &Path) {
     seen.wipefs = tools::wipefs(path);
+    look.pulse.beat();
     seen.blkid = tools::blkid(path);
+    look.pulse.beat();
     seen.own = match signatures::own_signatures(file, seen.size.0, seen.block) {
         Ok(found) => Answer::Is(found),
         Err(trouble) => Answer::Failed(trouble),
     };
+    look.pulse.beat();
     let clean = seen.wipefs == Answer::Is(Vec::new())
         && seen.blkid == Answer::Is(Blkid::Nothing)
         && seen.own == Answer::Is(Vec::new())
         && seen.partitions.is_empty()
         && seen.label.known().is_some_and(|label| label.partitions.is_empty())
-        && shape_reasons(seen, policy).is_empty()
+        && shape_reasons(seen, look.policy).is_empty()
         && use_reasons(seen).is_empty();
     if !clean {
         return;
     }
-    seen.content = ask_content(seen, file, &[]);
+    seen.content = ask_content(seen, path, &[], &look.pulse);
     if matches!(seen.content, Answer::Is(Content::Uniform(_))) {
         seen.smart = smart::smart(path, seen.bus);
     }
 }
 
-fn ask_content(seen: &ObservedDisk, file: &File, own: &[Extent]) -> Answer<Content> {
+fn ask_content(seen: &ObservedDisk, path: &Path, own: &[Extent], pulse: &Pulse) -> Answer<Content> {
     let seed = match getrandom::u64() {
         Ok(seed) => seed,
         Err(error) => {
@@ -151,7 +180,9 @@ fn ask_content(seen: &ObservedDisk, file: &File, own: &[Extent]) -> Answer<Conte
         }
     };
     debug!(device = %seen.device.display(), seed, "sampling");
-    match content::content(file, seen.size.0, seen.block, seed, own) {
+    let content = open_direct(path)
+        .and_then(|file| content::content(&file, seen.size.0, seen.block, seed, own, pulse));
+    match content {
         Ok(content) => Answer::Is(content),
         Err(trouble) => Answer::Failed(trouble),
     }
@@ -178,6 +209,20 @@ fn open(seen: &ObservedDisk, source: &Source<'_>) -> Result<(File, PathBuf), Tro
             Ok((file, held.path()))
         }
     }
+}
+
+/// Opens a disk for reads that come from the disk itself and not from the kernel's cache; a file
+/// system that knows no such reads (a test's image file may stand on one) gives ordinary ones.
+fn open_direct(path: &Path) -> Result<File, Trouble> {
+    let failed =
+        |error: std::io::Error| Trouble::Read { offset: 0, lba: 0, error: error.to_string() };
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_DIRECT);
+    match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => File::open(path),
+        other => other,
+    }
+    .map_err(failed)
 }
 
 /// A disk of which nothing is known but its facts, as a question to it did not end in time.

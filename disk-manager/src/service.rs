@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use disk_manager_plan::identity::Identity;
+use disk_manager_plan::observe::Smart;
 use disk_manager_plan::plan::record_of;
 use disk_manager_plan::report::DiskReport;
 use disk_manager_plan::{Inventory, NodeKey, ObservedDisk, Outcome, Plan, Step, plan};
@@ -82,7 +83,7 @@ pub struct Service {
     changed: bool,
     /// Whose node this is waits for more disks, or for none to come: time alone decides.
     waiting: bool,
-    printed_plan: String,
+    printed_plan: Vec<String>,
     report: DiskReport,
 }
 
@@ -117,7 +118,7 @@ impl Service {
             last_evaluation: now,
             changed: true,
             waiting: false,
-            printed_plan: String::new(),
+            printed_plan: Vec::new(),
             report: DiskReport::default(),
         })
     }
@@ -241,16 +242,14 @@ impl Service {
     }
 
     fn start_looks(&mut self, now: Instant) {
-        let due: Vec<Presence> = self
-            .disks
-            .values_mut()
-            .filter_map(|disk| disk.begin_look(now).then(|| disk.presence.clone()))
-            .collect();
-        for presence in due {
+        for disk in self.disks.values_mut() {
+            let Some(pulse) = disk.begin_look(now) else { continue };
+            let smart = disk.seen.as_ref().map(|seen| seen.smart.clone()).filter(is_lasting);
+            let presence = disk.presence.clone();
             let (context, sender) = (self.context.clone(), self.sender.clone());
             spawn(format!("look {}", presence.name), move || {
                 let started = Instant::now();
-                let seen = context.look(&presence.name, &Source::Name).map(Box::new);
+                let seen = context.look(&presence.name, &Source::Name, smart, pulse).map(Box::new);
                 let took_ms = started.elapsed().as_millis();
                 debug!(disk = %presence.name, took_ms, "looked at");
                 // The receiver ends with the process.
@@ -313,14 +312,13 @@ impl Service {
         }
     }
 
+    /// Logs the lines of a plan that the plan before did not have.
     fn print_changed(&mut self, plan: &Plan) {
-        let text = plan.to_string();
-        // The first line counts inventories; the rest is what matters.
-        let rest = text.split_once('\n').map_or("", |(_, rest)| rest).to_owned();
-        if rest != self.printed_plan {
-            text.lines().for_each(|line| info!("{line}"));
-            self.printed_plan = rest;
+        let lines: Vec<String> = plan.to_string().lines().skip(1).map(str::to_owned).collect();
+        for line in lines.iter().filter(|line| !self.printed_plan.contains(line)) {
+            info!("plan:{line}");
         }
+        self.printed_plan = lines;
     }
 
     fn start(&mut self, step: &Step, plan: &Plan, inventory: &Inventory, now: Instant) {
@@ -471,6 +469,11 @@ impl Service {
 /// Standard output cannot be written.
 pub fn print(plan: &Plan) -> io::Result<()> {
     io::stdout().lock().write_all(plan.to_string().as_bytes())
+}
+
+/// Whether a disk's answer about its health stands until the agent asks again.
+fn is_lasting(smart: &Smart) -> bool {
+    matches!(smart, Smart::Passed | Smart::Failing(_) | Smart::NotSupported(_))
 }
 
 fn id_of(disk: &ObservedDisk) -> &str {

@@ -3,19 +3,19 @@
 use std::io;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use disk_manager_plan::{Inventory, ObservedDisk, Plan, plan};
+use disk_manager_plan::{Inventory, Plan, plan};
 use uuid::Uuid;
 
 use crate::apply::Context;
 use crate::device::{facts, present};
 use crate::mounts::InUse;
-use crate::probe::{Source, timed_out};
+use crate::probe::{Pulse, Source, timed_out};
 
-/// How long a disk may take to answer every question. The longest of a healthy disk is reading
-/// 64 MiB in 514 places: about 8 s on a slow rotating one.
-pub const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// A disk that gives no answer for this long hangs. Above the time limit of the programs that are
+/// asked meanwhile, and above the 30 s that the kernel gives a command before it resets the disk.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(45);
 
 /// Looks at every disk, side by side, and plans.
 ///
@@ -23,37 +23,42 @@ pub const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// Neither sysfs nor /proc can be read.
 pub fn survey(context: &Context) -> io::Result<Plan> {
     let in_use = InUse::read(&context.sysfs)?;
-    let present = present(&context.sysfs)?;
-    let (sender, receiver) = mpsc::channel();
-    for (place, disk) in present.iter().enumerate() {
-        let (context, sender, name) = (context.clone(), sender.clone(), disk.name.clone());
-        thread::spawn(move || {
-            let seen = context.look(&name, &Source::Name);
-            // The receiver is gone once the time is up.
-            let _ = sender.send((place, seen));
+    let looks: Vec<_> = present(&context.sysfs)?
+        .into_iter()
+        .map(|disk| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            let (context, name, pulse) = (context.clone(), disk.name.clone(), Pulse::default());
+            let beat = pulse.clone();
+            thread::spawn(move || {
+                // The receiver is gone once the disk has been silent for too long.
+                let _ = sender.send(context.look(&name, &Source::Name, None, beat));
+            });
+            (disk.name, pulse, receiver)
+        })
+        .collect();
+    let mut disks = Vec::new();
+    for (name, pulse, receiver) in looks {
+        disks.push(match wait(&receiver, &pulse) {
+            Some(seen) => seen.map_err(io::Error::other)?,
+            None => timed_out(facts(&context.sysfs, &name, &in_use), SILENCE_LIMIT.as_secs()),
         });
     }
-    drop(sender);
-    let mut disks: Vec<Option<ObservedDisk>> = vec![None; present.len()];
-    let end = Instant::now() + LOOK_LIMIT;
-    while let Ok((place, seen)) =
-        receiver.recv_timeout(end.saturating_duration_since(Instant::now()))
-    {
-        let seen = seen.map_err(io::Error::other)?;
-        if let Some(disk) = disks.get_mut(place) {
-            *disk = Some(seen);
-        }
-    }
-    let late = |name: &str| timed_out(facts(&context.sysfs, name, &in_use), LOOK_LIMIT.as_secs());
-    let disks = present
-        .iter()
-        .zip(disks)
-        .map(|(disk, seen)| seen.unwrap_or_else(|| late(&disk.name)))
-        .collect();
     let (mounted, stale) = volumes(&in_use, &context.policy.data_dir);
     let inventory =
         Inventory { generation: 1, disks, settled: true, mounted, stale, ..Inventory::default() };
     Ok(plan(&inventory, &context.policy))
+}
+
+/// Waits for a look to end; `None` where the disk falls silent.
+fn wait<T>(receiver: &mpsc::Receiver<T>, pulse: &Pulse) -> Option<T> {
+    loop {
+        let before = pulse.count();
+        match receiver.recv_timeout(SILENCE_LIMIT) {
+            Ok(seen) => return Some(seen),
+            Err(mpsc::RecvTimeoutError::Timeout) if pulse.count() != before => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// The volumes that are mounted below the data directory: those whose disk is there, and those

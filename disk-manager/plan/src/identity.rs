@@ -124,3 +124,7 @@ fn evidence<'a>(disk: &'a ObservedDisk, policy: &Policy, neighbours: &Neighbours
         _ => Evidence::Unclear,
     }
 }
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

@@ -102,10 +102,19 @@ pub(crate) fn has_seed(disk: &ObservedDisk) -> bool {
     disk.label.known().is_some_and(seed)
 }
 
-/// A place where the disk is mounted other than that of its own volume.
+/// A place where the disk is mounted other than that of its own volume. Where its label cannot be
+/// read now, any place of a volume counts as its own: only we mount there.
 pub(crate) fn foreign_mount<'a>(disk: &'a ObservedDisk, policy: &Policy) -> Option<&'a PathBuf> {
-    let own = claimed_volume(disk).map(|volume| policy.data_dir.join(volume.to_string()));
-    disk.mounts.iter().find(|mount| Some(*mount) != own.as_ref())
+    let volume_at = |mount: &PathBuf| {
+        let name = mount.strip_prefix(&policy.data_dir).ok()?.to_str()?;
+        Uuid::parse_str(name).ok()
+    };
+    let is_own = |mount: &PathBuf| match (volume_at(mount), disk.label.known()) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(volume), Some(_)) => claimed_volume(disk) == Some(volume),
+    };
+    disk.mounts.iter().find(|mount| !is_own(mount))
 }
 
 /// The volume that the disk's label names, if the label is for this disk.

@@ -22,6 +22,8 @@ pub mod plan;
 pub mod reason;
 pub mod report;
 pub mod slots;
+#[cfg(test)]
+mod testing;
 
 pub use inventory::{Inventory, Policy};
 pub use judge::Judgement;

@@ -26,6 +26,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Disks that are left alone.
     pub refusals: Vec<Refusal>,
+    /// Disks of ours that are as they should be.
+    pub in_service: Vec<InService>,
     /// What is thought of each disk, in the order of the inventory.
     pub judgements: Vec<Judgement>,
     /// Every data disk that the node knows.
@@ -118,6 +120,17 @@ pub struct Refusal {
     pub reasons: Vec<Reason>,
 }
 
+/// A disk of ours that is mounted and up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InService {
+    /// Its name now.
+    pub device: PathBuf,
+    /// Its lasting identity.
+    pub disk: DiskId,
+    /// Its volume.
+    pub volume: Uuid,
+}
+
 /// Decides what to do with every disk.
 #[must_use]
 pub fn plan(inventory: &Inventory, policy: &Policy) -> Plan {
@@ -140,9 +153,14 @@ pub fn plan(inventory: &Inventory, policy: &Policy) -> Plan {
     let mut steps: Vec<Step> =
         inventory.stale.iter().map(|volume| Step::Unmount { volume: *volume }).collect();
     let mut refusals = Vec::new();
+    let mut in_service = Vec::new();
     let mut mint = false;
     for (disk, judgement) in judged() {
         match steps_for(disk, judgement, inventory, policy, &identity, &ledger) {
+            Some(wanted) if wanted.is_empty() => in_service.extend(record_of(disk).map(|record| {
+                let (device, disk) = (disk.device.clone(), record.disk.clone());
+                InService { device, disk, volume: record.volume }
+            })),
             Some(wanted) => {
                 mint |= wanted.iter().any(|s| matches!(s, Step::Claim { .. }));
                 steps.extend(wanted);
@@ -163,6 +181,7 @@ pub fn plan(inventory: &Inventory, policy: &Policy) -> Plan {
         identity,
         steps,
         refusals,
+        in_service,
         judgements,
         ledger,
         missing,
@@ -198,7 +217,10 @@ fn steps_for(
     identity: &Identity,
     ledger: &Ledger,
 ) -> Option<Vec<Step>> {
-    let (id, device) = (disk.id.clone()?, disk.device.clone());
+    // A disk of ours keeps the name it was claimed with, whatever it is called behind another
+    // controller.
+    let named = record_of(disk).filter(|_| judgement.ours.is_some()).map(|r| r.disk.clone());
+    let (id, device) = (named.or_else(|| disk.id.clone())?, disk.device.clone());
     match (judgement.ownership, judgement.ours) {
         (Ownership::Blank, None) => {
             let may = policy.claim && matches!(identity, Identity::Known(_) | Identity::None);
@@ -289,6 +311,13 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl fmt::Display for InService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (device, disk, volume) = (self.device.display(), &self.disk, self.volume);
+        write!(f, "keep    {device} ({disk}): ours, volume {volume} is mounted")
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "inventory {}: ", self.generation)?;
@@ -301,6 +330,7 @@ impl fmt::Display for Plan {
         }
         self.steps.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         self.refusals.iter().try_for_each(|refusal| writeln!(f, "  {refusal}"))?;
+        self.in_service.iter().try_for_each(|kept| writeln!(f, "  {kept}"))?;
         self.missing.iter().try_for_each(|disk| writeln!(f, "  missing {disk}"))
     }
 }

@@ -3,7 +3,8 @@
 use disk_manager_plan::layout::{Extent, MIB};
 use disk_manager_plan::observe::{Content, Trouble};
 
-use crate::blocks::{Blocks, read};
+use crate::blocks::{Blocks, Buffer, read_into};
+use crate::probe::Pulse;
 
 /// How much of the head and of the tail is read in full, in bytes.
 pub const ENDS: u64 = 16 * MIB;
@@ -13,15 +14,16 @@ pub const SAMPLES: u64 = 512;
 pub const SAMPLE: u64 = 64 * 1024;
 
 /// How much is read at once, in bytes.
-const CHUNK: u64 = MIB;
+const CHUNK: usize = 256 * 1024;
 /// Samples start at multiples of this, in bytes: the largest block size in use.
-const ALIGN: u64 = 4096;
+const ALIGN: usize = 4096;
 /// Where the byte is taken that all others are compared with: between the partition table and the
 /// first partition, where a claim of ours writes nothing.
 const REFERENCE: u64 = MIB / 2;
 
 /// Looks at the head, the tail and the samples that follow from `seed`. Bytes that equal those of
-/// `own` (what a begun claim of ours has written) count as blank, sector by sector.
+/// `own` (what a begun claim of ours has written) count as blank, sector by sector. The disk must be
+/// larger than 1 MiB.
 ///
 /// # Errors
 /// A read failed.
@@ -31,20 +33,23 @@ pub fn content(
     block: u32,
     seed: u64,
     own: &[Extent],
+    pulse: &Pulse,
 ) -> Result<Content, Trouble> {
-    let Some(&[fill]) = read(disk, REFERENCE.min(size.saturating_sub(1)), 1, block)?.first_chunk()
-    else {
-        return Ok(Content::Data { offset: 0 });
-    };
+    let mut buffer = Buffer::new(CHUNK);
+    let reference = buffer.first(ALIGN);
+    read_into(disk, REFERENCE, reference, block)?;
+    let fill = reference.first().copied().unwrap_or_default();
     for (start, length) in places(size, seed) {
         let mut at = start;
         while at < start + length {
-            let count = CHUNK.min(start + length - at);
-            let bytes = read(disk, at, usize::try_from(count).unwrap_or_default(), block)?;
-            if let Some(offset) = difference(&bytes, at, fill, own) {
+            let left = usize::try_from(start + length - at).unwrap_or(CHUNK);
+            let bytes = buffer.first(left);
+            read_into(disk, at, bytes, block)?;
+            pulse.beat();
+            if let Some(offset) = difference(bytes, at, fill, own) {
                 return Ok(Content::Data { offset });
             }
-            at += count;
+            at += bytes.len() as u64;
         }
     }
     Ok(Content::Uniform(fill))
@@ -60,7 +65,8 @@ fn places(size: u64, seed: u64) -> Vec<(u64, u64)> {
     let mut random = seed;
     for index in 0..SAMPLES {
         let room = part.saturating_sub(SAMPLE) + 1;
-        let at = (index * part + next(&mut random) % room) / ALIGN * ALIGN;
+        let align = ALIGN as u64;
+        let at = (index * part + next(&mut random) % room) / align * align;
         places.push((at, SAMPLE.min(size - at)));
     }
     places
@@ -114,7 +120,7 @@ mod tests {
     const SIZE: u64 = 600 * MIB;
 
     fn look(disk: &MemoryDisk) -> Content {
-        content(disk, SIZE, 512, 7, &[]).unwrap()
+        content(disk, SIZE, 512, 7, &[], &Pulse::default()).unwrap()
     }
 
     #[test]
@@ -138,7 +144,7 @@ mod tests {
         let length = usize::try_from(2 * SIZE / SAMPLES + SAMPLE).unwrap();
         disk.put(200 * MIB, &vec![0xa5; length]);
         for seed in 0..20 {
-            let seen = content(&disk, SIZE, 512, seed, &[]).unwrap();
+            let seen = content(&disk, SIZE, 512, seed, &[], &Pulse::default()).unwrap();
             assert!(matches!(seen, Content::Data { .. }), "seed {seed}: {seen:?}");
         }
     }
@@ -148,16 +154,22 @@ mod tests {
         let own = [Extent { offset: 512, bytes: vec![7; 1024] }];
         let mut disk = MemoryDisk::new(SIZE);
         disk.put(512, &[7; 512]);
-        assert_eq!(content(&disk, SIZE, 512, 1, &own).unwrap(), Content::Uniform(0));
+        assert_eq!(
+            content(&disk, SIZE, 512, 1, &own, &Pulse::default()).unwrap(),
+            Content::Uniform(0)
+        );
         disk.put(1000, &[6]);
-        assert_eq!(content(&disk, SIZE, 512, 1, &own).unwrap(), Content::Data { offset: 512 });
+        assert_eq!(
+            content(&disk, SIZE, 512, 1, &own, &Pulse::default()).unwrap(),
+            Content::Data { offset: 512 }
+        );
     }
 
     #[test]
     fn a_read_error_names_its_block() {
         let mut disk = MemoryDisk::new(SIZE);
         disk.fail_reads_at(8 * MIB);
-        let trouble = content(&disk, SIZE, 512, 1, &[]).unwrap_err();
+        let trouble = content(&disk, SIZE, 512, 1, &[], &Pulse::default()).unwrap_err();
         assert!(matches!(trouble, Trouble::Read { lba: 16384, .. }), "{trouble:?}");
     }
 

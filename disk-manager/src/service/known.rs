@@ -6,8 +6,8 @@ use disk_manager_plan::ObservedDisk;
 use uuid::Uuid;
 
 use crate::device::Presence;
-use crate::probe::timed_out;
-use crate::survey::LOOK_LIMIT;
+use crate::probe::{Pulse, timed_out};
+use crate::survey::SILENCE_LIMIT;
 
 /// Events about one disk come in bursts; it is looked at once they have ceased for this long.
 const LOOK_DELAY: Duration = Duration::from_millis(200);
@@ -33,7 +33,15 @@ pub(super) struct Known {
     /// What went wrong with the last step.
     pub(super) trouble: Option<Trouble>,
     look_at: Option<Instant>,
-    looking_since: Option<Instant>,
+    looking: Option<Looking>,
+}
+
+/// A look that is under way.
+#[derive(Debug)]
+struct Looking {
+    pulse: Pulse,
+    beats: u64,
+    last_beat: Instant,
 }
 
 /// A step that is being carried out.
@@ -63,7 +71,7 @@ impl Known {
             work: None,
             trouble: None,
             look_at: Some(now),
-            looking_since: None,
+            looking: None,
         }
     }
 
@@ -72,33 +80,40 @@ impl Known {
         self.look_at = Some(now + LOOK_DELAY);
     }
 
-    /// Whether a look is due; it then counts as begun.
-    pub(super) fn begin_look(&mut self, now: Instant) -> bool {
+    /// The pulse of a look to start now, if one is due; it then counts as begun.
+    pub(super) fn begin_look(&mut self, now: Instant) -> Option<Pulse> {
         let due = self.look_at.is_some_and(|at| at <= now);
-        let idle = self.looking_since.is_none() && self.work.is_none();
-        if due && idle {
-            self.look_at = None;
-            self.looking_since = Some(now);
+        if !due || self.looking.is_some() || self.work.is_some() {
+            return None;
         }
-        due && idle
+        let pulse = Pulse::default();
+        self.look_at = None;
+        self.looking = Some(Looking { pulse: pulse.clone(), beats: 0, last_beat: now });
+        Some(pulse)
     }
 
     /// Takes what a look has seen, however late.
     pub(super) fn end_look(&mut self, seen: ObservedDisk) {
-        self.looking_since = None;
+        self.looking = None;
         self.seen = Some(seen);
     }
 
-    /// Gives up waiting for a look that takes too long. Its thread stays and is not started again
-    /// before it ends: a disk that hangs holds one thread and no more.
+    /// Gives up waiting for a look at a disk that has fallen silent. Its thread stays and is not
+    /// started again before it ends: a disk that hangs holds one thread and no more. Says whether
+    /// anything changed.
     pub(super) fn expire_look(&mut self, now: Instant) -> bool {
-        let late = self.looking_since.is_some_and(|since| now > since + LOOK_LIMIT);
-        let given_up = timed_out(self.facts.clone(), LOOK_LIMIT.as_secs());
-        if late && self.seen.as_ref() != Some(&given_up) {
-            self.seen = Some(given_up);
-            return true;
+        let Some(looking) = &mut self.looking else { return false };
+        let beats = looking.pulse.count();
+        if beats != looking.beats {
+            (looking.beats, looking.last_beat) = (beats, now);
         }
-        false
+        if now <= looking.last_beat + SILENCE_LIMIT {
+            return false;
+        }
+        let given_up = timed_out(self.facts.clone(), SILENCE_LIMIT.as_secs());
+        let changed = self.seen.as_ref() != Some(&given_up);
+        self.seen = Some(given_up);
+        changed
     }
 
     /// Whether a step may start now: none is under way, no look is pending, and what failed before
@@ -107,7 +122,7 @@ impl Known {
         let settled = self.trouble.as_ref().is_none_or(|trouble| {
             now >= trouble.retry_at && !(is_claim && trouble.tries >= CLAIM_TRIES)
         });
-        self.work.is_none() && self.looking_since.is_none() && self.look_at.is_none() && settled
+        self.work.is_none() && self.looking.is_none() && self.look_at.is_none() && settled
     }
 
     /// Whether a claim of it was given up.
