@@ -47,9 +47,19 @@ pub(crate) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     all(state, detail)
 }
 
-/// One line per disk.
+/// One line per disk, those that need somebody first: the others are the ones to hide when not
+/// all have room.
 pub(crate) fn short_lines(state: &State, width: usize) -> Vec<Line<'static>> {
-    all(state, |status, disk| vec![row(disk, &judge(status, disk), width)])
+    let Some((status, report)) = report(state) else { return lines(state, width) };
+    let mut judged: Vec<_> = report.disks.iter().map(|disk| (disk, judge(status, disk))).collect();
+    judged.sort_by_key(|(_, judgement)| match judgement.tone {
+        Tone::Bad => 0,
+        Tone::Warning => 1,
+        Tone::Plain | Tone::Faint => 2,
+        Tone::Good => 3,
+    });
+    let rows = judged.iter().map(|(disk, judgement)| row(disk, judgement, width));
+    missing(report).chain(rows).collect()
 }
 
 fn all(
@@ -62,11 +72,14 @@ fn all(
     if report.disks.is_empty() && report.missing.is_empty() {
         return vec![Line::from(span(Tone::Warning, "none found"))];
     }
-    let missing = report.missing.iter().map(|id| {
+    missing(report).chain(report.disks.iter().flat_map(|disk| each(status, disk))).collect()
+}
+
+fn missing(report: &DiskReport) -> impl Iterator<Item = Line<'static>> {
+    report.missing.iter().map(|id| {
         let mark = span(Tone::Bad, format!("{:NAME$} ", "missing"));
         Line::from(vec![mark, safe(&id.0).into()])
-    });
-    missing.chain(report.disks.iter().flat_map(|disk| each(status, disk))).collect()
+    })
 }
 
 fn report(state: &State) -> Option<(&NodeStatus, &DiskReport)> {
