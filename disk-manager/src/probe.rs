@@ -20,7 +20,7 @@ use disk_manager_plan::judge::{shape_reasons, use_reasons};
 use disk_manager_plan::label::ClaimState;
 use disk_manager_plan::layout::{DATA_START, Extent};
 use disk_manager_plan::observe::{
-    Access, Answer, Blkid, Bus, Content, DeviceKind, ObservedDisk, Smart, TableMatch, Trouble,
+    Access, Answer, Blkid, Bus, Content, DeviceKind, ObservedDisk, Smart, Trouble,
 };
 use disk_manager_plan::{Layout, Record, plan};
 use tracing::debug;
@@ -132,14 +132,13 @@ fn look_at_begun(
     own: &[Extent],
     look: &Look<'_>,
 ) {
-    let table = seen.label.known().map(|label| label.table);
     if stage.state == ClaimState::Claiming {
         seen.content = ask_content(seen, path, own, &look.pulse);
-    } else if table == Some(TableMatch::Exact)
-        && let Ok(layout) = Layout::new(seen.size, seen.block, stage.volume)
-    {
+    }
+    if let Ok(layout) = Layout::new(seen.size, seen.block, stage.volume) {
         seen.data = tools::data_area(path, DATA_START, layout.data_length(), stage.volume);
     }
+    look.pulse.beat();
     seen.smart = smart::smart(path, seen.bus);
 }
 

@@ -143,18 +143,26 @@ fn standing_reason(
         _ => return disturbed("its partition table is not ours".to_owned()),
     }
     if state == ClaimState::Claiming {
-        return match &disk.content {
-            Answer::Is(Content::Uniform(_)) => None,
-            Answer::Is(Content::Data { offset }) => disturbed(format!("has data at byte {offset}")),
-            Answer::NotAsked => disturbed("its content was not looked at".to_owned()),
-            Answer::Failed(trouble) => disturbed(trouble.to_string()),
-        };
+        match &disk.content {
+            Answer::Is(Content::Uniform(_)) => {}
+            Answer::Is(Content::Data { offset }) => {
+                return disturbed(format!("there is data at byte {offset}"));
+            }
+            Answer::NotAsked => return disturbed("its content was not looked at".to_owned()),
+            Answer::Failed(trouble) => return disturbed(trouble.to_string()),
+        }
     }
-    match &disk.data {
-        Answer::Is(DataSeen::Blank | DataSeen::OurXfs) => None,
-        Answer::Is(DataSeen::Other(name)) => disturbed(format!("the data partition has {name}")),
-        Answer::NotAsked => disturbed("its content was not looked at".to_owned()),
-        Answer::Failed(trouble) => disturbed(trouble.to_string()),
+    match (&disk.data, state) {
+        (Answer::Is(DataSeen::Blank), _)
+        | (Answer::Is(DataSeen::OurXfs), ClaimState::Formatting) => None,
+        (Answer::Is(DataSeen::OurXfs), _) => {
+            disturbed("there is a file system before its time".to_owned())
+        }
+        (Answer::Is(DataSeen::Other(name)), _) => {
+            disturbed(format!("the data partition has {name}"))
+        }
+        (Answer::NotAsked, _) => disturbed("its content was not looked at".to_owned()),
+        (Answer::Failed(trouble), _) => disturbed(trouble.to_string()),
     }
 }
 

@@ -155,6 +155,9 @@ const CASES: &[Case] = &[
         begun(ClaimState::Claiming, |d| relabel(d, |l| l.table = TableMatch::Other))
     }),
     (Rule::ClaimDisturbed, Foreign, || {
+        begun(ClaimState::Claiming, |d| d.data = Answer::Is(DataSeen::OurXfs))
+    }),
+    (Rule::ClaimDisturbed, Foreign, || {
         begun(ClaimState::Formatting, |d| d.data = Answer::NotAsked)
     }),
     (Rule::ClaimDisturbed, Foreign, || {

@@ -6,7 +6,7 @@ const VOLUME: Uuid = Uuid::from_u128(42);
 
 /// The first and last mebibyte of a disk with the table of `layout`.
 fn ends(layout: &Layout) -> (Vec<u8>, Vec<u8>) {
-    let (mut head, mut tail) = (vec![0; MIB as usize], vec![0; MIB as usize]);
+    let (mut head, mut tail) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     let [first, last] = layout.table().unwrap();
     head[..first.bytes.len()].copy_from_slice(&first.bytes);
     let at = tail.len() - last.bytes.len();

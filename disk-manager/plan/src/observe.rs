@@ -48,7 +48,7 @@ pub struct ObservedDisk {
     pub access: Answer<Access>,
     /// Our label and partitions.
     pub label: Answer<LabelSeen>,
-    /// What a begun claim left in the data partition; asked only where the label says formatting.
+    /// What a begun claim left in the data partition; asked only where there is one.
     pub data: Answer<DataSeen>,
     /// What `wipefs` names.
     pub wipefs: Answer<Vec<Signature>>,
