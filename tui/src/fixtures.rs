@@ -142,7 +142,8 @@ pub(crate) fn troubled() -> NodeStatus {
     });
     status.state = NodeState {
         word: StateWord::Degraded,
-        why: "serves objects from 1 of 2 disks of this node; objects on the others wait".to_owned(),
+        why: "serves objects from 1 of 2 disks of this node; objects on the others cannot be read"
+            .to_owned(),
     };
     status.clock = ClockReading::Unsynchronised;
     status.problems = vec![

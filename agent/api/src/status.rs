@@ -134,7 +134,7 @@ pub struct TlsStatus {
     pub fingerprint: String,
     /// Where it comes from.
     pub origin: CertificateOrigin,
-    /// The day it expires, such as `2036-03-01`.
+    /// The day it expires, such as `2036-03-01`, or `never`.
     pub expires: String,
 }
 
