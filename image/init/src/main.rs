@@ -5,6 +5,7 @@
 //! - As PID 1 of the root file system: [`node`], which supervises everything until the machine
 //!   stops.
 //! - `init prepare`: [`prepare`], devices and configuration.
+//! - `init modules`: [`modules`], what no device asks for.
 //! - `init launch SPEC`: [`launch`], the first steps of a service's process.
 //! - Called as `dhcp-hook`: [`network::hook`], by dhcpcd.
 //!
@@ -14,11 +15,13 @@
 
 mod clock;
 mod cmdline;
+mod coldplug;
 mod control;
 mod early;
 mod kmsg;
 mod launch;
 mod logbook;
+mod modules;
 mod mounts;
 mod network;
 mod node;
@@ -59,6 +62,10 @@ fn main() -> ExitCode {
         }
         (Some(prepare::COMMAND), None) => {
             prepare::run();
+            ExitCode::SUCCESS
+        }
+        (Some(modules::COMMAND), None) => {
+            modules::run();
             ExitCode::SUCCESS
         }
         _ if std::process::id() == 1 => be_init(),

@@ -28,6 +28,7 @@ use crate::control::Control;
 use crate::kmsg::{self, Level};
 use crate::launch::{self, Launch};
 use crate::logbook::Logbook;
+use crate::modules;
 use crate::mounts;
 use crate::network::{self, Ports, ports};
 use crate::pipes::Pipes;
@@ -239,7 +240,8 @@ impl Node {
     }
 
     fn follow_network(&mut self) {
-        if self.ports.changed() {
+        // While devices are being found, ports come and go; they are set up when that is done.
+        if self.ports.changed() && !self.is_preparing() {
             self.ports_at = Some(now() + PORTS_REST);
         }
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
@@ -262,7 +264,7 @@ impl Node {
                 self.watchdogs.feed();
             }
         }
-        if self.ports_at.is_some_and(|at| now >= at) && !self.is_preparing() {
+        if self.ports_at.is_some_and(|at| now >= at) {
             self.ports_at = None;
             self.set_up_ports();
         }
@@ -327,6 +329,9 @@ impl Node {
         let mut services = services::rest(&self.config);
         services.retain(|service| self.has_its_terminal(service));
         self.take_on(services);
+        if let Err(error) = self.spawn("modules", &[modules::COMMAND]) {
+            self.note(&format!("cannot load modules: {error}"));
+        }
         let (took, up) = (now().saturating_sub(began).as_millis(), now().as_millis());
         self.note(&format!("starting services took {took} ms; {up} ms since the kernel started"));
         self.step(Event::Tick);

@@ -15,6 +15,7 @@ use provisioning_config::{PATH, SEED_DIR};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::cmdline::CommandLine;
+use crate::coldplug;
 use crate::seed::{self, Decision, Files, Partition, Sight};
 
 /// The word on the command line that selects this module.
@@ -39,12 +40,6 @@ const WAIT_FOR_USB: Duration = Duration::from_secs(1);
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Modules that no device asks for; the image's builder writes the list.
-const MODULE_LIST: &str = "/usr/lib/modules-load.d/icn.conf";
-
-/// The watchdog of last resort, for machines without another.
-const SOFT_WATCHDOG: &str = "softdog";
-
 const SYSFS: &str = "/sys";
 const UDEV: &str = "/run/udev";
 const MOUNT_POINT: &str = "/run/icn/init/seed";
@@ -55,9 +50,7 @@ pub(crate) fn run() {
     let _ = rustix::process::setsid();
     let command_line = CommandLine::read();
     let mut problems = Vec::new();
-    step("loading modules", load_listed_modules);
     step("finding devices", find_devices);
-    step("looking for a watchdog", load_soft_watchdog);
     let decision = step("looking for ICN-SEED", || {
         if command_line.look_for_seed { look_for_seed(&mut problems) } else { Decision::None }
     });
@@ -96,7 +89,7 @@ pub(crate) fn give_up(why: &str) -> String {
 }
 
 /// Runs one step and prints how long it took.
-fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
+pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
     say(&format!("{name} took {} ms", start.elapsed().as_millis()));
@@ -109,7 +102,7 @@ fn say(text: &str) {
 }
 
 /// Runs a program and tells where it failed.
-fn run_program(program: &str, arguments: &[&str]) {
+pub(crate) fn run_program(program: &str, arguments: &[&str]) {
     match Command::new(program).args(arguments).stdin(Stdio::null()).status() {
         Ok(status) if status.success() => {}
         Ok(status) => say(&format!("{program} {}: {status}", arguments.join(" "))),
@@ -117,22 +110,7 @@ fn run_program(program: &str, arguments: &[&str]) {
     }
 }
 
-fn load_listed_modules() {
-    let list = fs::read_to_string(MODULE_LIST).unwrap_or_default();
-    let mut arguments = vec!["-a", "-q"];
-    arguments.extend(modules(&list));
-    if arguments.len() > 2 {
-        run_program("/usr/sbin/modprobe", &arguments);
-    }
-}
-
-/// The modules of a list in the form of modules-load.d(5).
-fn modules(list: &str) -> Vec<&str> {
-    let lines = list.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
-    lines.flat_map(str::split_whitespace).collect()
-}
-
-/// Has udev go over every device, which loads their modules and names them.
+/// Has udev go over the devices, which loads their modules and names them.
 fn find_devices() {
     let start = Instant::now();
     while !Path::new(UDEV).join("control").exists() {
@@ -142,22 +120,9 @@ fn find_devices() {
         }
         sleep(Duration::from_millis(5));
     }
-    for kind in ["--type=subsystems", "--type=devices"] {
-        run_program("/usr/bin/udevadm", &["trigger", kind, "--action=add"]);
-    }
-    settle();
-}
-
-fn settle() {
+    let count = coldplug::trigger(Path::new(SYSFS));
+    say(&format!("udev sees to {count} devices"));
     run_program("/usr/bin/udevadm", &["settle", &format!("--timeout={SETTLE}")]);
-}
-
-fn load_soft_watchdog() {
-    let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
-    let names = devices.map(|entry| entry.file_name());
-    if !names.into_iter().any(|name| name.to_string_lossy().starts_with("watchdog")) {
-        run_program("/usr/sbin/modprobe", &["-q", SOFT_WATCHDOG]);
-    }
 }
 
 fn look_for_seed(problems: &mut Vec<String>) -> Decision {
@@ -187,7 +152,7 @@ fn patience(sight: &Sight) -> Duration {
         WAIT_FOR_BOOT_DISK
     } else if sight.storage_starting {
         WAIT_FOR_STORAGE
-    } else if sight.partitions.is_empty() {
+    } else if sight.partitions.is_empty() && sight.has_usb {
         WAIT_FOR_USB
     } else {
         Duration::ZERO
@@ -207,25 +172,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_modules_has_comments() {
-        let list = "# storage\nxfs vfat\n\n  ipmi_devintf\n; no\n";
-        assert_eq!(modules(list), ["xfs", "vfat", "ipmi_devintf"]);
-    }
-
-    #[test]
     fn the_wait_is_as_long_as_there_is_something_to_wait_for() {
-        let sight = |partitions: usize, boot_disk_missing, storage_starting| Sight {
+        let sight = |partitions: usize, boot_disk_missing, storage_starting, has_usb| Sight {
             partitions: vec![
                 Partition { name: "sda2".into(), device: "/dev/sda2".into() };
                 partitions
             ],
             boot_disk_missing,
             storage_starting,
+            has_usb,
         };
-        assert_eq!(patience(&sight(1, false, false)), Duration::ZERO);
-        assert_eq!(patience(&sight(0, false, false)), WAIT_FOR_USB);
-        assert_eq!(patience(&sight(1, false, true)), WAIT_FOR_STORAGE);
-        assert_eq!(patience(&sight(1, true, false)), WAIT_FOR_BOOT_DISK);
+        assert_eq!(patience(&sight(1, false, false, true)), Duration::ZERO);
+        assert_eq!(patience(&sight(0, false, false, true)), WAIT_FOR_USB);
+        assert_eq!(patience(&sight(1, false, true, true)), WAIT_FOR_STORAGE);
+        assert_eq!(patience(&sight(1, true, false, true)), WAIT_FOR_BOOT_DISK);
+        assert_eq!(patience(&sight(0, false, false, false)), Duration::ZERO);
         let settle = Duration::from_secs(SETTLE.parse().expect("number"));
         let waits = UDEV_START + settle + WAIT_FOR_BOOT_DISK;
         assert!(waits + Duration::from_secs(10) < LIMIT);

@@ -264,7 +264,12 @@ impl Supervisor {
         for service in &mut self.services {
             match &mut service.state {
                 State::Waiting | State::BackingOff { .. } => service.state = State::Stopped,
-                State::Stopping { again, .. } => *again = false,
+                State::Stopping { again, deadline, killed, .. } => {
+                    *again = false;
+                    if *killed {
+                        *deadline = (*deadline).min(now + KILL_WAIT);
+                    }
+                }
                 _ => {}
             }
         }

@@ -37,6 +37,8 @@ pub(crate) struct Sight {
     pub boot_disk_missing: bool,
     /// A USB storage device is there and its disk is not yet, or udev has not yet seen to a disk.
     pub storage_starting: bool,
+    /// The machine has USB, where a device may show itself a little later.
+    pub has_usb: bool,
 }
 
 /// Looks once.
@@ -70,7 +72,8 @@ pub(crate) fn look(sysfs: &Path, udev: &Path) -> Sight {
             partitions.push(Partition { name, device });
         }
     }
-    Sight { partitions, boot_disk_missing, storage_starting }
+    let has_usb = names(&sysfs.join("bus/usb/devices")).iter().any(|name| name.starts_with("usb"));
+    Sight { partitions, boot_disk_missing, storage_starting, has_usb }
 }
 
 /// The identity of the partition that the node was started from, where the boot loader said so.
@@ -209,6 +212,13 @@ mod tests {
     fn an_empty_machine_has_nothing_to_wait_for() {
         let sight = Machine::new().look();
         assert_eq!(sight.partitions, []);
-        assert!(!sight.boot_disk_missing && !sight.storage_starting);
+        assert!(!sight.boot_disk_missing && !sight.storage_starting && !sight.has_usb);
+    }
+
+    #[test]
+    fn a_usb_controller_is_seen_without_any_device() {
+        let machine = Machine::new();
+        machine.write("sys/bus/usb/devices/usb1/speed", "480\n");
+        assert!(machine.look().has_usb);
     }
 }

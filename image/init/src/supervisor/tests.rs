@@ -102,6 +102,16 @@ fn a_service_that_will_not_end_for_its_restart_is_killed_and_never_started_twice
 }
 
 #[test]
+fn a_service_that_hangs_in_its_restart_does_not_hold_the_stop() {
+    let (mut supervisor, id) = one_running();
+    supervisor.step(T0, Event::Restart(id));
+    supervisor.step(seconds(20), Event::Tick);
+    supervisor.step(seconds(22), Event::Tick);
+    assert_eq!(supervisor.step(seconds(22), Event::Stop(Goal::PowerOff)), []);
+    assert_eq!(supervisor.step(seconds(24), Event::Tick), [Action::Finish(Goal::PowerOff)]);
+}
+
+#[test]
 fn the_system_stops_order_by_order() {
     let mut supervisor = Supervisor::new();
     let ids: Vec<Id> = StopOrder::ALL

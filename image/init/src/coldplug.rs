@@ -1,0 +1,100 @@
+//! Having udev go over the devices that were there before it, as few of them as will do.
+//!
+//! A device that is there before udevd runs has sent its event to nobody. Of the thousand that a
+//! kernel shows, those matter here that ask for a module, and those that udev names or probes;
+//! everything that appears once its module is loaded sends its own event. One event for each
+//! distinct request is enough, as a module that is loaded takes all its devices: a server has
+//! hundreds of processors that ask for the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Classes whose devices udev names, probes, or gives a symbolic link.
+const CLASSES: [&str; 7] = ["block", "net", "nvme", "input", "watchdog", "tpm", "rtc"];
+
+/// How names of devices begin that need no event: those of loop devices are ours.
+const PASSED_OVER: [&str; 3] = ["loop", "ram", "lo"];
+
+/// Sends the events and gives their number.
+pub(crate) fn trigger(sysfs: &Path) -> usize {
+    let mut asked = BTreeSet::new();
+    let mut count = 0;
+    for bus in names(&sysfs.join("bus")) {
+        let devices = sysfs.join("bus").join(bus).join("devices");
+        for device in names(&devices) {
+            let device = devices.join(device);
+            let Ok(request) = fs::read_to_string(device.join("modalias")) else { continue };
+            if !request.trim().is_empty() && asked.insert(request) {
+                count += usize::from(send(&device));
+            }
+        }
+    }
+    for class in CLASSES {
+        let devices = sysfs.join("class").join(class);
+        let wanted = |name: &String| !PASSED_OVER.iter().any(|start| name.starts_with(start));
+        for device in names(&devices).into_iter().filter(wanted) {
+            count += usize::from(send(&devices.join(device)));
+        }
+    }
+    count
+}
+
+/// Has the kernel send the event of a device once more. One that has just gone sends none.
+fn send(device: &Path) -> bool {
+    let event = device.join("uevent");
+    event.exists() && fs::write(event, "add").is_ok()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_distinct_request_for_a_module_is_sent_once_and_so_is_each_named_device() {
+        let sysfs = tempfile::TempDir::new().expect("temporary folder");
+        let device = |path: &str, request: Option<&str>| {
+            let folder = sysfs.path().join(path);
+            fs::create_dir_all(&folder).expect("folder");
+            fs::write(folder.join("uevent"), "").expect("file");
+            if let Some(request) = request {
+                fs::write(folder.join("modalias"), request).expect("file");
+            }
+        };
+        device("bus/cpu/devices/cpu0", Some("cpu:type:x86\n"));
+        device("bus/cpu/devices/cpu1", Some("cpu:type:x86\n"));
+        device("bus/pci/devices/0000:00:1f.2", Some("pci:v00008086\n"));
+        device("bus/workqueue/devices/writeback", None);
+        device("bus/acpi/devices/PNP0", Some("\n"));
+        device("class/block/sda", None);
+        device("class/block/loop0", None);
+        device("class/net/lo", None);
+        device("class/net/eth0", None);
+        device("class/tty/tty1", None);
+        assert_eq!(trigger(sysfs.path()), 4);
+        let sent = |path: &str| {
+            fs::read_to_string(sysfs.path().join(path).join("uevent")).expect("file") == "add"
+        };
+        assert!(sent("bus/cpu/devices/cpu0") && !sent("bus/cpu/devices/cpu1"));
+        assert!(sent("bus/pci/devices/0000:00:1f.2") && sent("class/block/sda"));
+        assert!(sent("class/net/eth0") && !sent("class/net/lo") && !sent("class/block/loop0"));
+        assert!(!sent("class/tty/tty1"));
+    }
+
+    #[test]
+    fn a_device_that_has_just_gone_does_no_harm() {
+        let sysfs = tempfile::TempDir::new().expect("temporary folder");
+        let folder = sysfs.path().join("class/block/sda");
+        fs::create_dir_all(&folder).expect("folder");
+        assert_eq!(trigger(sysfs.path()), 0);
+        assert!(!folder.join("uevent").exists());
+    }
+}
