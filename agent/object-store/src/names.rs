@@ -327,7 +327,19 @@ impl VersionId {
     /// when the clock does.
     #[must_use]
     pub fn next(last: Self, now: UnixMillis) -> Self {
-        Self(last.0.saturating_add(1).max(now.0 << 20))
+        Self(last.0.saturating_add(1)).max(Self::at(now))
+    }
+
+    /// The least version of a moment.
+    #[must_use]
+    pub fn at(moment: UnixMillis) -> Self {
+        Self(moment.0.saturating_mul(1 << 20))
+    }
+
+    /// The version that lies so many milliseconds later.
+    #[must_use]
+    pub fn later(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis.saturating_mul(1 << 20)))
     }
 }
 

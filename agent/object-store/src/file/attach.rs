@@ -174,8 +174,10 @@ impl Shared {
             self.remove_replaced(name, old);
         }
         // The volume's own copy first: it must know the pool before anything is placed on it.
-        if record.is_none_or(|record| !catalog.same_as(&record)) {
-            self.save_catalog_to(io, &catalog)?;
+        let up_to_date = |r: CatalogRecord| catalog.same_as(&r) && self.read().lease_is_in(&r);
+        if !record.is_some_and(up_to_date) {
+            let lease = self.read().next_lease(self.config.clock.now());
+            self.save_catalog_to(io, &catalog, lease)?;
         }
         if before != catalog {
             self.save_catalog_to_all(&catalog);
@@ -199,7 +201,7 @@ impl Shared {
         let mut index = self.write();
         let before = index.catalog.clone();
         if let Some(record) = record {
-            index.saw(record.clock);
+            index.saw(record.lease);
             index.catalog.merge(record);
         }
         if index.catalog.is_gone(&io.id) {

@@ -14,6 +14,7 @@ impl Shared {
         bucket: Bucket,
         owner: Owner,
     ) -> Result<BucketInfo, StoreError> {
+        self.take_lease().await?;
         let gate = self.buckets.close(&bucket).await;
         let turn = Arc::clone(&self.catalog_turn).lock_owned().await;
         let shared = Arc::clone(self);
@@ -40,6 +41,7 @@ impl Shared {
     }
 
     pub(crate) async fn delete_bucket(self: &Arc<Self>, bucket: Bucket) -> Result<(), StoreError> {
+        self.take_lease().await?;
         let gate = self.buckets.close(&bucket).await;
         let turn = Arc::clone(&self.catalog_turn).lock_owned().await;
         let shared = Arc::clone(self);

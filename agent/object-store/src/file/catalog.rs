@@ -38,12 +38,12 @@ impl Catalog {
         &self,
         pool: &PoolId,
         volume: &VolumeId,
-        clock: VersionId,
+        lease: VersionId,
     ) -> CatalogRecord {
         CatalogRecord {
             pool: pool.clone(),
             volume: volume.clone(),
-            clock,
+            lease,
             members: self.members.clone(),
             buckets: self.buckets.clone(),
         }

@@ -29,6 +29,7 @@ impl Shared {
         request: DeleteRequest,
     ) -> Result<Deleted, StoreError> {
         self.read().bucket(&request.bucket)?;
+        self.take_lease().await?;
         let name = NameHash::of(&request.bucket, &request.key);
         let gate = self.buckets.pass(&request.bucket).await;
         let latch = self.keys.lock(name.number()).await;

@@ -164,8 +164,8 @@ pub(crate) struct CatalogRecord {
     pub(crate) pool: PoolId,
     /// The volume that this copy is on.
     pub(crate) volume: VolumeId,
-    /// The greatest version given when this was written.
-    pub(crate) clock: VersionId,
+    /// No greater version was or will be given before this is written again.
+    pub(crate) lease: VersionId,
     pub(crate) members: BTreeMap<VolumeId, Member>,
     pub(crate) buckets: BTreeMap<Bucket, BucketRecord>,
 }

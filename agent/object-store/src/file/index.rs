@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
-use super::format::NameHash;
+use super::format::{CatalogRecord, NameHash};
 use super::multi::Multi;
 use super::volume::VolumeIo;
 use crate::checksum::Checksums;
@@ -83,10 +83,22 @@ pub(crate) enum Lookup<'a> {
     Unknown,
 }
 
+/// How far ahead versions are leased, in milliseconds. The lease is recorded on all volumes before
+/// a version of it is given. A store that is opened again begins behind the lease, so its versions
+/// are greater than all before, whatever the clock says and whichever volumes are missing. A minute
+/// costs a small write per volume every half minute of writing.
+const LEASE_MILLIS: u64 = 60_000;
+
+/// What must be left of the lease when an operation begins, in milliseconds.
+const LEASE_LEFT_MILLIS: u64 = LEASE_MILLIS / 2;
+
 /// Everything that the store knows.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) clock: VersionId,
+    /// The greatest version that was given or seen.
+    clock: VersionId,
+    /// Up to where versions may be given.
+    lease: VersionId,
     pub(crate) catalog: Catalog,
     slots: Vec<Slot>,
     objects: HashMap<Bucket, BTreeMap<ObjectKey, Entry>>,
@@ -95,10 +107,32 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// A version greater than every one before.
+    /// A version greater than every one before, within the lease.
     pub(crate) fn next_version(&mut self, now: UnixMillis) -> VersionId {
-        self.clock = VersionId::next(self.clock, now);
+        // Should the clock leap, the versions wait for the next lease.
+        let next = VersionId::next(self.clock, now).min(self.lease);
+        self.clock = VersionId::next(self.clock, UnixMillis::default()).max(next);
         self.clock
+    }
+
+    /// Whether a copy of the catalogue has the lease.
+    pub(crate) fn lease_is_in(&self, record: &CatalogRecord) -> bool {
+        record.lease >= self.lease
+    }
+
+    /// Whether enough is left of the lease to begin an operation.
+    pub(crate) fn lease_holds(&self, now: UnixMillis) -> bool {
+        self.clock.max(VersionId::at(now)).later(LEASE_LEFT_MILLIS) <= self.lease
+    }
+
+    /// The lease to record next.
+    pub(crate) fn next_lease(&self, now: UnixMillis) -> VersionId {
+        self.lease.max(self.clock.max(VersionId::at(now)).later(LEASE_MILLIS))
+    }
+
+    /// Takes a lease that was recorded.
+    pub(crate) fn set_lease(&mut self, lease: VersionId) {
+        self.lease = self.lease.max(lease);
     }
 
     /// Takes note of a version that was found on a volume.

@@ -12,7 +12,7 @@ use super::index::{Index, Phase, SlotNo};
 use super::latch::{Gates, Latches};
 use super::volume::VolumeIo;
 use crate::error::StoreError;
-use crate::names::VolumeId;
+use crate::names::{VersionId, VolumeId};
 use crate::placement::{self, Candidate};
 use crate::store::{Usage, VolumeState, VolumeUsage};
 
@@ -100,6 +100,30 @@ impl Shared {
         found.ok_or(StoreError::Full { wanted })
     }
 
+    /// Makes sure that versions can be given. Called before a gate is passed.
+    pub(crate) async fn take_lease(self: &Arc<Self>) -> Result<(), StoreError> {
+        let now = self.config.clock.now();
+        if self.read().lease_holds(now) {
+            return Ok(());
+        }
+        let turn = Arc::clone(&self.catalog_turn).lock_owned().await;
+        let shared = Arc::clone(self);
+        blocking(move || {
+            let catalog = {
+                let index = shared.read();
+                index.check_open()?;
+                if index.lease_holds(now) {
+                    return Ok(());
+                }
+                index.catalog.clone()
+            };
+            shared.save_catalog(&catalog)?;
+            drop(turn);
+            Ok(())
+        })
+        .await
+    }
+
     /// Writes the catalogue to all volumes that can be written.
     ///
     /// # Errors
@@ -120,23 +144,29 @@ impl Shared {
     /// fenced and learns of the change when it is attached again.
     pub(crate) fn save_catalog_to_all(&self, catalog: &Catalog) -> (usize, Option<StoreError>) {
         let volumes = self.read().all_writable();
+        let lease = self.read().next_lease(self.config.clock.now());
         let (mut saved, mut last) = (0, None);
         for (_, io) in volumes {
-            match self.save_catalog_to(&io, catalog) {
+            match self.save_catalog_to(&io, catalog, lease) {
                 Ok(()) => saved += 1,
                 Err(error) => last = Some(error),
             }
         }
+        if saved > 0 {
+            self.write().set_lease(lease);
+        }
         (saved, last)
     }
 
+    /// Writes the catalogue to one volume, with a lease that is not taken before all have it.
     pub(crate) fn save_catalog_to(
         &self,
         io: &Arc<VolumeIo>,
         catalog: &Catalog,
+        lease: VersionId,
     ) -> Result<(), StoreError> {
         let _hold = io.hold()?;
-        let record = catalog.record(&self.config.pool, &io.id, self.read().clock);
+        let record = catalog.record(&self.config.pool, &io.id, lease);
         let path = io.catalog_path();
         let tail = format::encode_tail(&record, 0).map_err(|e| io.damaged(&path, &e))?;
         io.write_record(&path, &tail)

@@ -1,6 +1,7 @@
 //! The way of a body to stable storage: [`Staged`] → [`Verified`] → [`Durable`] → published. Each
 //! step takes the one before it, so none can be left out. Dropped anywhere, nothing remains.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -135,8 +136,13 @@ impl Verified {
         self.size
     }
 
-    /// A checksum that was computed on the way.
-    pub(crate) fn checksum(&self, algorithm: Algorithm) -> Option<&Checksum> {
+    /// Checksums that were computed on the way, each once, in the order of their algorithms.
+    pub(crate) fn checksums(&self, algorithms: &[Algorithm]) -> Vec<Checksum> {
+        let wanted: BTreeSet<Algorithm> = algorithms.iter().copied().collect();
+        wanted.into_iter().filter_map(|a| self.checksum(a).cloned()).collect()
+    }
+
+    fn checksum(&self, algorithm: Algorithm) -> Option<&Checksum> {
         self.checksums.iter().find(|c| c.algorithm() == algorithm)
     }
 

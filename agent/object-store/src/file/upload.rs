@@ -34,6 +34,7 @@ impl Shared {
     ) -> Result<UploadInfo, StoreError> {
         let UploadRequest { bucket, key, owner, attributes, note } = request;
         self.read().bucket(&bucket)?;
+        self.take_lease().await?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| StoreError::Unavailable {
             reason: format!("the system gives no random numbers: {error}"),
@@ -82,7 +83,7 @@ impl Shared {
         blocking(move || {
             // It may have been completed or aborted meanwhile.
             shared.find_upload(&target)?;
-            let values = keep.iter().filter_map(|a| verified.checksum(*a).cloned()).collect();
+            let values = verified.checksums(&keep);
             let checksums = Checksums { scope: ChecksumScope::Whole, values };
             let found = Part {
                 etag: ETag::of_md5(verified.md5()),
@@ -136,6 +137,7 @@ impl Shared {
     ) -> Result<ObjectInfo, StoreError> {
         let CompleteRequest { target, parts, etag, checksums, conditions } = request;
         let name = NameHash::of(&target.bucket, &target.key);
+        self.take_lease().await?;
         let gate = self.buckets.pass(&target.bucket).await;
         let upload_latch = self.uploads.lock(number_of(&target.upload)).await;
         let (info, io) = match self.find_upload(&target) {

@@ -168,12 +168,13 @@ impl Shared {
         });
         let verified = verified.await?;
         let (slot, io) = chosen.ok_or(StoreError::Full { wanted: 0 })?;
+        self.take_lease().await?;
         let gate = self.buckets.pass(&bucket).await;
         let latch = self.keys.lock(name.number()).await;
         let turn = io.turn().await?;
         let shared = Arc::clone(self);
         blocking(move || {
-            let values = keep.iter().filter_map(|a| verified.checksum(*a).cloned()).collect();
+            let values = verified.checksums(&keep);
             let publication = Publication {
                 bucket,
                 key,

@@ -95,6 +95,13 @@ impl SimDisk {
         Self { epoch: world.epoch, world: Arc::new(Mutex::new(world)) }
     }
 
+    /// The same as if the machine had been copied while it ran: nothing holds a lock.
+    pub(crate) fn fork_unlocked(&self) -> Self {
+        let fork = self.fork();
+        fork.lock().locks.clear();
+        fork
+    }
+
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         let mut world = self.lock();
         (world.fault, world.calls) = (fault, 0);
