@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use disk_manager_plan::label::{ClaimState, EncodeError, SECTOR};
 use disk_manager_plan::layout::{DATA_START, LayoutError};
 use disk_manager_plan::ledger::Ledger;
-use disk_manager_plan::observe::{Smart, Trouble};
+use disk_manager_plan::observe::Trouble;
 use disk_manager_plan::slots::Verdict;
 use disk_manager_plan::{
     Inventory, Layout, NodeKey, ObservedDisk, Outcome, Policy, Record, Step, plan,
@@ -22,7 +22,7 @@ use crate::firmware::Loader;
 use crate::held::Held;
 use crate::mounts::InUse;
 use crate::probe::label::read_slots;
-use crate::probe::{Look, Pulse, Source, observe};
+use crate::probe::{Health, Look, Pulse, Source, observe};
 use crate::target::DiskTarget;
 use crate::volume::{MountError, Owner, mount_volume};
 
@@ -106,12 +106,12 @@ impl Context {
         &self,
         name: &str,
         source: &Source<'_>,
-        smart: Option<Smart>,
+        health: Health,
         pulse: Pulse,
     ) -> Result<ObservedDisk, ApplyError> {
         let in_use = InUse::read(&self.sysfs).map_err(|source| ApplyError::InUse { source })?;
         let seen = facts(&self.sysfs, name, &in_use);
-        let look = Look { policy: &self.policy, loader: self.loader, smart, pulse };
+        let look = Look { policy: &self.policy, loader: self.loader, health, pulse };
         Ok(observe(seen, &look, source))
     }
 
@@ -132,7 +132,8 @@ impl Context {
         let held = Held::open(&device)
             .map_err(|source| ApplyError::Hold { device: device.clone(), source })?;
         self.still_there(presence)?;
-        let seen = self.look(&presence.name, &Source::Held(&held), None, Pulse::default())?;
+        let seen =
+            self.look(&presence.name, &Source::Held(&held), Health::Ask, Pulse::default())?;
         let progress = progress(&seen);
 
         inventory.node = Some(key.node());

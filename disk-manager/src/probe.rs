@@ -46,6 +46,18 @@ impl Pulse {
     }
 }
 
+/// What a look does about the health of a disk that is in service already. (A disk that is to be
+/// claimed is always asked.) Watching it is the agent's task; here it is asked once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Not now: smartctl takes its time, and the volume is wanted.
+    Later,
+    /// Ask the disk.
+    Ask,
+    /// An earlier look has asked.
+    Known(Smart),
+}
+
 /// What a look at a disk may use beside the disk itself.
 #[derive(Debug, Clone)]
 pub struct Look<'a> {
@@ -53,9 +65,8 @@ pub struct Look<'a> {
     pub policy: &'a Policy,
     /// What the firmware said of the boot loader.
     pub loader: Option<Loader>,
-    /// What an earlier look learnt of the disk's health: a disk in service is not asked again, as
-    /// watching its health is the agent's task.
-    pub smart: Option<Smart>,
+    /// What is done about the health of a disk in service.
+    pub health: Health,
     /// Beats with every answer.
     pub pulse: Pulse,
 }
@@ -96,7 +107,11 @@ pub fn observe(mut seen: ObservedDisk, look: &Look<'_>, source: &Source<'_>) -> 
     look.pulse.beat();
     match plan::record_of(&seen).map(Stage::of) {
         Some(Stage { state: ClaimState::Ready, .. }) => {
-            seen.smart = look.smart.clone().unwrap_or_else(|| smart::smart(&path, seen.bus));
+            seen.smart = match &look.health {
+                Health::Later => Smart::NotAsked,
+                Health::Ask => smart::smart(&path, seen.bus),
+                Health::Known(smart) => smart.clone(),
+            };
         }
         Some(stage) => {
             seen.access = ask_access(&seen, source);

@@ -1,6 +1,6 @@
 //! The owner of all state: hears of disks, has them looked at, plans, has steps carried out and
 //! reports. One thread; everything that may wait for a disk runs on a thread of its own and answers
-//! with an [`Event`].
+//! with an event.
 
 mod known;
 
@@ -25,7 +25,7 @@ use self::known::{Known, Work};
 use crate::apply::{ApplyError, Context};
 use crate::device::{Presence, facts, is_attaching, present};
 use crate::mounts::InUse;
-use crate::probe::Source;
+use crate::probe::{Health, Source};
 use crate::serve::{self, Board};
 use crate::status;
 use crate::survey::volumes;
@@ -244,12 +244,12 @@ impl Service {
     fn start_looks(&mut self, now: Instant) {
         for disk in self.disks.values_mut() {
             let Some(pulse) = disk.begin_look(now) else { continue };
-            let smart = disk.seen.as_ref().map(|seen| seen.smart.clone()).filter(is_lasting);
+            let health = health(disk.seen.as_ref());
             let presence = disk.presence.clone();
             let (context, sender) = (self.context.clone(), self.sender.clone());
             spawn(format!("look {}", presence.name), move || {
                 let started = Instant::now();
-                let seen = context.look(&presence.name, &Source::Name, smart, pulse).map(Box::new);
+                let seen = context.look(&presence.name, &Source::Name, health, pulse).map(Box::new);
                 let took_ms = started.elapsed().as_millis();
                 debug!(disk = %presence.name, took_ms, "looked at");
                 // The receiver ends with the process.
@@ -471,9 +471,15 @@ pub fn print(plan: &Plan) -> io::Result<()> {
     io::stdout().lock().write_all(plan.to_string().as_bytes())
 }
 
-/// Whether a disk's answer about its health stands until the agent asks again.
-fn is_lasting(smart: &Smart) -> bool {
-    matches!(smart, Smart::Passed | Smart::Failing(_) | Smart::NotSupported(_))
+/// A disk is asked about its health at the second look, when its volume is mounted.
+fn health(seen: Option<&ObservedDisk>) -> Health {
+    match seen.map(|seen| &seen.smart) {
+        None => Health::Later,
+        Some(smart @ (Smart::Passed | Smart::Failing(_) | Smart::NotSupported(_))) => {
+            Health::Known(smart.clone())
+        }
+        Some(Smart::NotAsked | Smart::Asleep | Smart::Unreadable(_)) => Health::Ask,
+    }
 }
 
 fn id_of(disk: &ObservedDisk) -> &str {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::apply::Context;
 use crate::device::{facts, present};
 use crate::mounts::InUse;
-use crate::probe::{Pulse, Source, timed_out};
+use crate::probe::{Health, Pulse, Source, timed_out};
 
 /// A disk that gives no answer for this long hangs. Above the time limit of the programs that are
 /// asked meanwhile, and above the 30 s that the kernel gives a command before it resets the disk.
@@ -31,7 +31,7 @@ pub fn survey(context: &Context) -> io::Result<Plan> {
             let beat = pulse.clone();
             thread::spawn(move || {
                 // The receiver is gone once the disk has been silent for too long.
-                let _ = sender.send(context.look(&name, &Source::Name, None, beat));
+                let _ = sender.send(context.look(&name, &Source::Name, Health::Ask, beat));
             });
             (disk.name, pulse, receiver)
         })

@@ -1,0 +1,6 @@
+//! The probe on disk images that real tools have made.
+
+#[cfg(test)]
+mod images;
+#[cfg(test)]
+mod survey;
