@@ -25,16 +25,18 @@ pub(crate) const COMMAND: &str = "prepare";
 pub(crate) const PROBLEMS: &str = "/run/icn/init/problems";
 
 /// How long PID 1 lets all of this take, more than the sum of the waits below.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// How long udevd may take to listen.
 const UDEV_START: Duration = Duration::from_secs(10);
 /// How long the devices that are there may take, in seconds.
 const SETTLE: &str = "20";
-/// How long the disk that the node was started from is waited for.
-const WAIT_FOR_BOOT_DISK: Duration = Duration::from_secs(10);
-/// How long a USB storage device that is there may take to show its disk.
-const WAIT_FOR_STORAGE: Duration = Duration::from_secs(5);
+/// How long the disk that the node was started from is waited for: a machine that is slow to show
+/// its disks takes seconds.
+const WAIT_FOR_BOOT_DISK: Duration = Duration::from_secs(30);
+/// How long a USB storage device that is there may take to show its disk: the driver alone waits
+/// one second.
+const WAIT_FOR_STORAGE: Duration = Duration::from_secs(15);
 /// How long USB may take to show a device at all, where nothing says that there is one.
 const WAIT_FOR_USB: Duration = Duration::from_secs(1);
 /// How often is looked.
@@ -134,8 +136,19 @@ fn look_for_seed(problems: &mut Vec<String>) -> Decision {
         }
         sleep(LOOK_EVERY);
     };
+    match sight {
+        Sight { partitions, .. } if !partitions.is_empty() => read_all(partitions, problems),
+        Sight { boot_disk_missing: true, .. } => {
+            seed::hidden("the disk that this node was started from")
+        }
+        Sight { storage_starting: true, .. } => seed::hidden("a USB storage device"),
+        _ => Decision::None,
+    }
+}
+
+fn read_all(partitions: Vec<Partition>, problems: &mut Vec<String>) -> Decision {
     let mut found = Vec::new();
-    for partition in sight.partitions {
+    for partition in partitions {
         let files = read(&partition).map(|(files, left_out)| {
             problems.extend(left_out);
             files

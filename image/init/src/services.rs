@@ -20,7 +20,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// How long icn-disks may take to end the step it is in.
 const DISKS_STOP: Duration = Duration::from_secs(5);
 /// How long any other service may take.
-const STOP: Duration = Duration::from_secs(3);
+const STOP: Duration = Duration::from_secs(5);
 
 /// Open files of the agent: a connection takes one, and an object that is read or written another.
 const AGENT_FILES: u64 = 65_536;

@@ -13,9 +13,6 @@ const USB_STORAGE_CLASS: &str = "08";
 const BOOT_PARTITION: &str =
     "firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
-/// How names of block devices begin that no hardware stands behind: udev may pass them over.
-const MADE_UP: [&str; 6] = ["loop", "ram", "zram", "dm-", "md", "nbd"];
-
 /// Most partitions that are looked at: a person forgets one stick, not five.
 const MAX_PARTITIONS: usize = 4;
 
@@ -35,7 +32,7 @@ pub(crate) struct Sight {
     pub partitions: Vec<Partition>,
     /// The node was started from a partition that is not there yet.
     pub boot_disk_missing: bool,
-    /// A USB storage device is there and its disk is not yet, or udev has not yet seen to a disk.
+    /// A USB storage device is there and its disk is not yet, or udev has not yet seen to it.
     pub storage_starting: bool,
     /// The machine has USB, where a device may show itself a little later.
     pub has_usb: bool,
@@ -54,7 +51,7 @@ pub(crate) fn look(sysfs: &Path, udev: &Path) -> Sight {
         };
         let facts = udev.join("data").join(format!("b{}", number.trim()));
         let Ok(facts) = fs::read_to_string(facts) else {
-            storage_starting |= !MADE_UP.iter().any(|made_up| name.starts_with(made_up));
+            storage_starting |= is_on_usb(&sysfs.join("class/block").join(&name));
             continue;
         };
         let is = |key: &str, value: &str| {
@@ -99,6 +96,11 @@ fn storage_starting(sysfs: &Path) -> bool {
         let class = fs::read_to_string(interface.join("bInterfaceClass")).unwrap_or_default();
         class.trim() == USB_STORAGE_CLASS && !has_disk(&interface, 0)
     })
+}
+
+/// Whether a block device hangs on USB: one link leads to the whole chain of devices.
+fn is_on_usb(device: &Path) -> bool {
+    fs::canonicalize(device).is_ok_and(|path| path.to_string_lossy().contains("/usb"))
 }
 
 /// Whether a folder named `block` is below an interface: host, target, device, then block.
@@ -200,9 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_udev_has_not_seen_to_is_still_starting() {
+    fn a_stick_that_udev_has_not_seen_to_is_still_starting() {
         let machine = Machine::new();
-        machine.write("sys/class/block/sda2/dev", "8:2\n");
+        machine.write("sys/devices/pci0/usb1/1-1/block/sda/sda2/dev", "8:2\n");
+        let block = machine.root.path().join("sys/class/block");
+        fs::create_dir_all(&block).expect("folder");
+        let device = "../../devices/pci0/usb1/1-1/block/sda/sda2";
+        std::os::unix::fs::symlink(device, block.join("sda2")).expect("link");
+        machine.write("sys/class/block/sdb2/dev", "8:18\n");
         assert!(machine.look().storage_starting);
         machine.partition("sda2", "8:2", PARTITION_TYPE, "a");
         assert!(!machine.look().storage_starting);

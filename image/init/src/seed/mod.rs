@@ -33,9 +33,20 @@ pub(crate) enum Decision {
     },
 }
 
+/// What a refusal comes down to.
+const CONSEQUENCE: &str = "started with safe defaults (no disk is claimed)";
+
+/// The decision where something that may hold a seed does not show its content in time.
+pub(crate) fn hidden(what: &str) -> Decision {
+    let problem = format!(
+        "{what} does not show its partitions, so a configuration on it could not be read: remove \
+         or replace it and restart; {CONSEQUENCE}"
+    );
+    Decision::Refuse { problem }
+}
+
 /// Decides by partition name and its files, or why they cannot be read.
 pub(crate) fn decide(mut found: Vec<(String, Result<Files, String>)>) -> Decision {
-    const CONSEQUENCE: &str = "started with safe defaults (no disk is claimed)";
     for (name, files) in &found {
         if let Err(why) = files {
             let problem = format!(
