@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-/// Latches per kind. Names share one at random; with 64 writers two of them do so in one of some
-/// thirty moments, and then one waits for the other's write.
-const LATCHES: usize = 4096;
+/// Latches per kind. Names share one at random; of 64 writers at a time each has a chance of 6% to
+/// wait for another's write.
+const LATCHES: usize = 1024;
 
 /// Gates per store; only making and deleting a bucket closes one.
 const GATES: usize = 64;

@@ -339,8 +339,6 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     /// Against a map: any operations, with volumes that come and go and restarts between; the power
     /// is cut at a random call.
     #[test]

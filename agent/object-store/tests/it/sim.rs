@@ -39,7 +39,9 @@ pub(crate) struct SimDisk {
 struct World {
     epoch: u64,
     files: HashMap<u64, Content>,
-    dirs: BTreeMap<PathBuf, Names>,
+    /// By path, as text: hashing a path part by part takes most of the tests' time.
+    dirs: HashMap<String, Names>,
+    roots: BTreeSet<String>,
     next_file: u64,
     locks: BTreeSet<PathBuf>,
     calls: u64,
@@ -84,7 +86,8 @@ impl SimDisk {
     pub(crate) fn new(folders: &[&str]) -> Self {
         let mut world = World::default();
         for folder in folders {
-            world.dirs.insert(PathBuf::from(folder), Names::default());
+            world.roots.insert((*folder).to_owned());
+            world.dirs.insert((*folder).to_owned(), Names::default());
         }
         Self { world: Arc::new(Mutex::new(world)), epoch: 0 }
     }
@@ -136,7 +139,9 @@ impl SimDisk {
             }
             file.durable = file.live.clone();
         }
-        for names in world.dirs.values_mut() {
+        let mut dirs: Vec<(&String, &mut Names)> = world.dirs.iter_mut().collect();
+        dirs.sort_unstable_by_key(|(dir, _)| *dir);
+        for (_, names) in dirs {
             let all: BTreeSet<String> =
                 names.live.keys().chain(names.durable.keys()).cloned().collect();
             let mut after = BTreeMap::new();
@@ -171,10 +176,11 @@ impl SimDisk {
         for (dir, names) in world.dirs.iter().filter(|(dir, _)| dir.starts_with(below)) {
             for (name, node) in &names.live {
                 if matches!(node, Node::File(_)) {
-                    found.push(dir.join(name));
+                    found.push(Path::new(dir).join(name));
                 }
             }
         }
+        found.sort_unstable();
         found
     }
 
@@ -215,7 +221,7 @@ fn tear(file: &mut Content) {
 
 impl World {
     fn names(&mut self, dir: &Path) -> io::Result<&mut Names> {
-        self.dirs.get_mut(dir).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.dirs.get_mut(text(dir)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn file(&mut self, path: &Path) -> io::Result<u64> {
@@ -238,15 +244,22 @@ impl World {
     }
 
     fn drop_unreachable(&mut self) {
-        let roots: Vec<PathBuf> = self.dirs.keys().cloned().collect();
-        for dir in roots {
-            let (parent, name) = split(&dir);
-            let lost = self.dirs.get(parent).is_some_and(|p| p.live.get(&name) != Some(&Node::Dir));
-            if lost {
-                self.dirs.retain(|path, _| !path.starts_with(&dir));
+        let mut dirs: Vec<String> = self.dirs.keys().cloned().collect();
+        // Parents before what is in them.
+        dirs.sort_unstable();
+        for dir in dirs {
+            let (parent, name) = split(Path::new(&dir));
+            let is_below = !self.roots.contains(&dir);
+            let kept = self.dirs.get(text(parent)).is_some_and(|p| p.live.contains_key(&name));
+            if is_below && !kept {
+                self.dirs.remove(&dir);
             }
         }
     }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 fn split(path: &Path) -> (&Path, String) {
@@ -296,7 +309,7 @@ impl Backend for SimDisk {
         let mut world = self.change()?;
         let (dir, name) = split(path);
         world.names(dir)?.live.insert(name, Node::Dir);
-        world.dirs.entry(path.to_owned()).or_default();
+        world.dirs.entry(text(path).to_owned()).or_default();
         Ok(())
     }
 
@@ -313,7 +326,7 @@ impl Backend for SimDisk {
     fn list_dir(&self, path: &Path) -> io::Result<Vec<(String, EntryKind)>> {
         let mut world = self.enter()?;
         let (dir, name) = split(path);
-        if world.dirs.get(dir).is_some_and(|parent| !parent.live.contains_key(&name)) {
+        if world.dirs.get(text(dir)).is_some_and(|p| !p.live.contains_key(&name)) {
             return Err(io::ErrorKind::NotFound.into());
         }
         let kind = |node: &Node| match node {
