@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use disk_manager_plan::identity::Identity;
-use disk_manager_plan::observe::Smart;
+use disk_manager_plan::observe::{Answer, Smart, Trouble};
 use disk_manager_plan::plan::record_of;
 use disk_manager_plan::report::DiskReport;
 use disk_manager_plan::{Inventory, NodeKey, ObservedDisk, Outcome, Plan, Step, plan};
@@ -177,7 +177,9 @@ impl Service {
                     Ok(seen) => disk.end_look(*seen),
                     Err(error) => {
                         warn!(disk = %presence.name, %error, "cannot look at a disk");
-                        let given_up = crate::probe::timed_out(disk.facts.clone(), 0);
+                        let (program, error) = ("icn-disks".to_owned(), error.to_string());
+                        let label = Answer::Failed(Trouble::Program { program, error });
+                        let given_up = ObservedDisk { label, ..disk.facts.clone() };
                         disk.end_look(given_up);
                     }
                 }

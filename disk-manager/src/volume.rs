@@ -97,14 +97,28 @@ pub fn mount_volume(
     let at = data_dir.join(volume.to_string());
     make_directory(data_dir, &at)
         .map_err(|source| MountError::Directory { at: at.clone(), source })?;
-    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
-    mount(partition, &at, "xfs", flags, None)
+    mount_xfs(partition, &at)
         .map_err(|error| MountError::Mount { partition: named(), source: error.into() })?;
     if let Err(source) = hand_over(&at, owner) {
         detach(&at);
         return Err(MountError::Owner { at, source });
     }
     Ok(at)
+}
+
+/// XFS refuses (`EINVAL`) a UUID that is mounted already. The plan gives a volume to one disk of all
+/// that are there, so the other can only be what is left of this volume from before its disk was
+/// pulled, kept by a program with a file of it open: its device is gone, and nothing it does reaches
+/// the disk. Then the UUID is not asked for.
+fn mount_xfs(partition: &Path, at: &Path) -> Result<(), Errno> {
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
+    match mount(partition, at, "xfs", flags, None) {
+        Err(Errno::INVAL) => {
+            tracing::warn!(at = %at.display(), "mounting beside a volume that was pulled in use");
+            mount(partition, at, "xfs", flags, Some(c"nouuid"))
+        }
+        other => other,
+    }
 }
 
 /// Detaches a volume whose disk is gone: at once for whoever opens a path now, later for whoever

@@ -178,9 +178,9 @@ fn judge_unlabelled(disk: &ObservedDisk, policy: &Policy) -> Judgement {
     if reasons.is_empty() && failing.is_empty() {
         return blank(disk);
     }
-    if matches!(disk.label, Answer::Failed(_)) {
+    if let Answer::Failed(trouble) = &disk.label {
         // It may be ours: nothing else that it shows matters as long as that is not known.
-        reasons.splice(0..0, failing);
+        reasons.insert(0, Reason::Unreadable { trouble: trouble.clone() });
         return Judgement { ownership: Ownership::Failing, reasons, ours: None };
     }
     let ownership = if reasons.is_empty() { Ownership::Failing } else { Ownership::Foreign };
