@@ -207,8 +207,8 @@ impl Shared {
         if index.catalog.is_gone(&io.id) {
             return Err(AttachError::Forgotten { id: io.id.clone() });
         }
-        let version = index.next_version(now);
-        index.catalog.join(&io.id, version);
+        let joined = index.clock();
+        index.catalog.join(&io.id, joined);
         let members: Vec<VolumeId> = index.catalog.living().cloned().collect();
         for id in members {
             index.slot_for(&id, now);
@@ -223,6 +223,7 @@ impl Shared {
         let (mut dead, mut replaced) = (Vec::new(), Vec::new());
         // What was on the volume before it went away counts no more; the scan says what is there.
         index.retain_on(no, &|_, _, _| false);
+        index.set_damaged(no, &scan.damaged_objects);
         for TombstoneRecord { bucket, key, version } in &scan.tombstones {
             let name = NameHash::of(bucket, key);
             index.saw(*version);
@@ -334,7 +335,7 @@ impl Shared {
 
     /// Gives a missing volume up. See [`super::FileStore::forget`].
     pub(crate) fn forget(&self, id: &VolumeId) -> Result<u64, ForgetError> {
-        let (mut catalog, no, version) = {
+        let (mut catalog, no, gone) = {
             let mut index = self.write();
             if index.catalog.is_gone(id) || !index.catalog.members.contains_key(id) {
                 return Err(ForgetError::Unknown { id: id.clone() });
@@ -343,17 +344,17 @@ impl Shared {
             if !matches!(index.slot(no).map(|s| &s.phase), Some(Phase::Missing)) {
                 return Err(ForgetError::Attached { id: id.clone() });
             }
-            let version = index.next_version(self.config.clock.now());
-            (index.catalog.clone(), no, version)
+            (index.catalog.clone(), no, index.clock())
         };
         if let Some(member) = catalog.members.get_mut(id) {
-            member.gone = Some(version);
+            member.gone = Some(gone);
         }
         let saved = self.save_catalog(&catalog);
         saved.map_err(|source| ForgetError::Record { id: id.clone(), source })?;
         let lost = {
             let mut index = self.write();
             index.catalog = catalog;
+            index.set_damaged(no, &[]);
             index.retain_on(no, &|_, _, _| false)
         };
         tracing::warn!(volume = %id, objects = lost, "volume given up");

@@ -26,7 +26,7 @@ impl Shared {
                     return Err(StoreError::BucketExists { bucket, owner: present.owner });
                 }
                 let now = shared.config.clock.now();
-                let version = index.next_version(now);
+                let version = index.next_version(now)?;
                 let mut catalog = index.catalog.clone();
                 catalog.create(&bucket, &owner, version, now);
                 catalog
@@ -57,7 +57,7 @@ impl Shared {
                         format!("volume {volume} is missing and may hold objects of {bucket}");
                     return Err(StoreError::Unavailable { reason });
                 }
-                let version = index.next_version(shared.config.clock.now());
+                let version = index.next_version(shared.config.clock.now())?;
                 let mut catalog = index.catalog.clone();
                 catalog.delete(&bucket, version);
                 catalog

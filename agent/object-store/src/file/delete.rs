@@ -18,6 +18,8 @@ enum Plan {
     Nothing,
     /// The file is removed.
     Remove(Entry, Arc<VolumeIo>),
+    /// A file that cannot be read is removed.
+    RemoveDamaged(SlotNo, Arc<VolumeIo>),
     /// Some volume that is away may hold a version: all others are told that it is deleted, and the
     /// file is removed if it can be reached.
     Bury(Option<(Entry, Option<Arc<VolumeIo>>)>),
@@ -29,14 +31,19 @@ impl Shared {
         request: DeleteRequest,
     ) -> Result<Deleted, StoreError> {
         self.read().bucket(&request.bucket)?;
-        self.take_lease().await?;
+        if !self.read().complete() {
+            // For a tombstone. Else a deletion writes nothing, so it works on a full volume.
+            self.take_lease().await?;
+        }
         let name = NameHash::of(&request.bucket, &request.key);
         let gate = self.buckets.pass(&request.bucket).await;
         let latch = self.keys.lock(name.number()).await;
         let plan = self.plan_delete(&request)?;
         let turn = match &plan {
             Plan::Nothing => return Ok(Deleted { version: None }),
-            Plan::Remove(_, io) | Plan::Bury(Some((_, Some(io)))) => Some(io.turn().await?),
+            Plan::Remove(_, io) | Plan::RemoveDamaged(_, io) | Plan::Bury(Some((_, Some(io)))) => {
+                Some(io.turn().await?)
+            }
             Plan::Bury(_) => None,
         };
         let shared = Arc::clone(self);
@@ -53,9 +60,18 @@ impl Shared {
         let index = self.read();
         index.bucket(bucket)?;
         let entry = index.entry(bucket, key).cloned();
+        let unconditional = version.is_none() && *conditions == WriteConditions::default();
+        if entry.is_none()
+            && index.complete()
+            && let Some(no) = index.damaged_at(bucket, key)
+        {
+            return match index.writable(no) {
+                Some(io) if unconditional => Ok(Plan::RemoveDamaged(no, io)),
+                _ => Err(index.unreadable(no, bucket, key)),
+            };
+        }
         if entry.is_none() && !index.complete() {
             // A volume that is away may hold it, or one that failed while it was being published.
-            let unconditional = version.is_none() && *conditions == WriteConditions::default();
             return if unconditional { Ok(Plan::Bury(None)) } else { Err(index.unknown(key)) };
         }
         conditions.check(entry.as_ref().map(|entry| &entry.etag))?;
@@ -83,6 +99,11 @@ impl Shared {
     ) -> Result<Deleted, StoreError> {
         let (entry, io) = match plan {
             Plan::Nothing => return Ok(Deleted { version: None }),
+            Plan::RemoveDamaged(no, io) => {
+                io.remove(&io.object_path(name))?;
+                self.write().clear_damaged(no, name);
+                return Ok(Deleted { version: None });
+            }
             Plan::Remove(entry, io) => {
                 io.remove(&io.object_path(name))?;
                 self.write().remove(bucket, key);
@@ -121,7 +142,7 @@ impl Shared {
     ) -> Result<VersionId, StoreError> {
         let (version, volumes): (_, Vec<(SlotNo, Arc<VolumeIo>)>) = {
             let mut index = self.write();
-            (index.next_version(self.config.clock.now()), index.all_writable())
+            (index.next_version(self.config.clock.now())?, index.all_writable())
         };
         let record = TombstoneRecord { bucket: bucket.clone(), key: key.clone(), version };
         let (mut written, mut last) = (false, None);

@@ -79,6 +79,8 @@ pub(crate) struct Part {
 pub(crate) enum Lookup<'a> {
     Found(&'a Entry),
     Absent,
+    /// There is a file of that name, but it cannot be read.
+    Damaged(SlotNo),
     /// It may be on a volume whose content is not known.
     Unknown,
 }
@@ -103,16 +105,29 @@ pub(crate) struct Index {
     slots: Vec<Slot>,
     objects: HashMap<Bucket, BTreeMap<ObjectKey, Entry>>,
     tombstones: HashMap<NameHash, VersionId>,
+    damaged: HashMap<NameHash, SlotNo>,
     uploads: HashMap<Bucket, BTreeMap<ObjectKey, BTreeMap<UploadId, Upload>>>,
 }
 
 impl Index {
-    /// A version greater than every one before, within the lease.
-    pub(crate) fn next_version(&mut self, now: UnixMillis) -> VersionId {
-        // Should the clock leap, the versions wait for the next lease.
-        let next = VersionId::next(self.clock, now).min(self.lease);
-        self.clock = VersionId::next(self.clock, UnixMillis::default()).max(next);
+    /// The greatest version that was given or seen.
+    pub(crate) fn clock(&self) -> VersionId {
         self.clock
+    }
+
+    /// A version greater than every one before.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the lease has run out since the operation began, as when
+    /// the clock leaps.
+    pub(crate) fn next_version(&mut self, now: UnixMillis) -> Result<VersionId, StoreError> {
+        let next = VersionId::next(self.clock, now);
+        if next > self.lease {
+            let reason = "the lease of versions ran out meanwhile".to_owned();
+            return Err(StoreError::Unavailable { reason });
+        }
+        self.clock = next;
+        Ok(next)
     }
 
     /// Whether a copy of the catalogue has the lease.
@@ -234,12 +249,52 @@ impl Index {
         self.objects.get(bucket)?.get(key)
     }
 
+    /// The volume that has a file of this key.
+    pub(crate) fn present_slot(&self, bucket: &Bucket, key: &ObjectKey) -> Option<SlotNo> {
+        let entry = self.entry(bucket, key).map(|entry| entry.slot);
+        entry.or_else(|| self.damaged_at(bucket, key))
+    }
+
     pub(crate) fn lookup(&self, bucket: &Bucket, key: &ObjectKey) -> Lookup<'_> {
-        match self.entry(bucket, key) {
-            Some(entry) => Lookup::Found(entry),
-            None if self.unknown_volume().is_some() => Lookup::Unknown,
-            None => Lookup::Absent,
+        if let Some(entry) = self.entry(bucket, key) {
+            Lookup::Found(entry)
+        } else if let Some(no) = self.damaged_at(bucket, key) {
+            Lookup::Damaged(no)
+        } else if self.unknown_volume().is_some() {
+            Lookup::Unknown
+        } else {
+            Lookup::Absent
         }
+    }
+
+    /// Where the file of a key lies that cannot be read, if there is one.
+    pub(crate) fn damaged_at(&self, bucket: &Bucket, key: &ObjectKey) -> Option<SlotNo> {
+        if self.damaged.is_empty() {
+            return None;
+        }
+        self.damaged.get(&NameHash::of(bucket, key)).copied()
+    }
+
+    /// Takes note of the files of a volume that cannot be read.
+    pub(crate) fn set_damaged(&mut self, no: SlotNo, names: &[NameHash]) {
+        self.damaged.retain(|_, at| *at != no);
+        self.damaged.extend(names.iter().map(|name| (*name, no)));
+    }
+
+    /// A file that could not be read is gone.
+    pub(crate) fn clear_damaged(&mut self, no: SlotNo, name: &NameHash) {
+        if self.damaged.get(name) == Some(&no) {
+            self.damaged.remove(name);
+        }
+    }
+
+    /// Says that the file of a key cannot be read.
+    pub(crate) fn unreadable(&self, no: SlotNo, bucket: &Bucket, key: &ObjectKey) -> StoreError {
+        let Some(slot) = self.slot(no) else { return self.unknown(key) };
+        let volume = slot.id.clone();
+        let what = PathBuf::from(NameHash::of(bucket, key).hex());
+        let reason = format!("it is the file of {key} and cannot be read");
+        StoreError::Damaged { volume, what, reason }
     }
 
     /// Says that a key may be on a volume whose content is not known.

@@ -84,6 +84,7 @@ impl Shared {
         let entry = match index.lookup(bucket, key) {
             Lookup::Found(entry) => entry,
             Lookup::Unknown => return Err(index.unknown(key)),
+            Lookup::Damaged(no) => return Err(index.unreadable(no, bucket, key)),
             Lookup::Absent => {
                 let (bucket, key) = (bucket.clone(), key.clone());
                 return Err(StoreError::NoSuchKey { bucket, key });

@@ -27,7 +27,10 @@ pub(crate) struct Scan {
     pub(crate) tombstones: Vec<TombstoneRecord>,
     /// Leftovers of interrupted work that nothing refers to.
     pub(crate) leftovers: Vec<UploadId>,
+    /// Files that cannot be read, in words.
     pub(crate) damaged: Vec<String>,
+    /// Of these, those of objects.
+    pub(crate) damaged_objects: Vec<NameHash>,
     pub(crate) removed: u64,
 }
 
@@ -127,7 +130,10 @@ fn scan_objects(io: &Arc<VolumeIo>, scan: &mut Scan) -> Result<(), StoreError> {
     scan.objects = objects;
     scan.objects.sort_by_key(|object| object.name);
     damaged.sort_unstable();
-    scan.damaged.append(&mut damaged);
+    for (name, reason) in damaged {
+        scan.damaged_objects.extend(NameHash::from_hex(&name));
+        scan.damaged.push(reason);
+    }
     Ok(())
 }
 
@@ -135,17 +141,18 @@ fn scan_object(
     io: &VolumeIo,
     path: &Path,
     objects: &mut Vec<ScannedObject>,
-    damaged: &mut Vec<String>,
+    damaged: &mut Vec<(String, String)>,
 ) -> Result<(), StoreError> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
     match read::<ObjectRecord>(io, path)? {
         Found::Gone => {}
-        Found::Damaged(reason) => damaged.push(reason),
+        Found::Damaged(reason) => damaged.push((name, reason)),
         Found::Good(Tail { record, tail_len, .. }) => match format::check_name(&record, path) {
             Ok(()) => {
                 let name = NameHash::of(&record.bucket, &record.key);
                 objects.push(ScannedObject { record, tail_len, name });
             }
-            Err(error) => damaged.push(format!("{}: {error}", path.display())),
+            Err(error) => damaged.push((name, format!("{}: {error}", path.display()))),
         },
     }
     Ok(())

@@ -40,7 +40,7 @@ impl Shared {
             reason: format!("the system gives no random numbers: {error}"),
         })?;
         let name = NameHash::of(&bucket, &key);
-        let present = self.read().entry(&bucket, &key).map(|entry| entry.slot);
+        let present = self.read().present_slot(&bucket, &key);
         let (slot, io) = self.place(&name, present, 0)?;
         let gate = self.buckets.pass(&bucket).await;
         let turn = io.turn().await?;
@@ -48,7 +48,7 @@ impl Shared {
         blocking(move || {
             shared.read().bucket(&bucket)?;
             let begun = shared.config.clock.now();
-            let version = shared.write().next_version(begun);
+            let version = shared.write().next_version(begun)?;
             let upload = UploadId::from_random(random);
             let record =
                 UploadRecord { upload, bucket, key, owner, version, begun, attributes, note };

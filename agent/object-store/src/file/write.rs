@@ -161,7 +161,7 @@ impl Shared {
         let feed = Feed::new(body)?;
         let mut chosen = None;
         let verified = receive(feed, &keep, |wanted| {
-            let present = self.read().entry(&bucket, &key).map(|entry| entry.slot);
+            let present = self.read().present_slot(&bucket, &key);
             let (slot, io) = self.place(&name, present, wanted)?;
             chosen = Some((slot, Arc::clone(&io)));
             Ok(io)
@@ -209,6 +209,7 @@ impl Shared {
         match index.lookup(bucket, key) {
             Lookup::Found(entry) => conditions.check(Some(&entry.etag)),
             Lookup::Absent => conditions.check(None),
+            Lookup::Damaged(no) => Err(index.unreadable(no, bucket, key)),
             Lookup::Unknown => Err(index.unknown(key)),
         }
     }
@@ -235,7 +236,7 @@ impl Shared {
         self.check_write(&bucket, &key, &conditions)?;
         let now = self.config.clock.now();
         // Under the latch: versions of a key grow in the order in which they are published.
-        let version = self.write().next_version(now);
+        let version = self.write().next_version(now)?;
         let parts = multi.as_ref().map(|m| m.parts.as_slice());
         let size = parts.map_or(verified.size(), |p| p.iter().map(|slice| slice.size).sum());
         let part_count = parts.map(|p| u16::try_from(p.len()).unwrap_or(u16::MAX));
@@ -282,6 +283,7 @@ impl Shared {
         let new_slot = entry.slot;
         let (old, elsewhere) = {
             let mut index = self.write();
+            index.clear_damaged(new_slot, name);
             let Some(old) = index.insert(bucket, key, entry) else { return };
             let elsewhere = (old.slot != new_slot).then(|| index.leave_stale(old.slot, name));
             (old, elsewhere.flatten())

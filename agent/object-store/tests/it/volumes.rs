@@ -205,6 +205,29 @@ async fn a_flipped_bit_is_noticed_before_the_body_ends() {
 }
 
 #[tokio::test]
+async fn an_object_whose_record_is_damaged_is_not_called_absent() {
+    let disk = SimDisk::new(&["/a"]);
+    let store = Store::open_with(&disk, &["a"]).await;
+    store.create_bucket("photos").await.unwrap();
+    for k in ["k", "l"] {
+        store.put("photos", k, b"v").await.unwrap();
+    }
+    for file in disk.files("/a/icn-store/objects") {
+        disk.flip_bit(&file, 5);
+    }
+    store.detach("a").await;
+    let report = store.attach("a").await.unwrap();
+    assert_eq!((report.objects, report.damaged.len()), (0, 2), "{:?}", report.damaged);
+    assert!(matches!(store.get("photos", "k").await, Err(StoreError::Damaged { .. })));
+    assert!(matches!(store.get("photos", "other").await, Err(StoreError::NoSuchKey { .. })));
+    store.put("photos", "k", b"again").await.unwrap();
+    assert_eq!(store.get("photos", "k").await.unwrap(), b"again");
+    store.delete("photos", "l").await.unwrap();
+    assert!(matches!(store.get("photos", "l").await, Err(StoreError::NoSuchKey { .. })));
+    assert_eq!(disk.files("/a/icn-store/objects").len(), 1);
+}
+
+#[tokio::test]
 async fn a_failed_sync_is_never_tried_again() {
     let disk = SimDisk::new(&["/a"]);
     let store = Store::open_with(&disk, &["a"]).await;
