@@ -1,0 +1,60 @@
+//! The end of serving: requests under way get time to finish, but not for ever.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// How long requests may take to finish after the end was asked for. Less than the 20 s after
+/// which init kills the agent, so that it still tells what it dropped.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Runs `serving`, which ends by itself some time after `cancel`, and gives up on it after
+/// [`GRACE`].
+///
+/// # Errors
+/// Those of `serving`.
+pub(crate) async fn drained(
+    serving: impl Future<Output = io::Result<()>>,
+    cancel: &CancellationToken,
+) -> io::Result<()> {
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return served,
+        () = cancel.cancelled() => {}
+    }
+    match timeout(GRACE, serving).await {
+        Ok(served) => served,
+        Err(_) => {
+            warn!(grace_seconds = GRACE.as_secs(), "requests did not finish in time; dropped");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::sleep;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_never_finish_are_dropped_after_the_grace() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let started = tokio::time::Instant::now();
+        drained(std::future::pending(), &cancel).await.expect("dropped");
+        assert_eq!(started.elapsed().as_secs(), GRACE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn serving_goes_on_until_the_end_is_asked_for() {
+        let cancel = CancellationToken::new();
+        let serving = async {
+            sleep(GRACE * 10).await;
+            Err(io::Error::other("by itself"))
+        };
+        assert!(drained(serving, &cancel).await.is_err());
+    }
+}

@@ -1,0 +1,237 @@
+//! Node mode: the agent on the disks that icn-disks mounts.
+//!
+//! One task owns each resource, and they tell each other by watch channels:
+//!
+//! ```text
+//! disks.sock → reports ─┬→ volumes (attach, detach) → object store ─┐
+//!                       └→ identity (state on volumes) → TLS, users ┼→ S3 service
+//! init.sock  → system ──────────────────────────────────────────────┴→ status → control socket
+//! ```
+
+mod control;
+mod heard;
+mod identity;
+mod log_tail;
+mod reports;
+mod service;
+mod status;
+mod system;
+mod volumes;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use agent_api::control::{Reply, Request, Secret};
+use agent_api::init::SystemStatus;
+use agent_api::status::{Credentials, S3State};
+use agent_health::{read_clock, read_memory};
+use agent_object_store::{FileStore, ObjectStore, Usage};
+use anyhow::{Context, Result};
+use disk_manager_plan::report::DiskReport;
+use provisioning_config::Config;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::arguments::NodeArguments;
+use crate::listen::listen;
+use crate::state::{Held, Identity};
+use crate::tls::Tls;
+use heard::Heard;
+use status::Facts;
+use volumes::Failures;
+
+/// The configuration file in the seed.
+const CONFIG_FILE: &str = "node.toml";
+
+/// A node as its tasks see it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    arguments: NodeArguments,
+    config: Config,
+    name: String,
+    started: Instant,
+    tls: Tls,
+    stopping: AtomicBool,
+    system: watch::Sender<Heard<SystemStatus>>,
+    disks: watch::Sender<Heard<DiskReport>>,
+    held: watch::Sender<Held>,
+    failures: watch::Sender<Failures>,
+    s3: watch::Sender<S3State>,
+    s3_problem: watch::Sender<Option<String>>,
+    store: watch::Sender<Option<Arc<FileStore>>>,
+}
+
+/// Runs until `cancel`.
+///
+/// # Errors
+/// When the control socket cannot be opened or no certificate can be made.
+pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> Result<()> {
+    let config = read_config(&arguments.seed.join(CONFIG_FILE));
+    let name = config.node.name.clone().unwrap_or_else(host_name);
+    let now = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
+    let tls = Tls::start(&arguments.seed, config.s3.tls.as_ref(), &name, now)?;
+    let control = control::open(&arguments.control_socket)
+        .with_context(|| format!("cannot open {}", arguments.control_socket.display()))?;
+    let node = Arc::new(Node {
+        name,
+        tls,
+        started: Instant::now(),
+        stopping: AtomicBool::new(false),
+        system: watch::Sender::default(),
+        disks: watch::Sender::default(),
+        held: watch::Sender::default(),
+        failures: watch::Sender::default(),
+        s3: watch::Sender::new(S3State::Starting),
+        s3_problem: watch::Sender::default(),
+        store: watch::Sender::default(),
+        arguments,
+        config,
+    });
+    info!(name = node.name, listen = %node.config.s3.listen, "the agent starts");
+    // These end with the process: they hold nothing that must be finished.
+    tokio::spawn(control::serve(control, Arc::clone(&node)));
+    spawn(&node, |node| async move {
+        reports::follow(&node.arguments.disks_socket, &node.disks).await;
+    });
+    spawn(&node, |node| async move {
+        system::follow(&node.arguments.init_socket, &node.system).await;
+    });
+    spawn(&node, identity::keep);
+    let listener = tokio::select! {
+        listener = listen(node.config.s3.listen, &node.s3) => listener,
+        () = cancel.cancelled() => return Ok(()),
+    };
+    spawn(&node, {
+        let cancel = cancel.clone();
+        |node| async move {
+            cancel.cancelled().await;
+            info!("the agent stops");
+            node.stopping.store(true, Ordering::Relaxed);
+        }
+    });
+    service::serve(node, listener, cancel).await
+}
+
+fn spawn<F: Future<Output = ()> + Send + 'static>(
+    node: &Arc<Node>,
+    task: impl FnOnce(Arc<Node>) -> F,
+) {
+    tokio::spawn(task(Arc::clone(node)));
+}
+
+impl Node {
+    /// Answers a request of the control socket.
+    pub(crate) async fn answer(&self, request: Request) -> Reply {
+        match request {
+            Request::Status => Reply::Status(Box::new(status::compose(self.facts().await))),
+            Request::LogTail { lines } => {
+                let (log, old) = (self.arguments.log.clone(), self.arguments.log_old.clone());
+                let reading =
+                    tokio::task::spawn_blocking(move || log_tail::tail(&log, &old, lines));
+                match reading.await {
+                    Ok(lines) => Reply::LogTail { lines },
+                    Err(error) => control::refused(format!("cannot read the log: {error}")),
+                }
+            }
+            Request::FirstUserSecret => self.first_user_secret(),
+            Request::PowerOff | Request::Reboot => match system::MachineRequest::of(request) {
+                Some(machine) => {
+                    info!(?machine, "asked for on the control socket");
+                    let socket = self.arguments.init_socket.clone();
+                    match system::ask(socket, machine).await {
+                        Ok(()) => Reply::Accepted,
+                        Err(why) => control::refused(why),
+                    }
+                }
+                None => control::refused("not a request for the machine"),
+            },
+        }
+    }
+
+    fn first_user_secret(&self) -> Reply {
+        if !self.config.s3.users.is_empty() {
+            return control::refused("the users are those of node.toml; the node knows no others");
+        }
+        match &self.held.borrow().identity {
+            Identity::Known(state) => {
+                info!("the first user's secret key was shown on the console");
+                let secret_key = Secret(state.first_user.secret_key.clone());
+                Reply::FirstUserSecret { secret_key }
+            }
+            Identity::Awaited(why) => control::refused(why.clone()),
+        }
+    }
+
+    fn credentials(&self) -> Credentials {
+        match self.config.s3.users.len() {
+            0 => match &self.held.borrow().identity {
+                Identity::Known(state) => Credentials::FirstUser {
+                    name: state.first_user.name.clone(),
+                    access_key: state.first_user.access_key.clone(),
+                },
+                Identity::Awaited(reason) => Credentials::Awaited { reason: reason.clone() },
+            },
+            users => Credentials::Configured { users: u32::try_from(users).unwrap_or(u32::MAX) },
+        }
+    }
+
+    async fn facts(&self) -> Facts {
+        let store = self.store.borrow().clone();
+        let usage = match store {
+            Some(store) => store.usage().await,
+            None => Usage::default(),
+        };
+        let since_1970 = since_1970();
+        let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+        Facts {
+            name: self.name.clone(),
+            listen: self.config.s3.listen,
+            uptime: uptime(),
+            running: self.started.elapsed(),
+            since_1970,
+            stopping: self.stopping.load(Ordering::Relaxed),
+            system: self.system.borrow().clone(),
+            disks: self.disks.borrow().clone(),
+            usage,
+            attach_failures: self.failures.borrow().clone(),
+            s3: self.s3.borrow().clone(),
+            s3_problem: self.s3_problem.borrow().clone(),
+            tls: self.tls.status(),
+            tls_problem: self.tls.problem(now),
+            credentials: self.credentials(),
+            state_problems: self.held.borrow().problems.clone(),
+            clock: read_clock(),
+            memory: read_memory(Path::new("/proc")),
+        }
+    }
+}
+
+/// The configuration. init has told what is wrong with it; here the safe parts count.
+fn read_config(path: &Path) -> Config {
+    match fs::read_to_string(path) {
+        Ok(text) => provisioning_config::parse(&text).0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Config::default(),
+        Err(error) => {
+            warn!(path = %path.display(), %error, "cannot read the configuration; defaults count");
+            Config::default()
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn uptime() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default())
+}

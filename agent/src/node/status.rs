@@ -1,0 +1,392 @@
+//! From everything the agent knows to the status that the console shows. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use agent_api::init::{ServiceState, SystemStatus};
+use agent_api::status::{
+    Capacity, Credentials, NodeState, NodeStatus, Problem, S3State, S3Status, Severity, StateWord,
+    TlsStatus, VolumeState, VolumeUse,
+};
+use agent_health::{ClockConcern, ClockReading, MemoryReading, assess_clock};
+use agent_object_store::Usage;
+use disk_manager_plan::report::{Bytes, DiskReport, DiskStatus, Ownership, VolumePhase};
+
+use super::heard::Heard;
+use super::volumes::Failures;
+
+/// How long the agent may wait for disks and services before their absence is called a problem:
+/// disks spin up one after the other, and icn-disks reads samples of each.
+const STARTING: Duration = Duration::from_secs(30);
+
+/// How long ports may be without an address before a word is said: DHCP behind a switch with
+/// spanning tree takes up to a minute.
+const ADDRESS_TAKES: Duration = Duration::from_secs(60);
+
+/// Everything the agent knows at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) name: String,
+    pub(crate) listen: SocketAddr,
+    /// Since the machine was started.
+    pub(crate) uptime: Duration,
+    /// Since the agent was started.
+    pub(crate) running: Duration,
+    pub(crate) since_1970: Duration,
+    pub(crate) stopping: bool,
+    pub(crate) system: Heard<SystemStatus>,
+    pub(crate) disks: Heard<DiskReport>,
+    pub(crate) usage: Usage,
+    pub(crate) attach_failures: Failures,
+    pub(crate) s3: S3State,
+    /// What is wrong with the configuration of the service.
+    pub(crate) s3_problem: Option<String>,
+    pub(crate) tls: TlsStatus,
+    pub(crate) tls_problem: Option<String>,
+    pub(crate) credentials: Credentials,
+    /// Trouble with copies of the node's own state.
+    pub(crate) state_problems: Vec<String>,
+    pub(crate) clock: ClockReading,
+    pub(crate) memory: MemoryReading,
+}
+
+/// Composes the status.
+pub(crate) fn compose(facts: Facts) -> NodeStatus {
+    let volumes = volumes(&facts);
+    let mut problems = problems(&facts, &volumes);
+    // Worst first; else in the order in which they were found.
+    problems.sort_by_key(|problem| problem.severity);
+    let state = state(&facts, &volumes, &problems);
+    let capacity = facts.usage.capacity_bytes();
+    let used = capacity.saturating_sub(facts.usage.free_bytes());
+    NodeStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node_id: facts.disks.latest.as_ref().and_then(|report| report.node_id.clone()),
+        name: facts.name,
+        state,
+        uptime_seconds: facts.uptime.as_secs(),
+        capacity: (capacity > 0).then_some(Capacity { total: Bytes(capacity), used: Bytes(used) }),
+        volumes,
+        s3: S3Status {
+            state: facts.s3,
+            endpoints: endpoints(facts.listen, facts.system.latest.as_ref()),
+            tls: Some(facts.tls),
+            credentials: facts.credentials,
+        },
+        clock: facts.clock,
+        memory: facts.memory,
+        problems,
+        system: facts.system.latest.filter(|_| facts.system.silent.is_none()),
+        disks: facts.disks.latest,
+    }
+}
+
+fn volumes(facts: &Facts) -> Vec<VolumeUse> {
+    use agent_object_store::VolumeState as Engine;
+    let mut volumes: Vec<_> = facts
+        .usage
+        .volumes
+        .iter()
+        .filter_map(|volume| {
+            let state = match &volume.state {
+                Engine::Attaching => VolumeState::Attaching,
+                Engine::Attached => VolumeState::Attached,
+                Engine::Fenced { reason } => VolumeState::Failed { reason: reason.clone() },
+                Engine::Missing => return None,
+            };
+            Some(VolumeUse { id: volume.id.as_str().to_owned(), state })
+        })
+        .collect();
+    for (id, reason) in &facts.attach_failures {
+        if !volumes.iter().any(|volume| volume.id == *id) {
+            let state = VolumeState::Failed { reason: reason.clone() };
+            volumes.push(VolumeUse { id: id.clone(), state });
+        }
+    }
+    volumes
+}
+
+fn state(facts: &Facts, volumes: &[VolumeUse], problems: &[Problem]) -> NodeState {
+    let disks = Disks::count(facts, volumes);
+    let (word, why) = if facts.stopping {
+        (StateWord::Stopping, "finishing the requests under way".to_owned())
+    } else if let S3State::NotListening { reason } = &facts.s3 {
+        (StateWord::Unavailable, reason.clone())
+    } else if facts.s3 == S3State::Starting {
+        (StateWord::Starting, "the S3 service starts".to_owned())
+    } else if disks.attached == 0 && (facts.running < STARTING || disks.coming > 0) {
+        (StateWord::Starting, "waiting for the first disk".to_owned())
+    } else if disks.attached == 0 {
+        (StateWord::Unavailable, no_disk(facts, &disks))
+    } else if let Credentials::Awaited { reason } = &facts.credentials {
+        (StateWord::Unavailable, format!("nobody can sign in: {reason}"))
+    } else if disks.lost() > 0 {
+        (StateWord::Degraded, format!("{}; objects on the others cannot be read", disks.serving()))
+    } else if disks.coming > 0 {
+        (StateWord::Starting, format!("{}; the others are being read in", disks.serving()))
+    } else {
+        match problems.iter().find(|problem| problem.severity == Severity::Error) {
+            Some(problem) => (
+                StateWord::Degraded,
+                format!("serves objects, but {}: {}", problem.about, problem.text),
+            ),
+            None => (StateWord::Ready, format!("serves objects from {}", all(disks.attached))),
+        }
+    };
+    NodeState { word, why }
+}
+
+/// Disks of this node that hold objects, and those that do not matter.
+#[derive(Debug)]
+struct Disks {
+    /// Ours, without those just being claimed, and with those that are missing.
+    members: usize,
+    /// In use.
+    attached: usize,
+    /// On the way into use.
+    coming: usize,
+    /// With other content.
+    foreign: usize,
+}
+
+impl Disks {
+    fn count(facts: &Facts, volumes: &[VolumeUse]) -> Self {
+        let in_state = |state| volumes.iter().filter(|volume| volume.state == state).count();
+        let report = facts.disks.latest.as_ref();
+        let disks = report.map(|report| report.disks.as_slice()).unwrap_or_default();
+        let ours = disks.iter().filter(|disk| disk.ownership == Ownership::Ours);
+        let claiming = |disk: &&DiskStatus| {
+            disk.volume.as_ref().is_some_and(|volume| volume.phase == VolumePhase::Claiming)
+        };
+        let fresh = |disk: &&DiskStatus| {
+            let Some(volume) = &disk.volume else { return false };
+            let mounted = matches!(volume.phase, VolumePhase::Mounted { .. });
+            mounted && !volumes.iter().any(|used| used.id == volume.id)
+        };
+        let missing = report.map_or(0, |report| report.missing.len());
+        Self {
+            members: ours.clone().filter(|disk| !claiming(disk)).count() + missing,
+            attached: in_state(VolumeState::Attached),
+            coming: in_state(VolumeState::Attaching) + ours.filter(fresh).count(),
+            foreign: disks.iter().filter(|disk| disk.ownership == Ownership::Foreign).count(),
+        }
+    }
+
+    fn lost(&self) -> usize {
+        self.members.saturating_sub(self.attached + self.coming)
+    }
+
+    fn serving(&self) -> String {
+        format!("serves objects from {} of {} disks of this node", self.attached, self.members)
+    }
+}
+
+fn all(disks: usize) -> String {
+    match disks {
+        1 => "the one disk of this node".to_owned(),
+        more => format!("all {more} disks of this node"),
+    }
+}
+
+fn no_disk(facts: &Facts, disks: &Disks) -> String {
+    if facts.disks.latest.is_none() {
+        return "icn-disks has not reported".to_owned();
+    }
+    match (disks.members, disks.foreign) {
+        (0, 0) => "no disk to keep objects on: plug in a blank one".to_owned(),
+        (0, foreign) => format!(
+            "no disk to keep objects on: plug in a blank one; {foreign} with other content will \
+             not be touched"
+        ),
+        _ => "none of the disks of this node can be used now".to_owned(),
+    }
+}
+
+/// URLs that reach the service, one per address.
+fn endpoints(listen: SocketAddr, system: Option<&SystemStatus>) -> Vec<String> {
+    let port = match listen.port() {
+        443 => String::new(),
+        other => format!(":{other}"),
+    };
+    let url = |address: IpAddr| match address {
+        IpAddr::V4(address) => format!("https://{address}{port}"),
+        IpAddr::V6(address) => format!("https://[{address}]{port}"),
+    };
+    if !listen.ip().is_unspecified() {
+        return vec![url(listen.ip())];
+    }
+    addresses(system)
+        // An unspecified IPv6 address listens on IPv4 too, but not the other way round.
+        .filter(|address| listen.is_ipv6() || address.is_ipv4())
+        .map(url)
+        .collect()
+}
+
+/// Addresses that another machine can reach, of ports with a link.
+fn addresses(system: Option<&SystemStatus>) -> impl Iterator<Item = IpAddr> {
+    let ports = system.into_iter().flat_map(|system| &system.ports).filter(|port| port.link);
+    ports.flat_map(|port| &port.addresses).filter_map(|address| {
+        let (address, _prefix) = address.split_once('/').unwrap_or((address, ""));
+        let address: IpAddr = address.parse().ok()?;
+        let local = match address {
+            IpAddr::V4(address) => address.is_link_local() || address.is_loopback(),
+            IpAddr::V6(address) => address.is_unicast_link_local() || address.is_loopback(),
+        };
+        (!local).then_some(address)
+    })
+}
+
+/// Collects problems.
+#[derive(Debug, Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn error(&mut self, about: &str, text: impl Into<String>) {
+        self.add(Severity::Error, about, text.into());
+    }
+
+    fn warning(&mut self, about: &str, text: impl Into<String>) {
+        self.add(Severity::Warning, about, text.into());
+    }
+
+    fn add(&mut self, severity: Severity, about: &str, text: String) {
+        self.0.push(Problem { severity, about: about.to_owned(), text });
+    }
+}
+
+fn problems(facts: &Facts, volumes: &[VolumeUse]) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    if let S3State::NotListening { reason } = &facts.s3 {
+        problems.error("s3", reason);
+    }
+    if let Some(why) = &facts.s3_problem {
+        problems.error("s3", why);
+    }
+    // First of the warnings: a wrong configuration explains most of what follows.
+    system_problems(&mut problems, facts);
+    disk_problems(&mut problems, facts, volumes);
+    if let Some(why) = &facts.tls_problem {
+        problems.warning("tls", why);
+    }
+    if let Credentials::Awaited { reason } = &facts.credentials
+        && facts.running >= STARTING
+    {
+        problems.error("users", format!("nobody can sign in: {reason}"));
+    }
+    for why in &facts.state_problems {
+        problems.warning("users", format!("certificate and first user: {why}"));
+    }
+    clock_problem(&mut problems, facts);
+    problems.0
+}
+
+fn system_problems(problems: &mut Problems, facts: &Facts) {
+    if let Some(reason) = &facts.system.silent
+        && facts.running >= STARTING
+    {
+        problems.warning("init", format!("does not answer: {reason}"));
+    }
+    let Some(system) = &facts.system.latest else { return };
+    for problem in &system.problems {
+        problems.warning("setup", problem);
+    }
+    for service in &system.services {
+        let state = match service.state {
+            ServiceState::Running | ServiceState::Waiting => continue,
+            ServiceState::BackingOff => "failed and is started again soon",
+            ServiceState::Stopped => "is stopped",
+        };
+        let exit = match service.last_exit.as_str() {
+            "" => String::new(),
+            exit => format!(" ({exit})"),
+        };
+        problems.warning(&service.name, format!("{state}{exit}"));
+    }
+    if facts.uptime >= ADDRESS_TAKES && addresses(Some(system)).next().is_none() {
+        let text = if system.ports.iter().any(|port| port.link) {
+            "no port has an address: check the DHCP server, or set one in node.toml"
+        } else {
+            "no port has a link: check the cables"
+        };
+        problems.error("network", text);
+    }
+}
+
+fn disk_problems(problems: &mut Problems, facts: &Facts, volumes: &[VolumeUse]) {
+    if let Some(reason) = &facts.disks.silent
+        && facts.running >= STARTING
+    {
+        problems.error("disks", format!("icn-disks does not answer: {reason}"));
+    }
+    let Some(report) = &facts.disks.latest else { return };
+    if !report.missing.is_empty() {
+        let ids: Vec<_> = report.missing.iter().map(|id| id.0.as_str()).collect();
+        let text = match ids.as_slice() {
+            [one] => format!("a disk of this node is missing: {one}; plug it in again"),
+            more => format!(
+                "{} disks of this node are missing: {}; plug them in again",
+                more.len(),
+                more.join(", ")
+            ),
+        };
+        problems.error("disks", text);
+    }
+    for disk in &report.disks {
+        if let Some(text) = disk_problem(disk, volumes) {
+            let ours = disk.ownership == Ownership::Ours;
+            let severity = if ours { Severity::Error } else { Severity::Warning };
+            problems.add(severity, "disks", format!("{} {text}", called(disk)));
+        }
+    }
+    for problem in &report.problems {
+        problems.warning("disks", problem);
+    }
+}
+
+fn disk_problem(disk: &DiskStatus, volumes: &[VolumeUse]) -> Option<String> {
+    if disk.ownership == Ownership::Failing {
+        return Some(format!("is failing: {}", disk.reasons.join("; ")));
+    }
+    let volume = disk.volume.as_ref().filter(|_| disk.ownership == Ownership::Ours)?;
+    match &volume.phase {
+        VolumePhase::Unavailable { reason } => Some(format!("cannot be used: {reason}")),
+        VolumePhase::Claiming => None,
+        VolumePhase::Mounted { .. } => {
+            let used = volumes.iter().find(|used| used.id == volume.id)?;
+            match &used.state {
+                VolumeState::Failed { reason } => Some(format!("cannot be used: {reason}")),
+                VolumeState::Attaching | VolumeState::Attached => None,
+            }
+        }
+    }
+}
+
+fn called(disk: &DiskStatus) -> String {
+    let name = disk.device.file_name().unwrap_or(disk.device.as_os_str()).to_string_lossy();
+    match disk.serial.as_str() {
+        "" => name.into_owned(),
+        serial => format!("{name} (serial {serial})"),
+    }
+}
+
+fn clock_problem(problems: &mut Problems, facts: &Facts) {
+    const REFUSED: &str = "S3 clients whose clock differs by more than 15 minutes are refused";
+    match assess_clock(&facts.clock, facts.since_1970, facts.uptime) {
+        None => {}
+        Some(ClockConcern::InThePast) => problems.error(
+            "clock",
+            format!("shows a time long past; {REFUSED}: give a time server it can reach"),
+        ),
+        Some(ClockConcern::NotSynchronised) => problems.warning(
+            "clock",
+            format!("not synchronised; {REFUSED}: give a time server it can reach"),
+        ),
+        Some(ClockConcern::Unknown { reason }) => {
+            problems.warning("clock", format!("its state is unknown: {reason}"));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! The owner of the object store's volumes: attaches those that icn-disks mounted and detaches
+//! those that went.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_object_store::{AttachError, FileStore, Volume, VolumeId};
+use disk_manager_plan::report::{DiskReport, Ownership, VolumePhase};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::heard::Heard;
+
+/// How long a volume that could not be attached is left alone: what helps is mostly a person.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Why volumes could not be attached, by their ids, in words.
+pub(crate) type Failures = BTreeMap<String, String>;
+
+/// What is known of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Holding {
+    path: PathBuf,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Attaching,
+    Attached,
+    Detaching,
+    Failed { reason: String, retry_at: Instant },
+}
+
+/// What to do next with a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Attach(VolumeId, PathBuf),
+    Detach(VolumeId),
+    Forget(VolumeId),
+}
+
+/// How a step ended.
+#[derive(Debug)]
+enum Done {
+    Attached(VolumeId, Result<(), String>),
+    Detached(VolumeId),
+}
+
+/// Follows the reports for ever.
+pub(crate) async fn keep(
+    store: Arc<FileStore>,
+    mut reports: watch::Receiver<Heard<DiskReport>>,
+    failures: watch::Sender<Failures>,
+) {
+    let mut held: BTreeMap<VolumeId, Holding> = BTreeMap::new();
+    let mut running: JoinSet<Done> = JoinSet::new();
+    loop {
+        // The last report stays true while icn-disks restarts: it does not unmount.
+        let wanted = wanted(reports.borrow_and_update().latest.as_ref());
+        for step in plan(&wanted, &held, Instant::now()) {
+            start(step, &store, &mut held, &mut running);
+        }
+        publish(&held, &failures);
+        let retry = held.values().filter_map(|holding| match holding.phase {
+            Phase::Failed { retry_at, .. } => Some(retry_at),
+            _ => None,
+        });
+        let next = retry.min().unwrap_or_else(|| Instant::now() + RETRY);
+        tokio::select! {
+            changed = reports.changed() => if changed.is_err() { return },
+            Some(done) = running.join_next() => if let Ok(done) = done { finish(done, &mut held) },
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
+/// The volumes that icn-disks mounted.
+fn wanted(report: Option<&DiskReport>) -> BTreeMap<VolumeId, PathBuf> {
+    let volumes = report.into_iter().flat_map(|report| &report.disks).filter_map(|disk| {
+        let volume = disk.volume.as_ref().filter(|_| disk.ownership == Ownership::Ours)?;
+        let VolumePhase::Mounted { mount } = &volume.phase else { return None };
+        Some((VolumeId::new(&volume.id).ok()?, mount.clone()))
+    });
+    volumes.collect()
+}
+
+/// Decides. A volume that is just being attached or detached is left until that is done.
+fn plan(
+    wanted: &BTreeMap<VolumeId, PathBuf>,
+    held: &BTreeMap<VolumeId, Holding>,
+    now: Instant,
+) -> Vec<Step> {
+    let leaving = held.iter().filter(|(id, holding)| wanted.get(id) != Some(&holding.path));
+    let leave = leaving.filter_map(|(id, holding)| match holding.phase {
+        Phase::Attached => Some(Step::Detach(id.clone())),
+        Phase::Failed { .. } => Some(Step::Forget(id.clone())),
+        Phase::Attaching | Phase::Detaching => None,
+    });
+    let coming = wanted.iter().filter(|(id, path)| match held.get(id) {
+        None => true,
+        Some(Holding { path: held, phase: Phase::Failed { retry_at, .. } }) => {
+            held != *path || *retry_at <= now
+        }
+        Some(_) => false,
+    });
+    let come = coming.map(|(id, path)| Step::Attach(id.clone(), path.clone()));
+    leave.chain(come).collect()
+}
+
+fn start(
+    step: Step,
+    store: &Arc<FileStore>,
+    held: &mut BTreeMap<VolumeId, Holding>,
+    running: &mut JoinSet<Done>,
+) {
+    let store = Arc::clone(store);
+    match step {
+        Step::Attach(id, path) => {
+            held.insert(id.clone(), Holding { path: path.clone(), phase: Phase::Attaching });
+            running.spawn(async move {
+                let volume = Volume { id: id.clone(), path };
+                let done = store.attach(volume).await.map(|_| ());
+                Done::Attached(id, done.map_err(|error| in_words(&error)))
+            });
+        }
+        Step::Detach(id) => {
+            info!(volume = %id, "detaching a volume that is gone");
+            if let Some(holding) = held.get_mut(&id) {
+                holding.phase = Phase::Detaching;
+            }
+            running.spawn(async move {
+                store.detach(&id).await;
+                Done::Detached(id)
+            });
+        }
+        Step::Forget(id) => {
+            held.remove(&id);
+        }
+    }
+}
+
+fn finish(done: Done, held: &mut BTreeMap<VolumeId, Holding>) {
+    match done {
+        Done::Detached(id) => {
+            held.remove(&id);
+        }
+        Done::Attached(id, result) => {
+            let Some(holding) = held.get_mut(&id) else { return };
+            holding.phase = match result {
+                Ok(()) => Phase::Attached,
+                Err(reason) => {
+                    warn!(volume = %id, reason, "cannot use a volume");
+                    Phase::Failed { reason, retry_at: Instant::now() + RETRY }
+                }
+            };
+        }
+    }
+}
+
+fn publish(held: &BTreeMap<VolumeId, Holding>, failures: &watch::Sender<Failures>) {
+    let failed = held.iter().filter_map(|(id, holding)| match &holding.phase {
+        Phase::Failed { reason, .. } => Some((id.as_str().to_owned(), reason.clone())),
+        _ => None,
+    });
+    let failed: Failures = failed.collect();
+    failures.send_if_modified(|told| {
+        let new = *told != failed;
+        *told = failed;
+        new
+    });
+}
+
+/// The error and what caused it.
+fn in_words(error: &AttachError) -> String {
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> VolumeId {
+        VolumeId::new(name).expect("an id")
+    }
+
+    fn wanting(volumes: &[(&str, &str)]) -> BTreeMap<VolumeId, PathBuf> {
+        volumes.iter().map(|(name, path)| (id(name), PathBuf::from(path))).collect()
+    }
+
+    fn holding(volumes: &[(&str, &str, Phase)]) -> BTreeMap<VolumeId, Holding> {
+        let hold = |(name, path, phase): &(&str, &str, Phase)| {
+            (id(name), Holding { path: PathBuf::from(path), phase: phase.clone() })
+        };
+        volumes.iter().map(hold).collect()
+    }
+
+    #[test]
+    fn a_mounted_volume_is_attached_once() {
+        let now = Instant::now();
+        let wanted = wanting(&[("a", "/data/a")]);
+        let attach = Step::Attach(id("a"), PathBuf::from("/data/a"));
+        assert_eq!(plan(&wanted, &holding(&[]), now), [attach]);
+        for phase in [Phase::Attaching, Phase::Attached, Phase::Detaching] {
+            assert_eq!(plan(&wanted, &holding(&[("a", "/data/a", phase)]), now), []);
+        }
+    }
+
+    #[test]
+    fn a_volume_that_went_is_detached() {
+        let held = holding(&[("a", "/data/a", Phase::Attached)]);
+        assert_eq!(plan(&wanting(&[]), &held, Instant::now()), [Step::Detach(id("a"))]);
+    }
+
+    #[test]
+    fn a_volume_that_is_mounted_elsewhere_is_detached_first() {
+        let held = holding(&[("a", "/data/a", Phase::Attached)]);
+        let wanted = wanting(&[("a", "/data/b")]);
+        assert_eq!(plan(&wanted, &held, Instant::now()), [Step::Detach(id("a"))]);
+    }
+
+    #[test]
+    fn a_volume_that_failed_is_tried_again_after_a_while() {
+        let now = Instant::now();
+        let failed = Phase::Failed { reason: "no".to_owned(), retry_at: now + RETRY };
+        let held = holding(&[("a", "/data/a", failed)]);
+        let wanted = wanting(&[("a", "/data/a")]);
+        assert_eq!(plan(&wanted, &held, now), []);
+        let attach = Step::Attach(id("a"), PathBuf::from("/data/a"));
+        assert_eq!(plan(&wanted, &held, now + RETRY), [attach]);
+        assert_eq!(plan(&wanting(&[]), &held, now), [Step::Forget(id("a"))]);
+    }
+
+    #[test]
+    fn a_volume_that_goes_while_it_is_read_in_is_left_until_that_is_done() {
+        let mut held = holding(&[("a", "/data/a", Phase::Attaching)]);
+        let now = Instant::now();
+        assert_eq!(plan(&wanting(&[]), &held, now), []);
+        finish(Done::Attached(id("a"), Ok(())), &mut held);
+        assert_eq!(plan(&wanting(&[]), &held, now), [Step::Detach(id("a"))]);
+    }
+}

@@ -1,0 +1,208 @@
+//! The owner of the node's state: reads it from volumes as they come, makes it where none ever
+//! was, and mirrors it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::decide::{Decision, Surroundings, VolumeFound, decide};
+use super::file;
+use super::record::{NodeState, Record};
+use crate::certificate;
+use crate::first_user;
+
+/// What is held of the node's state.
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
+    /// None yet; why, in words.
+    Awaited(String),
+    /// This one.
+    Known(Arc<NodeState>),
+}
+
+/// The node's state, and what went wrong with its copies, in words.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    /// The state.
+    pub(crate) identity: Identity,
+    /// Trouble with single volumes.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        let why = "no disk of this node is in use yet".to_owned();
+        Self { identity: Identity::Awaited(why), problems: Vec::new() }
+    }
+}
+
+/// Why no state could be made.
+#[derive(Debug, thiserror::Error)]
+enum MakeError {
+    #[error(transparent)]
+    Certificate(#[from] certificate::MakeError),
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Keeps the state. Its methods block on disks.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    /// Host name for the certificate.
+    name: String,
+    current: Option<Record>,
+    /// What stands on the volumes, as far as it was read.
+    known: Vec<VolumeFound>,
+}
+
+impl Keeper {
+    /// A keeper that knows nothing yet; `name` is the host name for a certificate.
+    pub(crate) fn new(name: String) -> Self {
+        Self { name, current: None, known: Vec::new() }
+    }
+
+    /// Takes note of the mounted volumes and brings every copy up to date.
+    pub(crate) fn look(&mut self, mounts: &[PathBuf], surroundings: &Surroundings) -> Held {
+        self.known.retain(|volume| mounts.contains(&volume.mount));
+        for mount in mounts {
+            if !self.known.iter().any(|volume| volume.mount == *mount) {
+                self.known.push(file::read(mount));
+            }
+        }
+        let mut decision = decide(self.current.as_ref(), &self.known, surroundings);
+        if decision == Decision::Make {
+            match make(&self.name, &surroundings.node_id) {
+                Ok(state) => {
+                    info!(
+                        access_key = state.first_user.access_key,
+                        "first start: made a \
+                        certificate and a first user"
+                    );
+                    self.current = Some(Record { generation: 1, state });
+                    decision = decide(self.current.as_ref(), &self.known, surroundings);
+                }
+                Err(error) => {
+                    error!(%error, "cannot make a certificate and a first user");
+                    decision = Decision::Wait(format!("none could be made: {error}"));
+                }
+            }
+        }
+        match decision {
+            Decision::Use { record, write } => self.mirror(record, write),
+            Decision::Wait(why) => Held { identity: Identity::Awaited(why), problems: Vec::new() },
+            // Answered above: after making, a record is in use.
+            Decision::Make => Held::default(),
+        }
+    }
+
+    fn mirror(&mut self, record: Record, places: Vec<super::decide::Write>) -> Held {
+        let mut problems = Vec::new();
+        let mut copies = self.known.len() - places.len();
+        for place in places {
+            if place.set_aside {
+                let mount = place.mount.display();
+                warn!(%mount, "the copy of the node's state was damaged; set aside and replaced");
+                problems.push(format!("the copy on {mount} was damaged; it was replaced"));
+            }
+            match file::write(&place, &record) {
+                Ok(()) => copies += 1,
+                Err(error) => {
+                    warn!(%error, "cannot keep a copy of the node's state");
+                    problems.push(format!("no copy on {}: {error}", place.mount.display()));
+                }
+            }
+            // Read again: what stands there now is what counts, also after a failure.
+            self.known.retain(|volume| volume.mount != place.mount);
+            self.known.push(file::read(&place.mount));
+        }
+        let state = Arc::new(record.state.clone());
+        let first_copy_failed = copies == 0 && !self.known.is_empty();
+        self.current = Some(record);
+        if first_copy_failed {
+            // A user who signs in must still be able to after the next start.
+            let why = format!("no copy could be written: {}", problems.join("; "));
+            return Held { identity: Identity::Awaited(why), problems };
+        }
+        Held { identity: Identity::Known(state), problems }
+    }
+}
+
+fn make(name: &str, node_id: &str) -> Result<NodeState, MakeError> {
+    let made = certificate::make(name, node_id)?;
+    Ok(NodeState {
+        node_id: node_id.to_owned(),
+        certificate_pem: made.certificate_pem,
+        key_pem: made.key_pem,
+        first_user: first_user::make()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Surroundings {
+        Surroundings { node_id: "n1".to_owned(), absent: Vec::new() }
+    }
+
+    fn volumes(dir: &tempfile::TempDir, names: &[&str]) -> Vec<PathBuf> {
+        let mount = |name: &&str| {
+            let mount = dir.path().join(name);
+            std::fs::create_dir_all(&mount).expect("a volume");
+            mount
+        };
+        names.iter().map(mount).collect()
+    }
+
+    fn access_key(held: &Held) -> String {
+        let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
+        state.first_user.access_key.clone()
+    }
+
+    #[test]
+    fn one_disk_of_several_is_enough_to_keep_the_state() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut keeper = Keeper::new("node".to_owned());
+        let made = access_key(&keeper.look(&volumes(&dir, &["a"]), &node()));
+        // A second disk comes: mirrored. The first goes; after a restart the second is enough.
+        assert_eq!(access_key(&keeper.look(&volumes(&dir, &["a", "b"]), &node())), made);
+        let mut restarted = Keeper::new("node".to_owned());
+        let absent = Surroundings { absent: vec!["a".to_owned()], ..node() };
+        assert_eq!(access_key(&restarted.look(&volumes(&dir, &["b"]), &absent)), made);
+        // And a third, blank one gets its copy from there.
+        restarted.look(&volumes(&dir, &["b", "c"]), &absent);
+        let mut again = Keeper::new("node".to_owned());
+        assert_eq!(access_key(&again.look(&volumes(&dir, &["c"]), &node())), made);
+    }
+
+    #[test]
+    fn the_state_stays_while_every_disk_is_away() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut keeper = Keeper::new("node".to_owned());
+        let made = access_key(&keeper.look(&volumes(&dir, &["a"]), &node()));
+        assert_eq!(access_key(&keeper.look(&[], &node())), made);
+    }
+
+    #[test]
+    fn a_blank_disk_beside_missing_ones_makes_nobody_new() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let absent = Surroundings { absent: vec!["wwn-1".to_owned()], ..node() };
+        let mounts = volumes(&dir, &["a"]);
+        let mut keeper = Keeper::new("node".to_owned());
+        assert!(matches!(keeper.look(&mounts, &absent).identity, Identity::Awaited(_)));
+        assert!(!mounts[0].join("state").exists(), "nothing was written");
+        assert!(matches!(keeper.look(&mounts, &node()).identity, Identity::Known(_)));
+    }
+
+    #[test]
+    fn nobody_gets_in_with_a_state_that_could_not_be_written() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mount = dir.path().join("a");
+        std::fs::create_dir(&mount).expect("a volume");
+        std::fs::write(mount.join("state"), "a file in the way").expect("a file");
+        let mut keeper = Keeper::new("node".to_owned());
+        let held = keeper.look(&[mount], &node());
+        assert!(matches!(held.identity, Identity::Awaited(_)), "{held:?}");
+    }
+}

@@ -1,0 +1,19 @@
+//! What a node makes for itself once and must never lose: its self-signed certificate and its
+//! first user. Mirrored as one small file on every data volume, so that any one disk is enough.
+//!
+//! | rule | reason |
+//! |---|---|
+//! | the newest valid generation of this node wins | a disk that was away for a while comes back |
+//! | made only when no volume has a record, none is missing and none is unavailable | a lost disk must not change who may sign in |
+//! | a damaged record is set aside, never overwritten in place | somebody may want to look at it |
+//! | a record in a newer format, or one that cannot be read, is left alone and stops the making | an older release must not undo a newer one |
+//! | a record of another node counts as none | a disk that changed hands brings no users along |
+
+mod decide;
+mod file;
+mod keeper;
+mod record;
+
+pub(crate) use decide::Surroundings;
+pub(crate) use keeper::{Held, Identity, Keeper};
+pub(crate) use record::{FirstUser, NodeState};

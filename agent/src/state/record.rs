@@ -1,0 +1,197 @@
+//! The record and its form on disk.
+//!
+//! ```text
+//! state/agent.json   { "version": 1, "generation": 1, "sha256": "<hex>", "state": { … } }
+//! ```
+//!
+//! `sha256` covers the bytes of `state` as they stand in the file.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// The version of the form.
+const VERSION: u32 = 1;
+
+/// A record is about 2 KiB; anything much longer is something else.
+pub(crate) const RECORD_MAX: u64 = 64 << 10;
+
+/// What a node made for itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeState {
+    /// The node it belongs to.
+    pub(crate) node_id: String,
+    /// The self-signed certificate in PEM.
+    pub(crate) certificate_pem: String,
+    /// Its key in PEM (PKCS #8).
+    pub(crate) key_pem: Zeroizing<String>,
+    /// The user for a node whose configuration names none.
+    pub(crate) first_user: FirstUser,
+}
+
+/// The user that a node made for itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FirstUser {
+    /// User name.
+    pub(crate) name: String,
+    /// Access key.
+    pub(crate) access_key: String,
+    /// Secret key.
+    pub(crate) secret_key: Zeroizing<String>,
+}
+
+/// A state with its place in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Counts up with every change.
+    pub(crate) generation: u64,
+    /// The state.
+    pub(crate) state: NodeState,
+}
+
+/// Why a record cannot be taken for one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// Not what was written.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// Written by a later release.
+    #[error("written in form {found} by a later release; this one knows form {VERSION}")]
+    Newer {
+        /// The version found.
+        found: u32,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    version: u32,
+    generation: u64,
+    sha256: String,
+    #[serde(borrow)]
+    state: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
+}
+
+impl Record {
+    /// The record as bytes of a file.
+    ///
+    /// # Errors
+    /// Never with the strings of a state; serde_json offers no other way to say so.
+    pub(crate) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        let text = Zeroizing::new(serde_json::to_string(&self.state)?);
+        let envelope = Envelope {
+            version: VERSION,
+            generation: self.generation,
+            sha256: hex::encode(Sha256::digest(text.as_bytes())),
+            state: serde_json::from_str(&text)?,
+        };
+        let mut bytes = serde_json::to_vec(&envelope)?;
+        bytes.push(b'\n');
+        Ok(Zeroizing::new(bytes))
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let damaged = |error: serde_json::Error| RecordError::Damaged(error.to_string());
+        let AnyVersion { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if version > VERSION {
+            return Err(RecordError::Newer { found: version });
+        }
+        let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+        let text = envelope.state.get();
+        if envelope.sha256 != hex::encode(Sha256::digest(text.as_bytes())) {
+            return Err(RecordError::Damaged("the checksum does not fit".to_owned()));
+        }
+        let state = serde_json::from_str(text).map_err(damaged)?;
+        Ok(Self { generation: envelope.generation, state })
+    }
+}
+
+impl fmt::Debug for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeState")
+            .field("node_id", &self.node_id)
+            .field("first_user", &self.first_user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for FirstUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FirstUser").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn example(node: &str, generation: u64) -> Record {
+    let state = NodeState {
+        node_id: node.to_owned(),
+        certificate_pem: "certificate".to_owned(),
+        key_pem: Zeroizing::new("private".to_owned()),
+        first_user: FirstUser {
+            name: "first-user".to_owned(),
+            access_key: format!("ACCESS{generation}"),
+            secret_key: Zeroizing::new("hunter2hunter2".to_owned()),
+        },
+    };
+    Record { generation, state }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_record_keeps_its_form() {
+        let bytes = example("n1", 7).encode().expect("a record");
+        let text = std::str::from_utf8(&bytes).expect("UTF-8");
+        assert!(text.starts_with(r#"{"version":1,"generation":7,"sha256":""#), "{text}");
+        assert!(text.ends_with("}}}\n"), "{text}");
+    }
+
+    #[test]
+    fn a_later_form_is_told_from_damage() {
+        let later = br#"{"version":2,"anything":"else"}"#;
+        assert_eq!(Record::decode(later), Err(RecordError::Newer { found: 2 }));
+        assert!(matches!(Record::decode(b""), Err(RecordError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_record_is_never_printed_with_its_secrets() {
+        let text = format!("{:?}", example("n1", 7));
+        assert!(!text.contains("hunter2") && !text.contains("private"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(generation in any::<u64>(), text in ".{0,40}") {
+            let mut record = example(&text, generation);
+            record.state.first_user.secret_key = Zeroizing::new(text);
+            let bytes = record.encode().expect("a record");
+            prop_assert_eq!(Record::decode(&bytes), Ok(record));
+        }
+
+        #[test]
+        fn one_changed_byte_is_never_taken_for_the_same_state(at in 0_usize..200, to in any::<u8>()) {
+            let record = example("n1", 7);
+            let mut bytes = record.encode().expect("a record");
+            let at = at % bytes.len();
+            bytes[at] = to;
+            if let Ok(read) = Record::decode(&bytes) {
+                prop_assert_eq!(read.state, record.state);
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The agent as a process: in host mode, and as a node among stand-ins for icn-disks and init.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "functions that only tests use; a failure is a failed test"
+)]
+
+mod fakes;
+mod host;
+mod node;
+mod process;
+mod s3;
