@@ -64,7 +64,12 @@ impl Mirror {
             found.first().map(|address| (*address).clone())
         };
         match find(&["", "-updates", "-backports"], "/debian") {
-            Some(main) => Ok(Self { main, security: find(&["-security"], "/debian-security") }),
+            Some(main) => {
+                // Mirrors that have both keep them side by side.
+                let beside =
+                    main.strip_suffix("/debian").map(|base| format!("{base}/debian-security"));
+                Ok(Self { security: find(&["-security"], "/debian-security").or(beside), main })
+            }
             None => bail!(
                 "no Debian mirror stands in /etc/apt/sources.list or sources.list.d: set \
                  {OVERRIDE} to the base address of one"
@@ -181,7 +186,7 @@ mod tests {
             deb [trusted=yes] http://m.example/debian bookworm main contrib\n";
         let mirror = Mirror::among(&one_line(text)).unwrap();
         assert_eq!(mirror.base(Archive::Main), Some("http://m.example/debian"));
-        assert_eq!(mirror.base(Archive::Security), None);
+        assert_eq!(mirror.base(Archive::Security), Some("http://m.example/debian-security"));
     }
 
     #[test]
