@@ -168,9 +168,18 @@ fn serial(node: &Path, bus: Bus) -> String {
     let found = match bus {
         Bus::Virtio => own(),
         Bus::Nvme | Bus::Mmc => of_device(),
-        Bus::Ata | Bus::Scsi | Bus::Usb | Bus::Other => vital().or_else(of_device),
+        Bus::Usb => usb_serial(node).or_else(vital),
+        Bus::Ata | Bus::Scsi | Bus::Other => vital().or_else(of_device),
     };
     found.unwrap_or_default()
+}
+
+/// The serial number of the USB device that a disk is behind: the one that is printed on a stick, if
+/// any. It stands in the nearest folder above that has a vendor's number.
+fn usb_serial(node: &Path) -> Option<String> {
+    let path = fs::canonicalize(node).ok()?;
+    let device = path.ancestors().find(|folder| folder.join("idVendor").exists())?;
+    text(device, "serial")
 }
 
 /// The most lasting name that the disk has: a worldwide one where it gives one, else by its serial

@@ -98,7 +98,12 @@ fn usb_is_told_by_the_path_and_made_up_devices_by_having_no_hardware() {
         .block("pci0000:00/ata3/host2", "sdd", &[("device/x", "")])
         .block("virtual", "dm-0", &[("slaves/sdd/x", "")])
         .block("virtual", "md127", &[("size", "8")]);
-    assert_eq!(sysfs.facts("sdc").bus, Bus::Usb);
+    let stick = sysfs.path().join("devices/pci0000:00/usb2/2-1");
+    fs::write(stick.join("idVendor"), "0951\n").unwrap();
+    fs::write(stick.join("serial"), "60A44C42\n").unwrap();
+    let disk = sysfs.facts("sdc");
+    assert_eq!((disk.bus, disk.serial.as_str()), (Bus::Usb, "60A44C42"));
+    assert_eq!(disk.id, Some(DiskId("usb-60A44C42".to_owned())));
     assert_eq!(sysfs.facts("sdd").bus, Bus::Ata);
     assert_eq!(sysfs.facts("dm-0").kind, DeviceKind::Virtual("dm".to_owned()));
     assert_eq!(sysfs.facts("dm-0").slaves, ["sdd"]);
