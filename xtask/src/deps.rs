@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
+use crate::{process, step};
 
 /// What a command does, as far as it needs packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,14 @@ pub(crate) enum Need {
     Machine,
     /// Use it with an S3 client from PyPI.
     Client,
+    /// Lay out disks for tests, and look at what a node serves.
+    Test,
+}
+
+impl Need {
+    /// All of them.
+    pub(crate) const ALL: &[Self] =
+        &[Self::Compile, Self::Image, Self::Machine, Self::Client, Self::Test];
 }
 
 /// How to see that a package is there.
@@ -35,7 +43,7 @@ enum Probe {
 }
 
 #[rustfmt::skip]
-const PACKAGES: [(Need, &str, Probe); 18] = [
+const PACKAGES: [(Need, &str, Probe); 23] = [
     (Need::Compile, "gcc", Probe::Program("cc")),
     (Need::Compile, "libc6-dev", Probe::File("/usr/include/stdio.h")),
     (Need::Compile, "libudev-dev", Probe::File("/usr/include/libudev.h")),
@@ -54,6 +62,11 @@ const PACKAGES: [(Need, &str, Probe); 18] = [
     (Need::Machine, "socat", Probe::Program("socat")),
     (Need::Client, "ca-certificates", Probe::File("/etc/ssl/certs/ca-certificates.crt")),
     (Need::Client, "python3-venv", Probe::Python("ensurepip")),
+    (Need::Test, "e2fsprogs", Probe::Program("mkfs.ext4")),
+    (Need::Test, "gdisk", Probe::Program("sgdisk")),
+    (Need::Test, "openssl", Probe::Program("openssl")),
+    (Need::Test, "xfsprogs", Probe::Program("mkfs.xfs")),
+    (Need::Test, "zstd", Probe::Program("zstd")),
 ];
 
 /// Makes sure that everything for `needs` is installed; installs what is missing.
@@ -66,7 +79,6 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("installing missing Debian packages: {}", missing.join(" "));
     install(&missing).with_context(|| {
         format!(
             "these Debian packages are needed and could not be installed: {names}\n\
@@ -110,25 +122,35 @@ fn install(names: &[&str]) -> Result<()> {
     if process::find("apt-get").is_none() {
         bail!("this machine has no apt-get");
     }
-    process::run(apt_get()?.arg("update").arg("--quiet"))?;
-    process::run(
-        apt_get()?.args(["install", "--quiet", "--yes", "--no-install-recommends"]).args(names),
-    )
+    let sudo = process::output(Command::new("id").arg("-u"))?.trim() != "0";
+    if sudo && process::find("sudo").is_none() {
+        bail!("installing needs root, and this machine has no sudo");
+    }
+    let step = format!("installing missing Debian packages: {}", names.join(" "));
+    if sudo {
+        eprintln!("{step}");
+        // Asks for the password now and not beneath the counting time.
+        process::run(process::command("sudo").arg("--validate"))?;
+    }
+    step::timed(&step, || {
+        process::output(apt_get(sudo).arg("update"))?;
+        process::output(
+            apt_get(sudo).args(["install", "--yes", "--no-install-recommends"]).args(names),
+        )
+        .map(drop)
+    })
 }
 
-/// apt-get as root: directly, else through sudo.
-fn apt_get() -> Result<Command> {
-    let mut command = if process::output(Command::new("id").arg("-u"))?.trim() == "0" {
-        process::command("apt-get")
-    } else if process::find("sudo").is_some() {
-        let mut sudo = process::command("sudo");
-        sudo.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
-        sudo
-    } else {
-        bail!("installing needs root, and this machine has no sudo");
-    };
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    Ok(command)
+/// apt-get as root, without questions.
+fn apt_get(sudo: bool) -> Command {
+    if !sudo {
+        let mut command = process::command("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        return command;
+    }
+    let mut command = process::command("sudo");
+    command.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    command
 }
 
 #[cfg(test)]
@@ -144,8 +166,8 @@ mod tests {
 
     #[test]
     fn every_need_has_packages() {
-        for need in [Need::Compile, Need::Image, Need::Machine, Need::Client] {
-            assert!(PACKAGES.iter().any(|(n, ..)| *n == need), "{need:?}");
+        for need in Need::ALL {
+            assert!(PACKAGES.iter().any(|(n, ..)| n == need), "{need:?}");
         }
     }
 }

@@ -4,12 +4,17 @@
 //! machine and installs the missing ones, see [`deps`].
 #![expect(clippy::print_stdout, reason = "a command line tool: its results go to standard output")]
 
+mod bench;
+mod clients;
 mod deps;
 mod image;
 mod layout;
 mod packages;
 mod process;
+mod run;
+mod serve;
 mod step;
+mod test;
 
 use std::process::ExitCode;
 
@@ -27,6 +32,16 @@ struct Cli {
 enum Command {
     /// Build the node's image: icn-node.efi and icn-node.img.
     Image(image::Args),
+    /// Boot the image in a virtual machine and wait until it serves S3.
+    Run(run::Args),
+    /// Run the agent on this machine, with folders as disks.
+    Serve(serve::Args),
+    /// Run all tests.
+    Test(test::Args),
+    /// Measure, and renew the tables of docs/performance.md.
+    Bench(bench::Args),
+    /// Install every Debian package that a command here may need.
+    Deps,
     /// Refresh the pinned versions of the Debian packages that the image is made of.
     Lock(packages::LockArgs),
 }
@@ -34,6 +49,11 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Image(args) => image::command(&args),
+        Command::Run(args) => run::command(&args),
+        Command::Serve(args) => serve::command(&args),
+        Command::Test(args) => test::command(&args),
+        Command::Bench(args) => bench::command(&args),
+        Command::Deps => deps::ensure(deps::Need::ALL),
         Command::Lock(args) => packages::command(&args),
     };
     match done {

@@ -16,6 +16,18 @@ const CLASSES: [&str; 7] = ["block", "net", "nvme", "input", "watchdog", "tpm", 
 /// How names of devices begin that need no event: those of loop devices are ours.
 const PASSED_OVER: [&str; 3] = ["loop", "ram", "lo"];
 
+/// Whether a process hears the kernel's events, by the table of netlink sockets: one of protocol 15
+/// (`NETLINK_KOBJECT_UEVENT`) in group 1. udevd's other sockets are there before, when events still
+/// go to nobody.
+pub(crate) fn is_heard(table: &str) -> bool {
+    table.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (protocol, _port, groups) = (fields.next(), fields.next(), fields.next());
+        let groups = groups.and_then(|groups| u32::from_str_radix(groups, 16).ok());
+        protocol == Some("15") && groups.is_some_and(|groups| groups & 1 == 1)
+    })
+}
+
 /// Sends the events and gives their number.
 pub(crate) fn trigger(sysfs: &Path) -> usize {
     let mut asked = BTreeSet::new();
@@ -87,6 +99,18 @@ mod tests {
         assert!(sent("bus/pci/devices/0000:00:1f.2") && sent("class/block/sda"));
         assert!(sent("class/net/eth0") && !sent("class/net/lo") && !sent("class/block/loop0"));
         assert!(!sent("class/tty/tty1"));
+    }
+
+    #[test]
+    fn events_are_heard_once_a_socket_is_in_the_kernel_s_group() {
+        let head = "sk               Eth Pid        Groups   Rmem     Wmem\n";
+        let line = |protocol, groups| {
+            format!("{head}0000000000000000 {protocol}  1          {groups} 0        0\n")
+        };
+        assert!(is_heard(&line("15", "00000001")) && is_heard(&line("15", "00000003")));
+        for table in [head.to_owned(), line("15", "00000002"), line("0", "00000001"), "".into()] {
+            assert!(!is_heard(&table), "{table}");
+        }
     }
 
     #[test]

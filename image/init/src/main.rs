@@ -30,6 +30,7 @@ mod power;
 mod prepare;
 mod release;
 mod replace;
+mod resident;
 mod seed;
 mod services;
 mod shutdown;

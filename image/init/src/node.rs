@@ -36,6 +36,7 @@ use crate::power::Buttons;
 use crate::prepare;
 use crate::release::Release;
 use crate::replace::replace;
+use crate::resident;
 use crate::services::{self, Service};
 use crate::shutdown;
 use crate::supervisor::{Action, Event, Goal, Id, Supervisor, Time};
@@ -80,6 +81,10 @@ struct Node {
     problems: Vec<String>,
     feed_at: Time,
     ports_at: Option<Time>,
+    /// When the services' memory is told next.
+    memory_at: Option<Time>,
+    /// When stage 2 began.
+    began: Time,
     finished: Option<Goal>,
 }
 
@@ -138,6 +143,8 @@ impl Node {
             problems: Vec::new(),
             feed_at: Duration::ZERO,
             ports_at: None,
+            memory_at: None,
+            began,
             finished: None,
         };
         node.note(&format!("{} starts", node.release.name));
@@ -187,6 +194,7 @@ impl Node {
         let due = [
             Some(self.feed_at),
             self.ports_at,
+            self.memory_at,
             self.supervisor.deadline(),
             self.preparing.map(|(_, deadline)| deadline),
         ];
@@ -268,6 +276,12 @@ impl Node {
             self.ports_at = None;
             self.set_up_ports();
         }
+        if self.memory_at.is_some_and(|at| now >= at) {
+            self.memory_at = Some(now + resident::EVERY);
+            let services = self.supervisor.status().map(|(name, ..)| name);
+            let report = resident::report(Path::new("/proc"), Path::new(launch::GROUPS), services);
+            self.note(&report);
+        }
         if let Some((pid, deadline)) = self.preparing
             && now >= deadline
         {
@@ -333,7 +347,12 @@ impl Node {
             self.note(&format!("cannot load modules: {error}"));
         }
         let (took, up) = (now().saturating_sub(began).as_millis(), now().as_millis());
-        self.note(&format!("starting services took {took} ms; {up} ms since the kernel started"));
+        let before = self.began.as_millis();
+        self.note(&format!(
+            "starting services took {took} ms; {up} ms since the kernel started, {before} of them \
+             before init"
+        ));
+        self.memory_at = Some(now() + resident::FIRST);
         self.step(Event::Tick);
     }
 

@@ -44,6 +44,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 const SYSFS: &str = "/sys";
 const UDEV: &str = "/run/udev";
+const NETLINK_SOCKETS: &str = "/proc/net/netlink";
 const MOUNT_POINT: &str = "/run/icn/init/seed";
 
 /// Does it all. What fails is told; the rest is done all the same.
@@ -115,7 +116,7 @@ pub(crate) fn run_program(program: &str, arguments: &[&str]) {
 /// Has udev go over the devices, which loads their modules and names them.
 fn find_devices() {
     let start = Instant::now();
-    while !Path::new(UDEV).join("control").exists() {
+    while !coldplug::is_heard(&fs::read_to_string(NETLINK_SOCKETS).unwrap_or_default()) {
         if start.elapsed() > UDEV_START {
             say("udevd does not start");
             return;

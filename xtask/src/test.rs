@@ -1,0 +1,66 @@
+//! `cargo xtask test`: unit and property tests, then whole nodes.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::clients;
+use crate::deps::{self, Need};
+use crate::image::{self, Compression};
+use crate::layout::{self, Layout};
+use crate::process;
+use crate::step;
+
+/// Machines that run at once: each needs most of a core while it boots.
+const MACHINES: &str = "2";
+
+/// Arguments of `cargo xtask test`; without any, everything runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only unit and property tests.
+    #[arg(long, conflicts_with = "node")]
+    unit: bool,
+    /// Only tests of built artefacts: real clients, and machines in QEMU.
+    #[arg(long)]
+    node: bool,
+    /// Only whole-node tests whose name contains this.
+    #[arg(requires = "node")]
+    filter: Option<String>,
+}
+
+/// Runs the tests.
+///
+/// # Errors
+///
+/// When one fails, or something cannot be built.
+pub(crate) fn command(args: &Args) -> Result<()> {
+    deps::ensure(&[Need::Compile, Need::Image, Need::Machine, Need::Client, Need::Test])?;
+    let layout = Layout::find()?;
+    if !args.node {
+        step::timed("unit and property tests", || {
+            process::run(cargo(&layout).args(["test", "--workspace", "--exclude", "e2e"]))
+        })?;
+    }
+    if args.unit {
+        return Ok(());
+    }
+    let built = image::build(&layout, Compression::Fast)?;
+    let clients = clients::ensure(&layout)?;
+    let mut command = cargo(&layout);
+    command
+        .args(["test", "--package", "e2e", "--"])
+        .args(["--test-threads", MACHINES])
+        .env("ICN_IMAGE_DIR", &built.image_dir)
+        .env("ICN_BIN_DIR", &built.bin_dir)
+        .env("ICN_CLIENTS", &clients);
+    if let Some(filter) = &args.filter {
+        command.args(["--nocapture", filter]);
+    }
+    step::timed("whole-node tests", || process::run(&mut command))
+}
+
+fn cargo(layout: &Layout) -> Command {
+    let mut command = process::command(&layout::cargo().to_string_lossy());
+    command.current_dir(&layout.root);
+    command
+}
