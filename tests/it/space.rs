@@ -51,13 +51,15 @@ fn a_disk_that_errors_on_read_is_failing_and_the_others_serve() -> Result<()> {
     let bad = rack.blank("BADREAD1", Bus::Scsi, 2)?;
     let digest = bad.digest()?;
     let mut setup = Setup::new(&rack.stick("stick.img", &node_toml())?, &[good]);
-    // Every read of the sector at 1 MiB fails as a medium error (errno 61, ENODATA).
+    // Every read of the sector at 12 MiB fails as a medium error (errno 61, ENODATA). It lies beside
+    // the places of labels: a disk whose label cannot be read would, rightly, keep a new node from
+    // giving itself an identity.
     setup.more = vec![
         "-drive".to_owned(),
         format!(
             "if=none,id=bad,file.driver=blkdebug,file.image.filename={},\
              file.inject-error.0.event=read_aio,file.inject-error.0.errno=61,\
-             file.inject-error.0.sector=2048,format=raw,rerror=report,werror=report",
+             file.inject-error.0.sector=24576,format=raw,rerror=report,werror=report",
             bad.file.display()
         ),
         "-device".to_owned(),

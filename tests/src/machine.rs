@@ -321,8 +321,10 @@ fn arguments(
     run: &Path,
     s3_port: u16,
 ) -> Result<Vec<String>> {
+    // Without the flags erms and fsrm programs do not clear memory by `rep stosb`, which QEMU
+    // emulates byte by byte.
     let mut args: Vec<String> = format!(
-        "-M q35 -cpu max -accel tcg,thread=multi,tb-size=512 -smp 1 -m {} -nodefaults \
+        "-M q35 -cpu max,-erms,-fsrm -accel tcg,thread=multi,tb-size=512 -smp 1 -m {} -nodefaults \
          -display none -vga std -no-reboot -rtc base={} \
          -serial unix:{run}/console,server=on,wait=off -serial file:{run}/log \
          -qmp unix:{run}/qmp,server=on,wait=off \
