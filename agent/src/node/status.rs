@@ -268,7 +268,9 @@ fn problems(facts: &Facts, volumes: &[VolumeUse]) -> Vec<Problem> {
     if let Some(why) = &facts.tls_problem {
         problems.warning("tls", why);
     }
+    // Without a disk that is the problem; users come with the first one.
     if let Credentials::Awaited { reason } = &facts.credentials
+        && volumes.iter().any(|volume| volume.state == VolumeState::Attached)
         && facts.running >= STARTING
     {
         problems.error("users", format!("nobody can sign in: {reason}"));
