@@ -57,6 +57,11 @@ fn main() -> ExitCode {
     if Path::new(&name).file_name() == Path::new(network::HOOK).file_name() {
         return verdict(network::hook::run().err().map(|error| chain(&error)));
     }
+    if std::process::id() != 1 {
+        // PID 1 blocks the signals that it reads from a descriptor, and a process that it starts
+        // begins with them blocked: it could never be asked to end.
+        let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+    }
     match (arguments.next().as_deref(), arguments.next()) {
         (Some(launch::COMMAND), Some(specification)) => {
             verdict(launch::run(&specification).err().map(|error| chain(&error)))

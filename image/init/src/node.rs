@@ -49,7 +49,11 @@ const MAX_PANICS: usize = 3;
 /// How long ports are let come to rest before they are looked at: a change comes in bursts.
 const PORTS_REST: Duration = Duration::from_millis(200);
 
+/// How long a port that has come is waited for to get its lasting name from udev.
+const PORTS_NAMED: Duration = Duration::from_secs(10);
+
 const SYSFS: &str = "/sys";
+const UDEV: &str = "/run/udev";
 const DEVICES: &str = "/dev";
 
 /// Why PID 1 cannot begin.
@@ -81,6 +85,8 @@ struct Node {
     problems: Vec<String>,
     feed_at: Time,
     ports_at: Option<Time>,
+    /// Until when ports without a lasting name are left alone.
+    ports_until: Time,
     /// When the services' memory is told next.
     memory_at: Option<Time>,
     /// When stage 2 began.
@@ -143,6 +149,7 @@ impl Node {
             problems: Vec::new(),
             feed_at: Duration::ZERO,
             ports_at: None,
+            ports_until: Duration::ZERO,
             memory_at: None,
             began,
             finished: None,
@@ -251,6 +258,7 @@ impl Node {
         // While devices are being found, ports come and go; they are set up when that is done.
         if self.ports.changed() && !self.is_preparing() {
             self.ports_at = Some(now() + PORTS_REST);
+            self.ports_until = now() + PORTS_NAMED;
         }
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut changes = inotify::Reader::new(&self.leases, &mut buffer);
@@ -371,7 +379,12 @@ impl Node {
 
     /// Ports that have come: their addresses, and dhcpcd's configuration where that changes it.
     fn set_up_ports(&mut self) {
-        let found = ports::find(Path::new(SYSFS));
+        let mut found = ports::find(Path::new(SYSFS));
+        if now() < self.ports_until {
+            let all = found.len();
+            found.retain(|port| ports::is_named(Path::new(UDEV), port));
+            self.ports_at = (found.len() < all).then(|| now() + PORTS_REST);
+        }
         let messages = self.ports.set_up(&self.config.network, &found);
         messages.iter().for_each(|message| self.note(message));
         if let Err(error) = network::link_hook(Path::new(network::HOOK), &self.program) {

@@ -1,6 +1,6 @@
 //! The network: fixed addresses by init itself, everything else by dhcpcd.
 //!
-//! Init writes dhcpcd's configuration, in which ports without DHCP are refused, and sets MTU,
+//! Init writes dhcpcd's configuration, in which it names the ports with DHCP, and sets MTU,
 //! fixed addresses and routes over netlink. dhcpcd calls init back with what a server told
 //! ([`hook`]); name servers go to /run/resolv.conf, time servers to chronyd.
 
@@ -154,23 +154,27 @@ pub(crate) fn default_name(found: &[Found]) -> String {
 
 /// dhcpcd's configuration.
 ///
+/// - Ports are allowed by name: one that comes later is touched only when init has seen it and its
+///   entry, which may go by the hardware address.
 /// - The hardware address names the client, as a person reserves an address by the label; a DUID
 ///   from a file would be another at each boot, as there is no state on disk.
 /// - `persistent`: addresses stay when dhcpcd ends, so that its restart disturbs no client.
 /// - `noarp`: the server probes an address before it offers it (RFC 2131, 2.2); probing once more
 ///   would take five seconds of each boot. `nodelay` saves the random second before.
 pub(crate) fn dhcpcd_conf(network: &Network, found: &[Found]) -> String {
-    let fixed = found.iter().filter(|port| wanted(network, port).is_some_and(|port| !port.dhcp));
-    let denied: Vec<&str> =
-        std::iter::once("lo").chain(fixed.map(|port| port.name.as_str())).collect();
+    let dynamic = found.iter().filter(|port| wanted(network, port).is_none_or(|port| port.dhcp));
+    let names: Vec<&str> = dynamic.map(|port| port.name.as_str()).collect();
+    let allowed = match names.as_slice() {
+        [] => "denyinterfaces *".to_owned(),
+        names => format!("allowinterfaces {}", names.join(" ")),
+    };
     format!(
         "# Made by init from node.toml.\nscript {HOOK}\nhostname\nduid ll\nclientid\nvendorclassid\n\
          persistent\nnoarp\nnodelay\nnoipv4ll\nslaac hwaddr\n\
          option domain_name_servers, domain_name, domain_search, classless_static_routes\n\
          option interface_mtu, ntp_servers\n\
          option dhcp6_name_servers, dhcp6_domain_search, dhcp6_sntp_servers\n\
-         require dhcp_server_identifier\ndenyinterfaces {}\n",
-        denied.join(" ")
+         require dhcp_server_identifier\n{allowed}\n"
     )
 }
 

@@ -34,6 +34,11 @@ pub(crate) fn find(sysfs: &Path) -> Vec<Found> {
     found
 }
 
+/// Whether udev is done with a port: its name is the lasting one then.
+pub(crate) fn is_named(udev: &Path, port: &Found) -> bool {
+    udev.join("data").join(format!("n{}", port.index)).exists()
+}
+
 /// State of every port, with its addresses.
 pub(crate) fn status(sysfs: &Path) -> Vec<PortStatus> {
     let addresses = addresses();

@@ -18,7 +18,7 @@ fn fixed(port: PortName) -> Port {
 }
 
 #[test]
-fn dhcpcd_is_kept_from_ports_with_fixed_addresses() {
+fn dhcpcd_is_kept_from_ports_with_fixed_addresses_and_unknown_ones() {
     let network = Network {
         dns: vec![],
         ports: vec![
@@ -44,9 +44,12 @@ fn dhcpcd_is_kept_from_ports_with_fixed_addresses() {
         option interface_mtu, ntp_servers
         option dhcp6_name_servers, dhcp6_domain_search, dhcp6_sntp_servers
         require dhcp_server_identifier
-        denyinterfaces lo eno1 eno2
+        allowinterfaces eno3 x
     "#]];
     expected.assert_eq(&dhcpcd_conf(&network, &found));
+    for none in [&found[..2], &[]] {
+        assert!(dhcpcd_conf(&network, none).ends_with("\ndenyinterfaces *\n"));
+    }
 }
 
 #[test]
