@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::tcgetwinsize;
 
 use crate::canvas::{Canvas, RESTORE};
@@ -54,7 +55,8 @@ impl Terminal {
     /// # Errors
     /// When the terminal is gone.
     pub(crate) fn wait(&self, timeout: Duration) -> io::Result<Option<Event>> {
-        if !event::poll(timeout)? {
+        input_within(timeout)?;
+        if !event::poll(Duration::ZERO)? {
             return Ok(None);
         }
         Ok(match event::read()? {
@@ -97,6 +99,23 @@ impl Drop for Terminal {
         let _ = io::stdout().flush();
         let _ = crossterm::terminal::disable_raw_mode();
     }
+}
+
+/// Waits until something can be read, or a signal came, at most `timeout`. A terminal that is gone is
+/// told here: crossterm would read its end for ever.
+fn input_within(timeout: Duration) -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut input = [PollFd::new(&stdin, PollFlags::IN)];
+    let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+    match poll(&mut input, Some(&timeout)) {
+        Err(rustix::io::Errno::INTR) => return Ok(()),
+        other => other?,
+    };
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    if input.iter().any(|fd| fd.revents().intersects(gone)) {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal is gone"));
+    }
+    Ok(())
 }
 
 /// Sends the cursor far off and asks where it stopped; `None` where no answer comes within the
