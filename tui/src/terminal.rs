@@ -55,9 +55,13 @@ impl Terminal {
     /// # Errors
     /// When the terminal is gone.
     pub(crate) fn wait(&self, timeout: Duration) -> io::Result<Option<Event>> {
-        input_within(timeout)?;
+        // Keys that crossterm has read already do not show on the descriptor.
+        input_within(Duration::ZERO)?;
         if !event::poll(Duration::ZERO)? {
-            return Ok(None);
+            input_within(timeout)?;
+            if !event::poll(Duration::ZERO)? {
+                return Ok(None);
+            }
         }
         Ok(match event::read()? {
             event::Event::Key(press) if press.kind != KeyEventKind::Release => {
