@@ -8,7 +8,7 @@ use s3s::{S3Error, S3ErrorCode, s3_error};
 use tracing::{error, warn};
 
 use crate::convert::http_date;
-use crate::wire::{BodyFault, Faults};
+use crate::wire::{BodyFault, BodyWatch};
 
 /// When a client should ask again for what is not available, in seconds. Disks of a node that
 /// starts are mounted within seconds.
@@ -60,11 +60,11 @@ pub(crate) fn refusal(error: StoreError) -> S3Error {
 }
 
 /// The answer for an error of a write, whose body may be what failed.
-pub(crate) fn refusal_of_write(error: StoreError, faults: Option<&Faults>) -> S3Error {
+pub(crate) fn refusal_of_write(error: StoreError, watch: Option<&BodyWatch>) -> S3Error {
     match error {
         StoreError::Body { source } => match source.downcast::<StoreError>() {
             Ok(inner) => refusal(*inner),
-            Err(source) => body(&source, faults.and_then(Faults::get)),
+            Err(source) => body(&source, watch.and_then(BodyWatch::fault)),
         },
         other => refusal(other),
     }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_object_store::ObjectStore;
-use http::{HeaderMap, Request, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use rustix::process::{Resource, getrlimit};
 use s3s::config::StaticConfigProvider;
@@ -28,7 +29,7 @@ use crate::error::internal;
 use crate::host::Domains;
 use crate::ops::Api;
 use crate::users::Users;
-use crate::wire::{self as front, Ends, Faults, Handler, RequestIds};
+use crate::wire::{self, BodyWatch, DOCUMENT_MAX_BYTES, Document, Ends, Handler, RequestIds};
 
 /// Most connections at once; more wait in the listening socket's queue. Each holds a few KiB when
 /// idle.
@@ -45,9 +46,6 @@ const GRACE: Duration = Duration::from_secs(6);
 /// How long to wait after the system gave no connection for want of something, so that the log does
 /// not fill.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// Largest XML document of a request: 1000 keys of 1 KiB to delete, each character escaped to six.
-const XML_MAX_BYTES: usize = 8 << 20;
 
 /// S3 over a store. Cloning gives another handle of the same server.
 #[derive(Clone)]
@@ -88,7 +86,7 @@ impl S3Server {
         builder.set_access(Access { store, users: users.clone() });
         builder.set_host(domains);
         let mut limits = s3s::config::S3Config::default();
-        limits.xml_max_body_size = XML_MAX_BYTES;
+        limits.xml_max_body_size = DOCUMENT_MAX_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
         let mut random = [0; 8];
         // Without randomness names of requests may repeat after a restart, which harms nothing.
@@ -169,30 +167,39 @@ impl S3Server {
         inner.connections.fetch_add(1, Ordering::Relaxed);
         let _leave = Leave(inner);
         match tls {
-            Some(tls) => front::serve_tls(socket, tls, self, ends).await,
-            None => front::serve_tcp(socket, self, ends).await,
+            Some(tls) => wire::serve_tls(socket, tls, self, ends).await,
+            None => wire::serve_tcp(socket, self, ends).await,
         }
     }
 
     async fn answered(&self, request: Request<Incoming>) -> HttpResponse {
         let (mut parts, incoming) = request.into_parts();
-        if let Err(refusal) = front::check(&parts, convert::now()) {
-            return plain(refusal);
-        }
-        let faults = Faults::default();
-        let body = front::body(&parts, incoming, &faults);
-        parts.extensions.insert(faults.clone());
-        let answer = match self.0.service.call(Request::from_parts(parts, body)).await {
-            Ok(answer) => answer,
-            Err(_) => plain(internal()),
+        let watch = BodyWatch::default();
+        let head = wire::check(&parts, convert::now()).and_then(|()| Document::of(&parts));
+        let answer = match head {
+            Ok(document) => {
+                let body = wire::body(&parts, incoming, document, &watch);
+                parts.extensions.insert(watch.clone());
+                self.0.service.call(Request::from_parts(parts, body)).await
+            }
+            Err(refusal) => {
+                drop(wire::body(&parts, incoming, None, &watch));
+                Ok(plain(refusal))
+            }
         };
-        // A document that did not arrive is the client's fault, though s3s cannot tell.
-        match faults.get() {
-            Some(fault) if answer.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+        let mut answer = match (answer, watch.fault()) {
+            // A document that did not arrive is the client's fault, though s3s cannot tell.
+            (Ok(answer), Some(fault)) if answer.status() == StatusCode::INTERNAL_SERVER_ERROR => {
                 plain(fault.refusal())
             }
-            _ => answer,
+            (Ok(answer), _) => answer,
+            (Err(_), _) => plain(internal()),
+        };
+        if !wire::drain(&watch).await {
+            // Or the client would use the connection again, which is about to end.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        answer
     }
 }
 
@@ -201,7 +208,7 @@ impl Handler for S3Server {
         let id = self.0.ids.next();
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let answer = front::finish(self.answered(request).await, &id, &path);
+        let answer = wire::finish(self.answered(request).await, &id, &path);
         let status = answer.status();
         self.0.served.fetch_add(1, Ordering::Relaxed);
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {

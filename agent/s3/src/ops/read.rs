@@ -105,10 +105,7 @@ pub(super) async fn head_object(
     output.content_language = input.response_content_language.or(output.content_language);
     output.content_type = input.response_content_type.or(output.content_type);
     output.expires = input.response_expires.or(output.expires);
-    let partial = output.content_range.is_some();
-    let mut response = S3Response::new(output);
-    response.status = partial.then_some(http::StatusCode::PARTIAL_CONTENT);
-    Ok(response)
+    Ok(S3Response::new(output))
 }
 
 /// Objects have no tags, as none can be given to them.

@@ -1,7 +1,7 @@
 //! Writing objects and parts.
 
 use agent_object_store::{Body, PutRequest};
-use http::{Extensions, HeaderMap};
+use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
@@ -9,7 +9,7 @@ use super::{Api, PIECE_MAX_BYTES, uploads};
 use crate::checksums::{Declared, encode, with_checksums};
 use crate::convert;
 use crate::error::{refusal_of_write, too_large};
-use crate::wire::Faults;
+use crate::wire::BodyWatch;
 
 pub(super) async fn put_object(
     api: &Api,
@@ -30,7 +30,7 @@ pub(super) async fn put_object(
     let length = declared_length(input.content_length, &req.headers)?;
     let body = incoming(input.body, length, declared, req.trailing_headers);
     let info = api.store.put(request, body).await;
-    let info = info.map_err(|error| refusal_of_write(error, faults(&req.extensions)))?;
+    let info = info.map_err(|error| refusal_of_write(error, req.extensions.get::<BodyWatch>()))?;
     let mut output =
         PutObjectOutput { e_tag: Some(convert::etag(&info.etag)), ..PutObjectOutput::default() };
     let sums = encode(&info.checksums, info.parts);
@@ -51,7 +51,7 @@ pub(super) async fn upload_part(
     let length = declared_length(input.content_length, &req.headers)?;
     let body = incoming(input.body, length, declared, req.trailing_headers);
     let info = api.store.put_part(&target, part, keep, body).await;
-    let info = info.map_err(|error| refusal_of_write(error, faults(&req.extensions)))?;
+    let info = info.map_err(|error| refusal_of_write(error, req.extensions.get::<BodyWatch>()))?;
     let mut output =
         UploadPartOutput { e_tag: Some(convert::etag(&info.etag)), ..UploadPartOutput::default() };
     with_checksums!(output, encode(&info.checksums, None));
@@ -104,10 +104,6 @@ fn incoming(
         Some(trailer) => body.with_trailer(trailer),
         None => body,
     }
-}
-
-pub(super) fn faults(extensions: &Extensions) -> Option<&Faults> {
-    extensions.get::<Faults>()
 }
 
 #[cfg(test)]

@@ -34,6 +34,10 @@ pub(crate) fn finish(mut answer: HttpResponse, id: &str, path: &str) -> HttpResp
     if let Ok(value) = HeaderValue::from_str(id) {
         answer.headers_mut().insert(REQUEST_ID, value);
     }
+    // s3s tells so itself for GET, but not for HEAD.
+    if answer.status() == StatusCode::OK && answer.headers().contains_key(header::CONTENT_RANGE) {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
     let status = answer.status();
     if status == StatusCode::NOT_MODIFIED {
         *answer.body_mut() = Body::empty();

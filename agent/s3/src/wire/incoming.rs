@@ -1,6 +1,7 @@
 //! The body of a request on its way in.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -8,22 +9,37 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use http::request::Parts;
+use http::{Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
 use s3s::{Body, StdError};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::document::Document;
 use super::rechunk::{Rechunk, RechunkError};
-use super::{BodyFault, Faults};
+use super::{BodyFault, BodyWatch};
 
 /// How long a client may send nothing in the middle of a body. Long enough for a client that waits
 /// for a slow disk of its own; S3 itself gives up sooner.
 const STALL: Duration = Duration::from_secs(60);
 
-/// The body of a request as s3s takes it. Its fault, if any, is left in `faults`.
-pub(crate) fn body(parts: &Parts, incoming: Incoming, faults: &Faults) -> Body {
-    if incoming.is_end_stream() {
+/// Most bytes that are read after a refusal, so that a client that sends all of its body first gets
+/// to read why: some large parts. What is longer is cut off.
+const DRAIN_MAX_BYTES: u64 = 64 << 20;
+
+/// How long such reading may take.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// The body of a request as s3s takes it. What becomes of it is left in `watch`. One that must have
+/// a checksum as a whole is compared with `document`.
+pub(crate) fn body(
+    parts: &Parts,
+    incoming: Incoming,
+    document: Option<Document>,
+    watch: &BodyWatch,
+) -> Body {
+    if incoming.is_end_stream() && document.is_none() {
         return Body::empty();
     }
     let coding = parts.headers.get("x-amz-content-sha256").map(http::HeaderValue::as_bytes);
@@ -33,28 +49,64 @@ pub(crate) fn body(parts: &Parts, incoming: Incoming, faults: &Faults) -> Body {
         _ => None,
     };
     let stream = Watched {
-        incoming,
+        incoming: Some(incoming),
+        // An HTTP/2 stream ends without its connection.
+        leaves_rest: parts.version < Version::HTTP_2,
+        asks: parts.headers.contains_key(header::EXPECT),
         rechunk,
+        document,
         ready: VecDeque::new(),
         patience: None,
         waiting: false,
-        faults: faults.clone(),
+        watch: watch.clone(),
     };
     let stream: DynByteStream = Box::pin(stream);
     Body::from(stream)
 }
 
+/// What was left of a body when it was dropped.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    body: Incoming,
+    /// Whether the client waits to be told to send it.
+    asks: bool,
+}
+
+/// Reads what was left of a body, within bounds, and tells whether the connection is ready for its
+/// next request.
+pub(crate) async fn drain(watch: &BodyWatch) -> bool {
+    let Some(Rest { mut body, asks }) = watch.take_rest() else { return true };
+    if asks || body.size_hint().lower() > DRAIN_MAX_BYTES {
+        return false;
+    }
+    let reading = async {
+        let mut left = DRAIN_MAX_BYTES;
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let length = frame.ok()?.data_ref().map_or(0, Bytes::len);
+            left = left.checked_sub(u64::try_from(length).ok()?)?;
+        }
+        Some(())
+    };
+    matches!(timeout(DRAIN, reading).await, Ok(Some(())))
+}
+
 /// A body that is watched for stalls, and cut into chunks that fit in memory.
 struct Watched {
-    incoming: Incoming,
+    /// None once it has ended.
+    incoming: Option<Incoming>,
+    /// Whether what is left of it stands in the way of the connection's next request.
+    leaves_rest: bool,
+    /// Whether the client asks before it sends, and was not answered yet.
+    asks: bool,
     rechunk: Option<Rechunk>,
+    document: Option<Document>,
     /// Pieces that go out before the next one is asked for.
     ready: VecDeque<Bytes>,
     /// Made when the client is waited for the first time.
     patience: Option<Pin<Box<Sleep>>>,
     /// Whether `patience` runs.
     waiting: bool,
-    faults: Faults,
+    watch: BodyWatch,
 }
 
 /// Why a body ended early; told in full by its [`BodyFault`].
@@ -66,6 +118,8 @@ enum IncomingError {
     Lost(#[source] hyper::Error),
     #[error(transparent)]
     Framing(#[from] RechunkError),
+    #[error("the document is not what its checksum says")]
+    Digest(BodyFault),
 }
 
 impl From<&IncomingError> for BodyFault {
@@ -75,6 +129,7 @@ impl From<&IncomingError> for BodyFault {
             IncomingError::Lost(_) => Self::Lost,
             IncomingError::Framing(RechunkError::Malformed) => Self::Malformed,
             IncomingError::Framing(RechunkError::TooLarge) => Self::ChunkTooLarge,
+            IncomingError::Digest(fault) => *fault,
         }
     }
 }
@@ -83,20 +138,25 @@ impl Watched {
     /// The next piece from the wire; none at the end.
     fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, IncomingError>> {
         loop {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
-                Poll::Ready(frame) => {
+            let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(None)) };
+            match Pin::new(incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
                     self.waiting = false;
-                    match frame.transpose().map_err(IncomingError::Lost)? {
-                        None => return Poll::Ready(Ok(None)),
-                        Some(frame) => match frame.into_data() {
-                            Ok(data) => return Poll::Ready(Ok(Some(data))),
-                            // Trailers of HTTP itself mean nothing in S3.
-                            Err(_) => continue,
-                        },
+                    // Trailers of HTTP itself mean nothing in S3.
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Ok(Some(data)));
                     }
                 }
+                Poll::Ready(Some(Err(error))) => {
+                    self.incoming = None;
+                    return Poll::Ready(Err(IncomingError::Lost(error)));
+                }
+                Poll::Ready(None) => self.incoming = None,
                 Poll::Pending => {
+                    // By now the client that asked was told to send.
+                    self.asks = false;
                     ready!(self.poll_patience(cx));
+                    self.incoming = None;
                     return Poll::Ready(Err(IncomingError::Stalled));
                 }
             }
@@ -117,7 +177,15 @@ impl Watched {
             if let Some(piece) = self.ready.pop_front() {
                 return Poll::Ready(Ok(Some(piece)));
             }
-            let Some(data) = ready!(self.poll_wire(cx))? else { return Poll::Ready(Ok(None)) };
+            let Some(data) = ready!(self.poll_wire(cx))? else {
+                return Poll::Ready(match self.document.take().map(Document::end) {
+                    Some(Err(fault)) => Err(IncomingError::Digest(fault)),
+                    None | Some(Ok(())) => Ok(None),
+                });
+            };
+            if let Some(document) = &mut self.document {
+                document.add(&data);
+            }
             match &mut self.rechunk {
                 None => return Poll::Ready(Ok(Some(data))),
                 Some(rechunk) => rechunk.feed(data, &mut self.ready)?,
@@ -132,7 +200,7 @@ impl Stream for Watched {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = ready!(self.poll_piece(cx));
         if let Err(error) = &piece {
-            self.faults.set(error.into());
+            self.watch.set_fault(error.into());
         }
         Poll::Ready(piece.map_err(StdError::from).transpose())
     }
@@ -140,10 +208,19 @@ impl Stream for Watched {
 
 impl ByteStream for Watched {
     fn remaining_length(&self) -> RemainingLength {
-        match self.rechunk {
+        match (&self.rechunk, &self.incoming) {
             // The framing is not part of what is counted.
-            Some(_) => RemainingLength::unknown(),
-            None => RemainingLength::from(self.incoming.size_hint()),
+            (Some(_), _) => RemainingLength::unknown(),
+            (None, Some(incoming)) => RemainingLength::from(incoming.size_hint()),
+            (None, None) => RemainingLength::new_exact(0),
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(body) = self.incoming.take().filter(|_| self.leaves_rest) {
+            self.watch.set_rest(Rest { body, asks: self.asks });
         }
     }
 }

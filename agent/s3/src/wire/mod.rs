@@ -3,19 +3,26 @@
 
 mod answer;
 mod connection;
+mod document;
 mod front;
 mod guard;
 mod incoming;
 mod rechunk;
 
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use agent_object_store::Algorithm;
 use s3s::{S3Error, s3_error};
+
+use crate::error::checksum_mismatch;
+use incoming::Rest;
 
 pub(crate) use answer::{RequestIds, finish};
 pub(crate) use connection::{Ends, Handler, serve_tcp, serve_tls};
+pub(crate) use document::{DOCUMENT_MAX_BYTES, Document};
 pub(crate) use front::check;
-pub(crate) use incoming::body;
+pub(crate) use incoming::{body, drain};
 
 /// What went wrong with a request's body on its way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub(crate) enum BodyFault {
     Malformed,
     /// A signed chunk is larger than may be held in memory.
     ChunkTooLarge,
+    /// A document is not what its checksum says.
+    Digest(Algorithm),
 }
 
 impl BodyFault {
@@ -50,23 +59,45 @@ impl BodyFault {
                 "A signed chunk of an aws-chunked body may have at most {} bytes.",
                 rechunk::SIGNED_CHUNK_MAX_BYTES
             ),
+            Self::Digest(algorithm) => checksum_mismatch(algorithm),
         }
     }
 }
 
-/// Where the body leaves its fault for whoever answers the request: s3s wraps errors of bodies in
-/// types that cannot be looked into.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Faults(Arc<OnceLock<BodyFault>>);
+/// What becomes of the body of a request, for whoever answers it: s3s wraps errors of bodies in
+/// types that cannot be looked into, and drops what it does not read.
+#[derive(Clone, Default)]
+pub(crate) struct BodyWatch(Arc<Watch>);
 
-impl Faults {
-    /// The first fault.
-    pub(crate) fn get(&self) -> Option<BodyFault> {
-        self.0.get().copied()
+#[derive(Default)]
+struct Watch {
+    fault: OnceLock<BodyFault>,
+    rest: Mutex<Option<Rest>>,
+}
+
+impl BodyWatch {
+    /// The first thing that went wrong.
+    pub(crate) fn fault(&self) -> Option<BodyFault> {
+        self.0.fault.get().copied()
     }
 
-    fn set(&self, fault: BodyFault) {
+    fn set_fault(&self, fault: BodyFault) {
         // Only the first one counts; what follows from it says less.
-        let _first = self.0.set(fault);
+        let _first = self.0.fault.set(fault);
+    }
+
+    /// What was dropped unread.
+    fn take_rest(&self) -> Option<Rest> {
+        self.0.rest.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set_rest(&self, rest: Rest) {
+        *self.0.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+    }
+}
+
+impl fmt::Debug for BodyWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyWatch").field("fault", &self.fault()).finish_non_exhaustive()
     }
 }

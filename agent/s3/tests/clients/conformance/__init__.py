@@ -1,0 +1,1 @@
+"""The checks of s3_conformance.py, by subject."""
