@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_object_store::ObjectStore;
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use rustix::process::{Resource, getrlimit};
 use s3s::config::StaticConfigProvider;
@@ -174,6 +174,7 @@ impl S3Server {
 
     async fn answered(&self, request: Request<Incoming>) -> HttpResponse {
         let (mut parts, incoming) = request.into_parts();
+        let version = parts.version;
         let watch = BodyWatch::default();
         let head = wire::check(&parts, convert::now()).and_then(|()| Document::of(&parts));
         let answer = match head {
@@ -195,7 +196,7 @@ impl S3Server {
             (Ok(answer), _) => answer,
             (Err(_), _) => plain(internal()),
         };
-        if !wire::drain(&watch).await {
+        if !wire::drain(&watch).await && version < Version::HTTP_2 {
             // Or the client would use the connection again, which is about to end.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -213,6 +214,10 @@ impl Handler for S3Server {
         self.0.served.fetch_add(1, Ordering::Relaxed);
         if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             self.0.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        // Full and unavailable are states of the node, which says them once and shows them; clients
+        // repeat their requests many times meanwhile.
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
             warn!(%method, path, status = status.as_u16(), request = id, "request failed");
         } else {
             debug!(%method, path, status = status.as_u16(), request = id, "request answered");

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use http::header;
 use http::request::Parts;
-use http::{Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
@@ -50,8 +50,6 @@ pub(crate) fn body(
     };
     let stream = Watched {
         incoming: Some(incoming),
-        // An HTTP/2 stream ends without its connection.
-        leaves_rest: parts.version < Version::HTTP_2,
         asks: parts.headers.contains_key(header::EXPECT),
         rechunk,
         document,
@@ -94,8 +92,6 @@ pub(crate) async fn drain(watch: &BodyWatch) -> bool {
 struct Watched {
     /// None once it has ended.
     incoming: Option<Incoming>,
-    /// Whether what is left of it stands in the way of the connection's next request.
-    leaves_rest: bool,
     /// Whether the client asks before it sends, and was not answered yet.
     asks: bool,
     rechunk: Option<Rechunk>,
@@ -219,7 +215,7 @@ impl ByteStream for Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if let Some(body) = self.incoming.take().filter(|_| self.leaves_rest) {
+        if let Some(body) = self.incoming.take() {
             self.watch.set_rest(Rest { body, asks: self.asks });
         }
     }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -138,4 +138,27 @@ fn one_connection_serves_many_requests_without_waiting_for_acknowledgements() {
     times.sort();
     // A delayed acknowledgement takes 40 ms on Linux; the quickest half must not see any.
     assert!(times[25] < Duration::from_millis(35), "{times:?}");
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending_over_http_2() {
+    let (server, mut client) = tls();
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let node = Node::with(Setup { tls: Some(server), ..Setup::default() });
+    let (status, text) = node.runtime.block_on(async {
+        let socket = TcpStream::connect(node.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(client)).connect(name, socket).await.unwrap();
+        let executor = TokioExecutor::new();
+        let (mut send, link) =
+            hyper::client::conn::http2::handshake(executor, TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(link);
+        let body = Full::new(bytes::Bytes::from(vec![0; 20 << 20]));
+        let request = hyper::Request::put("https://localhost/photos/k").body(body).unwrap();
+        let answer = send.send_request(request).await.unwrap();
+        let status = answer.status();
+        (status, answer.into_body().collect().await.unwrap().to_bytes())
+    });
+    assert_eq!(status, 403);
+    assert!(String::from_utf8_lossy(&text).contains("<Code>AccessDenied</Code>"));
 }
