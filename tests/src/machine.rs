@@ -16,7 +16,7 @@ use crate::s3::S3;
 use crate::screen::Screen;
 
 /// The longest any boot may take: about ten times an idle machine's, as these tests share theirs.
-pub const BOOT: Duration = Duration::from_secs(240);
+pub const BOOT: Duration = Duration::from_secs(100);
 
 /// How long a clean power-off may take: the node's own bound is about 30 s when idle.
 const POWER_OFF: Duration = Duration::from_secs(90);
@@ -212,7 +212,8 @@ impl Machine {
     #[must_use]
     pub fn diagnosis(&self) -> String {
         let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<&str> =
+            log.lines().filter(|line| !line.contains("request failed")).collect();
         let tail = lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n");
         format!("--- console\n{}\n--- log\n{tail}\n---", self.screen.text())
     }

@@ -176,7 +176,7 @@ impl S3Server {
         let (mut parts, incoming) = request.into_parts();
         let version = parts.version;
         let watch = BodyWatch::default();
-        let head = wire::check(&parts, convert::now()).and_then(|()| Document::of(&parts));
+        let head = wire::admit(&mut parts, convert::now()).and_then(|()| Document::of(&parts));
         let answer = match head {
             Ok(document) => {
                 let body = wire::body(&parts, incoming, document, &watch);

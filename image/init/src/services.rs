@@ -50,7 +50,7 @@ pub(crate) fn rest(config: &Config) -> Vec<Service> {
     let dhcpcd = ["--nobackground", "--config", crate::network::DHCPCD_CONF];
     // -d: stay in the foreground and log to standard error. -L 0: no debug messages.
     let chronyd = ["-d", "-L", "0", "-f", crate::clock::CHRONY_CONF];
-    let mut disks = service(DISKS, "/usr/bin/icn-disks", &[], StopOrder::Disks);
+    let mut disks = service(DISKS, "/usr/bin/icn-disks", &["run"], StopOrder::Disks);
     disks.rules.stop_within = DISKS_STOP;
     let mut agent = service(AGENT_NAME, "/usr/bin/icn-agent", &[], StopOrder::Agent);
     agent.rules.after.push(DISKS.to_owned());
