@@ -1,6 +1,7 @@
 //! Deleting objects.
 
 use agent_object_store::{Bucket, DeleteRequest, ETag, TagMatch, WriteConditions};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject,
     Error, ObjectIdentifier,
@@ -13,6 +14,9 @@ use crate::error::refusal;
 
 /// Most objects of one request (S3: 1000).
 const OBJECTS_MAX: usize = 1000;
+
+/// How many of them are deleted at once: each waits for its disk, and several fit into one wait.
+const AT_ONCE: usize = 16;
 
 pub(super) async fn delete_object(
     api: &Api,
@@ -47,9 +51,13 @@ pub(super) async fn delete_objects(
     }
     let quiet = req.input.delete.quiet == Some(true);
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-    for object in objects {
-        let (key, version_id) = (object.key.clone(), object.version_id.clone());
-        match delete_one(api, &bucket, object).await {
+    let deleting = objects.into_iter().map(|object| {
+        let names = (object.key.clone(), object.version_id.clone());
+        delete_one(api, &bucket, object).map(|outcome| (names, outcome))
+    });
+    let mut outcomes = stream::iter(deleting).buffered(AT_ONCE);
+    while let Some(((key, version_id), outcome)) = outcomes.next().await {
+        match outcome {
             Ok(()) if quiet => {}
             Ok(()) => deleted.push(DeletedObject {
                 key: Some(key),

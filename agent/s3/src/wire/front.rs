@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_object_store::UnixMillis;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use s3s::{S3Error, S3Result, s3_error};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -28,20 +28,28 @@ const AMZ_DATE: &[BorrowedFormatItem<'_>] =
 const SHOWN_DATE: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
-/// Refuses what s3s would take and should not.
-pub(crate) fn check(parts: &Parts, now: UnixMillis) -> S3Result<()> {
+/// Refuses what s3s would take and should not, and makes headers of what a presigned URL says in
+/// their place.
+pub(crate) fn admit(parts: &mut Parts, now: UnixMillis) -> S3Result<()> {
     let query = Query::of(parts);
+    check(parts, &query, now)?;
+    if query.is_presigned() {
+        take_headers(&query, &mut parts.headers)?;
+    }
+    Ok(())
+}
+
+fn check(parts: &Parts, query: &Query, now: UnixMillis) -> S3Result<()> {
     let authorization = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    refuse_version_2(&query, authorization)?;
+    refuse_version_2(query, authorization)?;
     refuse_forms(parts)?;
-    let presigned = query.has("X-Amz-Signature") || query.has("X-Amz-Algorithm");
-    match (presigned, authorization) {
+    match (query.is_presigned(), authorization) {
         (true, Some(_)) => Err(s3_error!(
             InvalidArgument,
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature \
              query string parameter or the Authorization header should be specified"
         )),
-        (true, None) => check_presigned(&query, &parts.headers, now),
+        (true, None) => check_presigned(query, &parts.headers, now),
         (false, Some(authorization)) => check_header(authorization, &parts.headers, now),
         (false, None) => Ok(()),
     }
@@ -56,6 +64,10 @@ impl Query {
         Self(form_urlencoded::parse(query).into_owned().collect())
     }
 
+    fn is_presigned(&self) -> bool {
+        self.has("X-Amz-Signature") || self.has("X-Amz-Algorithm")
+    }
+
     fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
@@ -63,6 +75,36 @@ impl Query {
     fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// Names in the query of a presigned URL that are no headers: the signature's own, and checksums,
+/// which some clients put there before they know the body.
+const NO_HEADERS: [&str; 9] = [
+    "x-amz-algorithm",
+    "x-amz-checksum-",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-security-token",
+    "x-amz-sign",
+];
+
+/// Clients may move headers of S3 to the query of a presigned URL, where the signature covers them:
+/// they count as if they were sent. Left there, metadata would be lost without a word.
+fn take_headers(query: &Query, headers: &mut HeaderMap) -> S3Result<()> {
+    for (name, value) in &query.0 {
+        let name = name.to_ascii_lowercase();
+        if !name.starts_with("x-amz-") || NO_HEADERS.iter().any(|own| name.starts_with(own)) {
+            continue;
+        }
+        let wrong = || s3_error!(InvalidArgument, "The parameter {name} cannot be a header.");
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong())?;
+        headers.entry(header).or_insert(value);
+    }
+    Ok(())
 }
 
 fn refuse_version_2(query: &Query, authorization: Option<&[u8]>) -> S3Result<()> {
@@ -195,7 +237,7 @@ fn check_signed(signed: &str, headers: &HeaderMap, except: Option<&str>) -> S3Re
         ));
     }
     let must = |name: &&str| name.starts_with("x-amz-") && Some(*name) != except;
-    match headers.keys().map(header::HeaderName::as_str).filter(must).find(|n| !is_signed(n)) {
+    match headers.keys().map(HeaderName::as_str).filter(must).find(|n| !is_signed(n)) {
         None => Ok(()),
         Some(name) => Err(s3_error!(
             AccessDenied,
@@ -214,8 +256,8 @@ mod tests {
     const SCOPE: &str = "AK/20260102/eu/s3/aws4_request";
 
     fn verdict(request: http::request::Builder) -> String {
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        match check(&parts, NOW) {
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        match admit(&mut parts, NOW) {
             Ok(()) => "ok".to_owned(),
             Err(error) => format!("{}: {}", error.code().as_str(), error.message().unwrap_or("")),
         }
@@ -258,6 +300,20 @@ mod tests {
             assert!(answer.starts_with("AuthorizationQueryParametersError"), "{answer}");
             assert!(answer.contains(words), "{answer}");
         }
+    }
+
+    #[test]
+    fn headers_in_a_presigned_url_count_as_headers() {
+        let url = "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-SignedHeaders=host&x-amz-meta-a=b%20c\
+                   &X-Amz-Acl=private&x-amz-checksum-crc32=AAAAAA%3D%3D&X-Amz-Signature=0";
+        let (mut parts, ()) = Request::put(url).body(()).unwrap().into_parts();
+        admit(&mut parts, NOW).unwrap();
+        let names: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-amz-meta-a", "x-amz-acl"]);
+        assert_eq!(parts.headers["x-amz-meta-a"], "b c");
+        let (mut parts, ()) = Request::put("/b/k?x-amz-acl=x").body(()).unwrap().into_parts();
+        admit(&mut parts, NOW).unwrap();
+        assert!(parts.headers.is_empty());
     }
 
     #[test]

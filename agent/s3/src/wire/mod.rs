@@ -21,7 +21,7 @@ use incoming::Rest;
 pub(crate) use answer::{RequestIds, finish};
 pub(crate) use connection::{Ends, Handler, serve_tcp, serve_tls};
 pub(crate) use document::{DOCUMENT_MAX_BYTES, Document};
-pub(crate) use front::check;
+pub(crate) use front::admit;
 pub(crate) use incoming::{body, drain};
 
 /// What went wrong with a request's body on its way in.

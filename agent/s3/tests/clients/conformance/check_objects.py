@@ -245,3 +245,20 @@ def an_object_can_be_replaced_only_if_it_is_the_one_known():
 def a_refusal_reaches_a_client_that_sends_all_of_its_body_first():
     for size in (100_000, 5 * MIB, 20 * MIB):
         signed("PUT", "/conf-not-there/k", data(size)).expect(404, "NoSuchBucket")
+
+
+@check
+def an_object_in_one_piece_has_one_part():
+    name = bucket()
+    s3.put_object(Bucket=name, Key="k", Body=b"12345")
+    got = s3.get_object(Bucket=name, Key="k", PartNumber=1)
+    same((got["Body"].read(), got["ContentRange"]), (b"12345", "bytes 0-4/5"), "part 1")
+    refused("InvalidRange", 416, s3.get_object, Bucket=name, Key="k", PartNumber=2)
+
+
+@check
+def connections_that_asked_first_go_on():
+    name = bucket()
+    for _ in range(20):
+        refused("NoSuchBucket", 404, s3.put_object, Bucket="conf-not-there", Key="k", Body=b"x")
+        s3.put_object(Bucket=name, Key="k", Body=b"x")

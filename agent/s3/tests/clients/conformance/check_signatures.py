@@ -142,3 +142,14 @@ def buckets_can_be_part_of_the_host_name():
     same(signed("GET", "/a/b", host=host).expect(200).body, b"body", "object")
     same(s3.get_object(Bucket=name, Key="a/b")["Body"].read(), b"body", "object by path")
     true(b"<Key>a/b</Key>" in signed("GET", "/?list-type=2", host=host).expect(200).body, "listing")
+
+
+@check
+def headers_in_a_presigned_url_count():
+    name = bucket()
+    more = {"x-amz-meta-a": "b c", "x-amz-acl": "private"}
+    send("PUT", Signer().presigned("PUT", f"/{name}/k", 60, more), body=b"x").expect(200)
+    same(s3.head_object(Bucket=name, Key="k")["Metadata"], {"a": "b c"}, "metadata")
+    encrypted = {"x-amz-server-side-encryption": "AES256"}
+    answer = send("PUT", Signer().presigned("PUT", f"/{name}/k2", 60, encrypted), body=b"x")
+    answer.expect(501, "NotImplemented")
