@@ -31,17 +31,19 @@ pub(crate) fn is_heard(table: &str) -> bool {
 /// Sends the events and gives their number.
 pub(crate) fn trigger(sysfs: &Path) -> usize {
     let mut asked = BTreeSet::new();
-    let mut count = 0;
+    let mut devices = Vec::new();
     for bus in names(&sysfs.join("bus")) {
-        let devices = sysfs.join("bus").join(bus).join("devices");
-        for device in names(&devices) {
-            let device = devices.join(device);
+        let folder = sysfs.join("bus").join(bus).join("devices");
+        for device in names(&folder) {
+            let device = folder.join(device);
             let Ok(request) = fs::read_to_string(device.join("modalias")) else { continue };
             if !request.trim().is_empty() && asked.insert(request) {
-                count += usize::from(send(&device));
+                devices.push((Urgency::of(&device), device));
             }
         }
     }
+    devices.sort();
+    let mut count = devices.iter().filter(|(_, device)| send(device)).count();
     for class in CLASSES {
         let devices = sysfs.join("class").join(class);
         let wanted = |name: &String| !PASSED_OVER.iter().any(|start| name.starts_with(start));
@@ -50,6 +52,35 @@ pub(crate) fn trigger(sysfs: &Path) -> usize {
         }
     }
     count
+}
+
+/// Whether a USB controller is there.
+pub(crate) fn has_usb(sysfs: &Path) -> bool {
+    let devices = sysfs.join("bus/pci/devices");
+    names(&devices).iter().any(|name| Urgency::of(&devices.join(name)) == Urgency::Usb)
+}
+
+/// What comes first: hardware that takes its time behind a driver, so that it does so while the
+/// other drivers are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    Usb,
+    Storage,
+    Network,
+    Other,
+}
+
+impl Urgency {
+    /// By the class code of PCI (PCI Code and ID Assignment Specification, 1).
+    fn of(device: &Path) -> Self {
+        let class = fs::read_to_string(device.join("class")).unwrap_or_default();
+        match class.trim().strip_prefix("0x").unwrap_or_default() {
+            class if class.starts_with("0c03") => Self::Usb,
+            class if class.starts_with("01") => Self::Storage,
+            class if class.starts_with("02") => Self::Network,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Has the kernel send the event of a device once more. One that has just gone sends none.
@@ -99,6 +130,24 @@ mod tests {
         assert!(sent("bus/pci/devices/0000:00:1f.2") && sent("class/block/sda"));
         assert!(sent("class/net/eth0") && !sent("class/net/lo") && !sent("class/block/loop0"));
         assert!(!sent("class/tty/tty1"));
+    }
+
+    #[test]
+    fn usb_comes_before_disks_and_disks_before_the_rest() {
+        let sysfs = tempfile::TempDir::new().expect("temporary folder");
+        let urgency = |class: &str| {
+            fs::write(sysfs.path().join("class"), class).expect("file");
+            Urgency::of(sysfs.path())
+        };
+        let mut all = ["0x060100\n", "0x020000\n", "0x010802\n", "0x0c0330\n"].map(urgency);
+        all.sort();
+        assert_eq!(all, [Urgency::Usb, Urgency::Storage, Urgency::Network, Urgency::Other]);
+        assert_eq!(Urgency::of(Path::new("/nonexistent")), Urgency::Other);
+        assert!(!has_usb(sysfs.path()));
+        let controller = sysfs.path().join("bus/pci/devices/0000:00:14.0");
+        fs::create_dir_all(&controller).expect("folder");
+        fs::write(controller.join("class"), "0x0c0330\n").expect("file");
+        assert!(has_usb(sysfs.path()));
     }
 
     #[test]

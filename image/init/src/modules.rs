@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use crate::prepare::{run_program, step};
+use crate::prepare::{MODPROBE, run_program, step};
 
 /// The word on the command line that selects this module.
 pub(crate) const COMMAND: &str = "modules";
@@ -16,8 +16,6 @@ const LIST: &str = "/usr/lib/modules-load.d/icn.conf";
 
 /// The watchdog of last resort, for machines without another.
 const SOFT_WATCHDOG: &str = "softdog";
-
-const MODPROBE: &str = "/usr/sbin/modprobe";
 
 /// Loads what is listed, and the software watchdog where there is no other.
 pub(crate) fn run() {

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,12 @@ const WAIT_FOR_STORAGE: Duration = Duration::from_secs(15);
 const WAIT_FOR_USB: Duration = Duration::from_secs(1);
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(crate) const MODPROBE: &str = "/usr/sbin/modprobe";
+
+/// Arguments that load what a stick needs; the other drivers of USB controllers have older sticks
+/// and come by themselves.
+const USB_MODULES: [&str; 5] = ["-a", "-q", "xhci_pci", "usb_storage", "sd_mod"];
 
 const SYSFS: &str = "/sys";
 const UDEV: &str = "/run/udev";
@@ -113,8 +119,17 @@ pub(crate) fn run_program(program: &str, arguments: &[&str]) {
     }
 }
 
+/// Starts a program and does not wait for it; one that does not start is told.
+fn start_program(program: &str, arguments: &[&str]) -> Option<Child> {
+    let child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn();
+    child.map_err(|error| say(&format!("cannot start {program}: {error}"))).ok()
+}
+
 /// Has udev go over the devices, which loads their modules and names them.
 fn find_devices() {
+    // A stick shows itself more than a second after its driver is there, which is the longest wait
+    // of all on most machines. It begins before udevd is ready to load the driver.
+    let usb = coldplug::has_usb(Path::new(SYSFS)).then(|| start_program(MODPROBE, &USB_MODULES));
     let start = Instant::now();
     while !coldplug::is_heard(&fs::read_to_string(NETLINK_SOCKETS).unwrap_or_default()) {
         if start.elapsed() > UDEV_START {
@@ -126,6 +141,9 @@ fn find_devices() {
     let count = coldplug::trigger(Path::new(SYSFS));
     say(&format!("udev sees to {count} devices"));
     run_program("/usr/bin/udevadm", &["settle", &format!("--timeout={SETTLE}")]);
+    if let Some(Some(mut modprobe)) = usb {
+        let _ = modprobe.wait();
+    }
 }
 
 fn look_for_seed(problems: &mut Vec<String>) -> Decision {
