@@ -222,7 +222,8 @@ impl Service {
         self.disks.retain(|_, disk| {
             let stays = present.contains(&disk.presence);
             if !stays {
-                info!(disk = %disk.presence.name, id = id_of(&disk.facts), "disk is gone");
+                let (id, serial) = (id_of(&disk.facts), &disk.facts.serial);
+                info!(disk = %disk.presence.name, id, serial, "disk is gone");
             }
             stays
         });
@@ -235,7 +236,8 @@ impl Service {
         let in_use = InUse::read(&self.context.sysfs)?;
         for presence in new {
             let facts = facts(&self.context.sysfs, &presence.name, &in_use);
-            info!(disk = %presence.name, id = id_of(&facts), size = %facts.size, "disk is there");
+            let (id, serial) = (id_of(&facts), &facts.serial);
+            info!(disk = %presence.name, id, serial, size = %facts.size, "disk is there");
             self.disks.insert(presence.name.clone(), Known::new(presence, facts, now));
             self.last_arrival = now;
             self.changed = true;

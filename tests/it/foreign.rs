@@ -20,10 +20,14 @@ fn a_foreign_disk_is_never_touched() -> Result<()> {
     let mut node = rack.boot(&Setup::new(&rack.stick("stick.img", &node_toml())?, &disks))?;
     let (s3, _) = node.wait_for_s3("beside")?;
     s3.put("beside", "object", b"on the blank disk")?.expect(200)?;
-    // Every disk has been judged once the log names it; the periodic look comes after that too.
+    // Every disk has been judged once the plan leaves it alone.
     for disk in &foreign {
         node.wait_for_log(&disk.serial, Duration::from_secs(60), |log| {
-            log.lines().any(|line| line.contains(&disk.serial) && line.contains("foreign"))
+            let Some(device) = node.device_of(&disk.serial) else { return false };
+            let left = format!("/dev/{device} ");
+            log.lines().any(|line| {
+                line.contains("leave ") && line.contains(&left) && line.contains("foreign")
+            })
         })?;
     }
     node.screen.wait("a foreign disk with its reason", Duration::from_secs(30), |text| {

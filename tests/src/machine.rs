@@ -16,7 +16,7 @@ use crate::s3::S3;
 use crate::screen::Screen;
 
 /// The longest any boot may take: about ten times an idle machine's, as these tests share theirs.
-pub const BOOT: Duration = Duration::from_secs(100);
+pub const BOOT: Duration = Duration::from_secs(240);
 
 /// How long a clean power-off may take: the node's own bound is about 30 s when idle.
 const POWER_OFF: Duration = Duration::from_secs(90);
@@ -183,6 +183,16 @@ impl Machine {
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.run.path().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The kernel's name of the disk with this serial number, as the log told last.
+    #[must_use]
+    pub fn device_of(&self, serial: &str) -> Option<String> {
+        let named = format!("serial=\"{serial}\"");
+        let log = self.log();
+        let line = log.lines().rfind(|line| line.contains(&named))?;
+        let (_, rest) = line.split_once("disk=")?;
+        rest.split_whitespace().next().map(str::to_owned)
     }
 
     /// Waits until the log satisfies `wanted`, and returns it.

@@ -31,6 +31,7 @@ pub(crate) struct Content<'a> {
 /// - `/init`
 /// - `/modules/*.ko`, and `/modules/order` with one file name a line
 /// - `/rootfs.squashfs`
+/// - `/dev/null`, for an init that is started without any console;
 /// - `/dev/console`, which the kernel opens as init's standard output before `/dev` is mounted
 /// - `/sysroot` and the other directories that init mounts on
 ///
@@ -45,6 +46,7 @@ pub(crate) fn write(content: &Content<'_>, into: &Path) -> Result<()> {
         archive.entry(dir, DIRECTORY, (0, 0), &[]).with_context(failed)?;
     }
     archive.entry("dev/console", CHARACTER_DEVICE, (5, 1), &[]).with_context(failed)?;
+    archive.entry("dev/null", CHARACTER_DEVICE, (1, 3), &[]).with_context(failed)?;
     archive.file("init", PROGRAM, content.init)?;
     let mut order = String::new();
     for module in &content.modules {

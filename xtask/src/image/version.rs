@@ -20,6 +20,8 @@ pub(crate) struct Version {
     /// The commit's first 12 digits, with `-dirty` where the tree differs from it; `unknown`
     /// outside git.
     pub commit: String,
+    /// When that commit was made, in seconds since 1970: no node's clock can rightly be earlier.
+    pub built: u64,
 }
 
 impl Version {
@@ -47,17 +49,28 @@ impl Version {
         let manifest: Manifest =
             toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
         let number = manifest.workspace.package.version;
-        Ok(Self { number, commit: commit(layout).unwrap_or_else(|| "unknown".to_owned()) })
+        Ok(Self {
+            number,
+            commit: commit(layout).unwrap_or_else(|| "unknown".to_owned()),
+            built: commit_time(layout).unwrap_or_default(),
+        })
     }
 
     /// The text of `/etc/os-release`, which the boot loader's menu reads as well.
     pub(crate) fn os_release(&self) -> String {
-        let Self { number, commit } = self;
+        let Self { number, commit, built } = self;
         format!(
             "ID={NAME}\nNAME=\"ICN Node\"\nPRETTY_NAME=\"ICN Node {number} ({commit})\"\n\
-             VERSION_ID={number}\nBUILD_ID={commit}\nIMAGE_ID={NAME}\nIMAGE_VERSION={number}\n"
+             VERSION_ID={number}\nBUILD_ID={commit}\nIMAGE_ID={NAME}\nIMAGE_VERSION={number}\n\
+             BUILD_EPOCH={built}\n"
         )
     }
+}
+
+fn commit_time(layout: &Layout) -> Option<u64> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(&layout.root).args(["log", "-1", "--format=%ct"]);
+    process::output(&mut git).ok()?.trim().parse().ok()
 }
 
 fn commit(layout: &Layout) -> Option<String> {
