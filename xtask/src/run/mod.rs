@@ -109,11 +109,12 @@ fn serve(
     let started = Instant::now();
     println!("the machine is on ({}); {}", machine.accel(), place.console());
     step::timed("start until S3 answers", || wait(machine, stop, &s3, started))?;
+    let took = started.elapsed();
     step::timed("one object there and back", || s3.there_and_back(&place.dir))?;
     println!(
         "\nS3 answers after {:.1} s\n\n  endpoint    {}   (self-signed certificate)\n  \
          access key  {}\n  secret key  {}\n\n  {}\n\n  console     {}\n  log         {}\n",
-        started.elapsed().as_secs_f32(),
+        took.as_secs_f32(),
         s3.endpoint(),
         user.access_key,
         user.secret_key,
