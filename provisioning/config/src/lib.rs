@@ -1,10 +1,10 @@
 //! The node's configuration file: types, parser and its complaints.
 //!
 //! One TOML file, `node.toml`, is what a person writes on the partition ICN-SEED of a stick. Every
-//! process of the node parses the same text with [`parse`] and so sees the same configuration.
+//! process of the node parses the same text with [`parse()`] and so sees the same configuration.
 //!
 //! A wrong file never stops a node. A section with a mistake is replaced by its safe default and
-//! the mistake becomes a [`Problem`]; see [`parse`] for what is safe.
+//! the mistake becomes a [`Problem`]; see [`parse()`] for what is safe.
 
 mod nearest;
 mod parse;
