@@ -256,16 +256,19 @@ impl Machine {
     /// # Errors
     /// QEMU's error.
     pub fn plug(&mut self, disk: &Disk) -> Result<()> {
+        // What is left of a disk that was pulled; most have never been there.
+        let node = format!("node-{}", disk.serial);
+        let _ = self.qmp.execute("blockdev-del", &json!({ "node-name": node }));
         self.qmp.execute(
             "blockdev-add",
             &json!({
-                "driver": "raw", "node-name": format!("node-{}", disk.serial),
+                "driver": "raw", "node-name": node,
                 "file": { "driver": "file", "filename": disk.file },
             }),
         )?;
         let mut device = json!({
             "driver": driver(disk.bus), "id": disk.serial, "serial": disk.serial,
-            "drive": format!("node-{}", disk.serial),
+            "drive": node,
         });
         if disk.bus == Bus::Scsi
             && let Some(fields) = device.as_object_mut()
