@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gpt::disk::LogicalBlockSize;
 use gpt::{GptConfig, GptError};
-use provisioning_config::seed::{LABEL, PARTITION_TYPE};
+use provisioning_config::seed::{LABEL, is_seed};
 
 /// Block sizes a stick can have: nearly all have the first.
 const BLOCK_SIZES: [LogicalBlockSize; 2] = [LogicalBlockSize::Lb512, LogicalBlockSize::Lb4096];
@@ -107,7 +107,7 @@ fn find(file: &mut File) -> Result<Vec<(u32, u64, u64)>, GptError> {
             }
         };
         let seeds = disk.partitions().iter().filter(|(_, partition)| {
-            partition.part_type_guid.guid.to_string().eq_ignore_ascii_case(PARTITION_TYPE)
+            is_seed(&partition.part_type_guid.guid.to_string(), &partition.name)
         });
         return seeds
             .map(|(number, partition)| {

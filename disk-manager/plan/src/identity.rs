@@ -14,7 +14,6 @@ use std::path::PathBuf;
 
 use crate::inventory::{Inventory, Neighbours, Policy, has_seed, is_boot, is_for};
 use crate::label::{ClaimState, NodeId, Record};
-use crate::layout::TYPE_SEED;
 use crate::ledger::Ledger;
 use crate::observe::{Answer, DeviceKind, ObservedDisk};
 use crate::slots::Verdict;
@@ -117,7 +116,7 @@ fn evidence<'a>(disk: &'a ObservedDisk, policy: &Policy, neighbours: &Neighbours
     };
     let shared = !neighbours.same_identity(disk).is_empty();
     let unclear = shared || !neighbours.same_volume(disk).is_empty();
-    let has_partitions = label.partitions.iter().any(|p| p.kind != TYPE_SEED);
+    let has_partitions = label.partitions.iter().any(|p| !p.is_seed());
     match &label.verdict {
         Verdict::Valid { record, .. } if !unclear && is_for(record, disk) => Evidence::Vote(record),
         Verdict::Absent if !has_partitions => Evidence::Nothing,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use crate::label::NodeId;
+use crate::layout::Partition;
 use crate::observe::{LabelSeen, ObservedDisk};
 use crate::report::{Bytes, DiskId};
 use crate::slots::Verdict;
@@ -96,9 +97,7 @@ pub(crate) fn is_boot(disk: &ObservedDisk, policy: &Policy) -> bool {
 }
 
 pub(crate) fn has_seed(disk: &ObservedDisk) -> bool {
-    let seed = |label: &LabelSeen| {
-        label.partitions.iter().any(|partition| partition.kind == crate::layout::TYPE_SEED)
-    };
+    let seed = |label: &LabelSeen| label.partitions.iter().any(Partition::is_seed);
     disk.label.known().is_some_and(seed)
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::identity::Identity;
 use crate::inventory::{Neighbours, Policy, foreign_mount, has_seed, is_for};
 use crate::label::{ClaimState, MAX_NAME, NodeId, Record};
-use crate::layout::{Layout, MIN_DISK, TYPE_DATA, TYPE_SEED};
+use crate::layout::{Layout, MIN_DISK, TYPE_DATA};
 use crate::observe::{
     Access, Answer, Blkid, Bus, Content, DataSeen, DeviceKind, LabelSeen, ObservedDisk, Smart,
     TableMatch, Trouble,
@@ -72,7 +72,7 @@ fn boot_reasons(disk: &ObservedDisk, policy: &Policy, neighbours: &Neighbours) -
 }
 
 fn is_labelled(label: &LabelSeen) -> bool {
-    label.verdict != Verdict::Absent || label.partitions.iter().any(|p| p.kind != TYPE_SEED)
+    label.verdict != Verdict::Absent || label.partitions.iter().any(|p| !p.is_seed())
 }
 
 /// Rules B.

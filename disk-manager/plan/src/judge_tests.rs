@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::label::NodeKey;
-use crate::layout::{Partition, TYPE_META, TYPE_SEED};
+use crate::layout::{Partition, TYPE_BASIC_DATA, TYPE_META};
 use crate::observe::Signature;
 use crate::reason::Rule;
 use crate::report::{Bytes, DiskId};
@@ -48,7 +48,11 @@ fn read_error() -> Trouble {
 }
 
 fn foreign_partition(kind: Uuid) -> Partition {
-    Partition { kind, guid: Uuid::nil(), start: 1 << 20, length: 1 << 25 }
+    Partition { kind, named_seed: false, guid: Uuid::nil(), start: 1 << 20, length: 1 << 25 }
+}
+
+fn seed() -> Partition {
+    Partition { named_seed: true, ..foreign_partition(TYPE_BASIC_DATA) }
 }
 
 use Ownership::{Blank, Boot, Failing, Foreign, Ours};
@@ -59,7 +63,7 @@ const CASES: &[Case] = &[
     (Rule::TooSmall, Foreign, || one(|d| d.size = Bytes(31_999_999_999))),
     (Rule::BlockSize, Foreign, || one(|d| d.block = 520)),
     (Rule::BootLoader, Boot, || one(|d| d.loader = true)),
-    (Rule::Seed, Boot, || one(|d| relabel(d, |l| l.partitions.push(foreign_partition(TYPE_SEED))))),
+    (Rule::Seed, Boot, || one(|d| relabel(d, |l| l.partitions.push(seed())))),
     (Rule::Mounted, Boot, || one(|d| d.mounts.push(PathBuf::from("/")))),
     (Rule::BootTwin, Boot, || {
         let mut boot = blank("sdb");

@@ -19,8 +19,11 @@ use uuid::{Uuid, uuid};
 use crate::report::Bytes;
 use crate::slots::SlotName;
 
-/// Partition type of the first-boot configuration, on boot sticks only.
-pub const TYPE_SEED: Uuid = uuid!("1c4e5eed-0000-4000-8000-49434e534544");
+/// Partition type Microsoft basic data: that of ICN-SEED on sticks, and of most partitions that
+/// Windows made.
+pub const TYPE_BASIC_DATA: Uuid = uuid!("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7");
+/// Partition name of the first-boot configuration, which tells it from other basic data.
+pub const NAME_SEED: &str = "ICN-SEED";
 /// Partition type of the raw label records.
 pub const TYPE_META: Uuid = uuid!("1c4e5eed-0001-4000-8000-49434e4d4554");
 /// Partition type of a data volume.
@@ -55,6 +58,8 @@ pub struct Extent {
 pub struct Partition {
     /// Its type.
     pub kind: Uuid,
+    /// Whether its name is [`NAME_SEED`].
+    pub named_seed: bool,
     /// Its own GUID.
     pub guid: Uuid,
     /// Where it starts, in bytes.
@@ -64,10 +69,16 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Whether its type is one of ours.
+    /// Whether it is one of ours: ICN-SEED, ICN-META or ICN-DATA.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        [TYPE_SEED, TYPE_META, TYPE_DATA].contains(&self.kind)
+        self.is_seed() || [TYPE_META, TYPE_DATA].contains(&self.kind)
+    }
+
+    /// Whether it is ICN-SEED: its type and its name.
+    #[must_use]
+    pub fn is_seed(&self) -> bool {
+        self.kind == TYPE_BASIC_DATA && self.named_seed
     }
 }
 
@@ -208,7 +219,8 @@ pub fn partitions(size: Bytes, block: u32, head: &[u8], tail: &[u8]) -> Vec<Part
             let end = bytes(found.last_lba.checked_add(1)?)?;
             let length = end.checked_sub(start)?;
             let kind = found.part_type_guid.guid;
-            Some(Partition { kind, guid: found.part_guid, start, length })
+            let named_seed = found.name == NAME_SEED;
+            Some(Partition { kind, named_seed, guid: found.part_guid, start, length })
         })
         .collect()
 }

@@ -46,6 +46,44 @@ fn the_table_follows_from_size_and_volume_alone() {
     assert_ne!(table(VOLUME), table(Uuid::from_u128(43)));
 }
 
+/// The partitions of a GPT with one partition of a type and name.
+fn table_with(kind: Uuid, name: &str) -> Vec<Partition> {
+    let size = 600 * MIB;
+    let (head, tail) = ends(&Layout::new(Bytes(size), 512, VOLUME).unwrap());
+    let mut device = Ends::new(size, head, tail);
+    let partition = gpt::partition::Partition {
+        part_type_guid: Type { guid: kind, os: OperatingSystem::None },
+        part_guid: VOLUME,
+        first_lba: 2048,
+        last_lba: 4095,
+        flags: 0,
+        name: name.to_owned(),
+    };
+    let mut table = gpt::GptConfig::new().writable(true).open_from_device(&mut device).unwrap();
+    table.update_partitions(BTreeMap::from([(1, partition)])).unwrap();
+    table.write().unwrap();
+    partitions(Bytes(size), 512, &device.head, &device.tail)
+}
+
+#[test]
+fn a_seed_is_known_by_type_and_exact_name_together() {
+    for (kind, name, seed) in [
+        (TYPE_BASIC_DATA, "ICN-SEED", true),
+        (TYPE_BASIC_DATA, "icn-seed", false),
+        (TYPE_BASIC_DATA, "ICN-SEED ", false),
+        (TYPE_BASIC_DATA, "Basic data partition", false),
+        (TYPE_BASIC_DATA, "", false),
+        (uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"), "ICN-SEED", false),
+    ] {
+        let found = table_with(kind, name);
+        let [partition] = found.as_slice() else { panic!("{name:?}: {found:?}") };
+        assert_eq!(partition.is_seed(), seed, "{kind} {name:?}");
+        assert_eq!(partition.is_ours(), seed, "{kind} {name:?}");
+    }
+    let [meta] = table_with(TYPE_META, "ICN-SEED")[..] else { panic!("no partition") };
+    assert!(meta.is_ours() && !meta.is_seed());
+}
+
 #[test]
 fn a_disk_too_small_or_with_odd_blocks_has_no_layout() {
     let small = Layout::new(Bytes(MIN_DISK.0 - 1), 512, VOLUME);

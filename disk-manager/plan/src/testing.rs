@@ -84,8 +84,12 @@ pub(crate) fn record(disk: &ObservedDisk, node: u8, volume: u128, state: ClaimSt
 /// The disk with that record and the table that goes with it.
 pub(crate) fn with_record(mut disk: ObservedDisk, record: Record) -> ObservedDisk {
     let guid = Layout::data_guid(record.volume);
-    let data = Partition { kind: TYPE_DATA, guid, start: 33 * MIB, length: 100 * MIB };
-    let meta = Partition { kind: TYPE_META, guid: Uuid::nil(), start: MIB, length: 32 * MIB };
+    let partition = |kind, guid, start: u64, length: u64| {
+        let named_seed = false;
+        Partition { kind, named_seed, guid, start: start * MIB, length: length * MIB }
+    };
+    let data = partition(TYPE_DATA, guid, 33, 100);
+    let meta = partition(TYPE_META, Uuid::nil(), 1, 32);
     disk.partitions = vec!["p1".to_owned(), "p2".to_owned()];
     disk.label = Answer::Is(LabelSeen {
         verdict: Verdict::Valid {

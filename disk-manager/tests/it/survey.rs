@@ -39,6 +39,12 @@ fn gpt(image: &Image) {
     assert!(image.run("sfdisk", &["-q", "-X", "gpt"], ",,L\n"), "fdisk is needed");
 }
 
+/// A GPT with a basic data partition of a name, as Windows and the stick have them.
+fn basic_data(image: &Image, name: &str) {
+    let table = format!("type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, name=\"{name}\"\n");
+    assert!(image.run("sfdisk", &["-q", "-X", "gpt"], &table), "fdisk is needed");
+}
+
 /// An LVM2 physical volume as pvcreate 2.03 writes it: label header, physical volume header.
 fn lvm(image: &Image) {
     image.put(512, b"LABELONE\x01\0\0\0\0\0\0\0\x2a\x3f\x8c\x6d\x20\0\0\0LVM2 001");
@@ -78,6 +84,12 @@ const PASTS: &[Past] = &[
     ),
     ("swap", |image| assert!(image.run("mkswap", &["-q"], "")), &["swap"]),
     ("GPT", gpt, &["GPT at byte 512", "boot sector or MBR"]),
+    (
+        "a data disk of Windows",
+        |image| basic_data(image, "Basic data partition"),
+        &["GPT at byte 512", "boot sector or MBR"],
+    ),
+    ("a name that is nearly ICN-SEED", |image| basic_data(image, "icn-seed"), &["GPT at byte 512"]),
     (
         "the backup GPT alone",
         |image| {
@@ -193,6 +205,18 @@ fn a_disk_with_a_past_is_foreign_named_and_never_touched() {
         let after = image.digest();
         assert_eq!(before, after, "{name}: looking changed the disk");
     }
+}
+
+#[test]
+fn a_disk_with_a_seed_is_a_boot_disk_and_never_touched() {
+    let image = Image::new();
+    basic_data(&image, "ICN-SEED");
+    let before = image.digest();
+    let plan = image.plan();
+    assert_eq!(plan.judgements[0].ownership, Ownership::Boot, "{plan}");
+    assert!(plan.to_string().contains("(ICN-SEED)"), "{plan}");
+    assert!(plan.steps.is_empty(), "{plan}");
+    assert_eq!(before, image.digest(), "looking changed the disk");
 }
 
 #[test]

@@ -14,11 +14,10 @@ use std::process::{Command, Output};
 
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
-use gpt::partition_types::{EFI, OperatingSystem, Type};
+use gpt::partition_types::{BASIC, EFI};
 use tempfile::TempDir;
 
 const MIB: u64 = 1024 * 1024;
-const SEED_TYPE: &str = "1C4E5EED-0000-4000-8000-49434E534544";
 const GOOD: &str = "version = 1\n[s3]\ntls_certificate = \"node.pem\"\ntls_key = \"node.key\"\n";
 
 struct Bench {
@@ -41,9 +40,14 @@ impl Bench {
     }
 
     /// A disk image with an ESP and `seeds` ICN-SEED partitions, each formatted with FAT.
-    fn image(&self, seeds: u32) -> PathBuf {
+    fn image(&self, seeds: usize) -> PathBuf {
+        self.image_with(&vec!["ICN-SEED"; seeds])
+    }
+
+    /// A disk image with an ESP and a basic data partition of each name.
+    fn image_with(&self, names: &[&str]) -> PathBuf {
         let path = self.path("icn-node.img");
-        let size = (4 + 8 * u64::from(seeds) + 4) * MIB;
+        let size = (4 + 8 * names.len() as u64 + 4) * MIB;
         let mut file = File::create_new(&path).expect("image is new");
         file.set_len(size).expect("image has its size");
         ProtectiveMBR::with_lb_size(u32::try_from(size / 512 - 1).expect("small"))
@@ -56,9 +60,8 @@ impl Bench {
             .expect("empty GPT");
         disk.update_partitions(BTreeMap::new()).expect("empty table");
         disk.add_partition("ESP", 2 * MIB, EFI, 0, None).expect("ESP");
-        let seed = Type { guid: SEED_TYPE.parse().expect("GUID"), os: OperatingSystem::None };
-        for _ in 0..seeds {
-            disk.add_partition("ICN-SEED", 8 * MIB, seed.clone(), 0, None).expect("ICN-SEED");
+        for name in names {
+            disk.add_partition(name, 8 * MIB, BASIC, 0, None).expect("basic data");
         }
         disk.write().expect("GPT is written");
         for start in seed_starts(&path) {
@@ -235,6 +238,17 @@ fn a_target_without_exactly_one_partition_is_left_alone() {
     let bench = Bench::new();
     let output = write(&bench.file("photo.jpg", "not a disk"), &[bench.file("node.toml", good)]);
     assert!(text(&output.stderr).contains("no readable partition table"), "{output:?}");
+}
+
+#[test]
+fn a_basic_data_partition_of_another_name_is_left_alone() {
+    let bench = Bench::new();
+    let image = bench.image_with(&["Basic data partition", "icn-seed"]);
+    let before = fs::read(&image).expect("image");
+    let output = write(&image, &[bench.file("node.toml", "version = 1\n")]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("has no ICN-SEED partition"), "{output:?}");
+    assert!(fs::read(&image).expect("image") == before, "the image has changed");
 }
 
 #[test]

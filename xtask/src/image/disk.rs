@@ -12,11 +12,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process;
 
-/// The type of the seed partition: init and icn-disks know it by this.
-pub(crate) const SEED_TYPE: &str = "1C4E5EED-0000-4000-8000-49434E534544";
+/// The type of the seed partition: Microsoft basic data, the one that Windows gives a drive letter.
+/// No attribute is set, as one of them (bit 63) would keep the letter away.
+const SEED_TYPE: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
 
-/// The name of the seed partition and the label of its file system.
-pub(crate) const SEED_NAME: &str = "ICN-SEED";
+/// The name of the seed partition and the label of its file system. init, icn-disks and icn-fleet
+/// know the partition by type and name together.
+const SEED_NAME: &str = "ICN-SEED";
 
 /// EFI system partition (UEFI 2.10, table 5-7).
 const ESP_TYPE: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
@@ -179,4 +181,28 @@ fn format(
             .arg((size / 1024).to_string()),
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_seed_partition_has_the_type_and_name_that_it_is_known_by() {
+        let image = std::env::temp_dir().join(format!("xtask-stick-{}.img", std::process::id()));
+        fs::File::create(&image).unwrap().set_len(DISK_SIZE).unwrap();
+        partition(&image).unwrap();
+        let json = process::output(process::command("sfdisk").arg("--json").arg(&image)).unwrap();
+        fs::remove_file(&image).unwrap();
+        let table: Value = serde_json::from_str(&json).unwrap();
+        let partitions = table["partitiontable"]["partitions"].as_array().unwrap();
+        let [esp, seed] = partitions.as_slice() else { panic!("{json}") };
+        assert_eq!(esp["type"], ESP_TYPE);
+        assert_eq!(seed["type"], "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7");
+        assert_eq!(seed["name"], "ICN-SEED");
+        assert_eq!(seed["start"], SEED_START / SECTOR);
+        assert_eq!(seed.get("attrs"), None, "an attribute may keep the drive letter away");
+    }
 }

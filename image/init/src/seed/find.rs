@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use provisioning_config::seed::PARTITION_TYPE;
+use provisioning_config::seed::is_seed;
 
 /// Class of mass storage on USB (USB class codes, base class 08h).
 const USB_STORAGE_CLASS: &str = "08";
@@ -54,23 +54,28 @@ pub(crate) fn look(sysfs: &Path, udev: &Path) -> Sight {
             storage_starting |= is_on_usb(&sysfs.join("class/block").join(&name));
             continue;
         };
-        let is = |key: &str, value: &str| {
-            facts.lines().any(|line| {
-                line.strip_prefix("E:")
-                    .and_then(|line| line.split_once('='))
-                    .is_some_and(|(k, v)| k == key && v.eq_ignore_ascii_case(value))
-            })
-        };
-        if boot.as_deref().is_some_and(|boot| is("ID_PART_ENTRY_UUID", boot)) {
+        let fact = |key| fact(&facts, key).unwrap_or_default();
+        let identity = fact("ID_PART_ENTRY_UUID");
+        if boot.as_deref().is_some_and(|boot| boot.eq_ignore_ascii_case(identity)) {
             boot_disk_missing = false;
         }
-        if is("ID_PART_ENTRY_TYPE", PARTITION_TYPE) && partitions.len() < MAX_PARTITIONS {
+        // udev writes some characters of a name as \xNN, but none of ICN-SEED's.
+        let found = is_seed(fact("ID_PART_ENTRY_TYPE"), fact("ID_PART_ENTRY_NAME"));
+        if found && partitions.len() < MAX_PARTITIONS {
             let device = Path::new("/dev").join(&name);
             partitions.push(Partition { name, device });
         }
     }
     let has_usb = names(&sysfs.join("bus/usb/devices")).iter().any(|name| name.starts_with("usb"));
     Sight { partitions, boot_disk_missing, storage_starting, has_usb }
+}
+
+/// A property in udev's record of a device.
+fn fact<'a>(facts: &'a str, key: &str) -> Option<&'a str> {
+    facts.lines().find_map(|line| {
+        let (name, value) = line.strip_prefix("E:")?.split_once('=')?;
+        (name == key).then_some(value)
+    })
 }
 
 /// The identity of the partition that the node was started from, where the boot loader said so.
@@ -124,6 +129,8 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use provisioning_config::seed::{LABEL, PARTITION_TYPE};
+
     use super::*;
 
     const OTHER_TYPE: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
@@ -145,9 +152,14 @@ mod tests {
         }
 
         fn partition(&self, name: &str, number: &str, kind: &str, identity: &str) {
+            self.named(name, number, kind, identity, LABEL);
+        }
+
+        fn named(&self, name: &str, number: &str, kind: &str, identity: &str, label: &str) {
             self.write(&format!("sys/class/block/{name}/dev"), format!("{number}\n"));
             let facts = format!(
-                "S:disk/by-partuuid/x\nE:ID_PART_ENTRY_TYPE={kind}\nE:ID_PART_ENTRY_UUID={identity}\n"
+                "S:disk/by-partuuid/x\nE:ID_PART_ENTRY_NAME={label}\n\
+                 E:ID_PART_ENTRY_TYPE={kind}\nE:ID_PART_ENTRY_UUID={identity}\n"
             );
             self.write(&format!("udev/data/b{number}"), facts);
         }
@@ -165,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_are_found_by_their_type_alone() {
+    fn partitions_are_found_by_their_type_and_name_alone() {
         let machine = Machine::new();
         machine.partition("sda1", "8:1", OTHER_TYPE, "a");
         machine.partition("sdb2", "8:18", PARTITION_TYPE, "b");
@@ -176,6 +188,17 @@ mod tests {
         assert_eq!(names, ["sda2", "sdb2"]);
         assert_eq!(sight.partitions[0].device, Path::new("/dev/sda2"));
         assert!(!sight.boot_disk_missing && !sight.storage_starting);
+    }
+
+    #[test]
+    fn a_basic_data_partition_of_another_name_is_not_a_seed() {
+        let machine = Machine::new();
+        machine.named("sda1", "8:1", PARTITION_TYPE, "a", "Basic\\x20data\\x20partition");
+        machine.named("sda2", "8:2", PARTITION_TYPE, "b", "icn-seed");
+        machine.named("sda3", "8:3", PARTITION_TYPE, "c", "");
+        machine.write("sys/class/block/sda4/dev", "8:4\n");
+        machine.write("udev/data/b8:4", format!("E:ID_PART_ENTRY_TYPE={PARTITION_TYPE}\n"));
+        assert_eq!(machine.look().partitions, []);
     }
 
     #[test]
