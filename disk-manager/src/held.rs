@@ -12,6 +12,7 @@ use disk_manager_plan::observe::Access;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::blocks::Blocks;
+use crate::program::between_starts;
 
 /// How long udev may take to let go of a disk that it is looking at.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
@@ -73,7 +74,7 @@ impl Held {
     /// Lets go of the exclusive hold, as mkfs.xfs wants one on the partition and the kernel gives
     /// none below a held disk. The lock stays.
     pub fn let_partitions_be_held(&mut self) {
-        self.exclusive = None;
+        between_starts(|| self.exclusive = None);
     }
 
     /// Writes `bytes` at `offset`.
@@ -93,6 +94,12 @@ impl Held {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.let_partitions_be_held();
+    }
+}
+
 impl Blocks for Held {
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read(offset, bytes)
@@ -104,7 +111,10 @@ impl Blocks for Held {
 #[must_use]
 pub fn access(device: &Path) -> Access {
     match OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device) {
-        Ok(_) => Access::Free,
+        Ok(held) => {
+            between_starts(|| drop(held));
+            Access::Free
+        }
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Access::Busy,
         Err(error) => Access::Denied(error.to_string()),
     }

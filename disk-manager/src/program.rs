@@ -1,8 +1,9 @@
 //! Runs a program of the image with a time limit and a limit on what it may print.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Where programs are looked for; nothing is taken over from our own environment.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The most that is read of what a program prints, in bytes. The longest answer of smartctl is
 /// about 100 KiB.
@@ -19,6 +20,10 @@ const MAX_OUTPUT: u64 = 1 << 20;
 /// How long a killed program has to end. One that waits for a dead disk in the kernel does not end
 /// at all, and is left behind.
 const KILL_GRACE: Duration = Duration::from_secs(1);
+
+/// Held from before a program's process is made until its program runs: until then the new process
+/// has a copy of every descriptor of ours, those included that hold a device for us alone.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// What a program that ended said.
 #[derive(Debug)]
@@ -76,15 +81,7 @@ pub enum ProgramError {
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
     let name = || program.to_owned();
     let wait_error = |source| ProgramError::Wait { program: name(), source };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    let mut child = start(program, arguments)
         .map_err(|source| ProgramError::Start { program: name(), source })?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
@@ -97,6 +94,24 @@ pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output,
     let text = |from: mpsc::Receiver<String>| from.recv_timeout(KILL_GRACE).unwrap_or_default();
     let complaint = text(stderr).lines().next().unwrap_or_default().to_owned();
     Ok(Output { status, stdout: text(stdout), complaint })
+}
+
+/// Starts a program; by its full path, which spares a copy of our memory.
+fn start(program: &str, arguments: &[&str]) -> std::io::Result<Child> {
+    let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(program));
+    let path = paths.into_iter().find(|path| path.exists());
+    let mut command = Command::new(path.unwrap_or_else(|| PathBuf::from(program)));
+    command.args(arguments).env_clear().env("PATH", FOLDERS.join(":")).env("LC_ALL", "C");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    between_starts(|| command.spawn())
+}
+
+/// Does something while no program is being started. Where a device was held for us alone and is to
+/// be held by another now, the descriptor must be closed here: a copy in a process that is just
+/// being made would hold the device a moment longer.
+pub fn between_starts<T>(work: impl FnOnce() -> T) -> T {
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
 }
 
 /// Reads a pipe to its end on a thread of its own, so that a full pipe never blocks the program.

@@ -14,7 +14,7 @@ use crate::blocks::Blocks;
 use crate::claim::{ClaimError, Target};
 use crate::device::partition_at;
 use crate::held::Held;
-use crate::program::{Output, run};
+use crate::program::{Output, between_starts, run};
 
 /// How long the data partition may take to appear. The kernel makes its node at once; this is for a
 /// machine under load.
@@ -82,7 +82,7 @@ impl Target for DiskTarget<'_> {
             .data_partition()
             .ok_or_else(|| ClaimError::Partitions { source: io::ErrorKind::NotFound.into() })?;
         self.held.let_partitions_be_held();
-        blank_half_made(&open(&node).map_err(failed)?, volume).map_err(failed)?;
+        while_held(&node, |partition| blank_half_made(partition, volume)).map_err(failed)?;
         // Without -f: mkfs.xfs refuses to overwrite anything that it recognises. -K: a blank disk
         // needs no discard, which takes minutes on some.
         let uuid = format!("uuid={volume}");
@@ -93,13 +93,18 @@ impl Target for DiskTarget<'_> {
         if status != 0 {
             return Err(ClaimError::Format { status, complaint });
         }
-        open(&node).and_then(|partition| partition.sync_all()).map_err(failed)?;
+        while_held(&node, File::sync_all).map_err(failed)?;
         self.held.flush().map_err(failed)
     }
 }
 
-fn open(partition: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(partition)
+/// Works on a partition that is held for us alone meanwhile, and free for mkfs.xfs behind it.
+fn while_held(partition: &Path, work: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL).open(partition)?;
+    let result = work(&file);
+    between_starts(|| drop(file));
+    result
 }
 
 /// Blanks the head of a file system with the UUID `volume`: one of ours that was half-made when the

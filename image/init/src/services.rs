@@ -41,8 +41,16 @@ pub(crate) struct Service {
 
 /// The services that run from the start: what finds the devices, and the console of the screen.
 pub(crate) fn first() -> Vec<Service> {
-    let udevd = service(UDEVD, "/usr/lib/systemd/systemd-udevd", &[], StopOrder::Last);
+    let workers = format!("--children-max={}", udev_workers());
+    let udevd = service(UDEVD, "/usr/lib/systemd/systemd-udevd", &[&workers], StopOrder::Last);
     vec![udevd, console("tty1")]
+}
+
+/// How many events udevd works on at once. Its own measure, 8 and 8 more for each processor, has a
+/// small machine spend a second on making processes; fewer than 4 would let two slow drivers hold
+/// up all others.
+fn udev_workers() -> usize {
+    4 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The services that run once devices and configuration are known.
