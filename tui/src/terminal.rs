@@ -1,7 +1,7 @@
 //! The terminal on standard input and output.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,6 +16,16 @@ const SIZE_MAX: u16 = 500;
 
 /// The smallest that is believed.
 const SIZE_MIN: Size = Size { width: 20, height: 5 };
+
+/// Sends the cursor far off and asks where it stopped (ECMA-48: CUP, DSR 6).
+const ASK_POSITION: &[u8] = b"\x1b[999;999H\x1b[6n";
+
+/// How long a terminal may take to say where its cursor is: what crossterm waits, enough for one
+/// that is reached over two networks.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Bytes to look for the answer in: it takes 10, the rest is what was typed before it.
+const ANSWER_MAX: usize = 256;
 
 /// A terminal that hands over every key at once and shows nothing by itself. Set back when
 /// dropped.
@@ -105,33 +115,57 @@ impl Drop for Terminal {
     }
 }
 
-/// Waits until something can be read, or a signal came, at most `timeout`. A terminal that is gone is
-/// told here: crossterm would read its end for ever.
-fn input_within(timeout: Duration) -> io::Result<()> {
+/// Waits until something can be read, or a signal came, at most `timeout`; true where something
+/// can be read. A terminal that is gone is told here: crossterm would read its end for ever.
+fn input_within(timeout: Duration) -> io::Result<bool> {
     let stdin = io::stdin();
     let mut input = [PollFd::new(&stdin, PollFlags::IN)];
     let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
     match poll(&mut input, Some(&timeout)) {
-        Err(rustix::io::Errno::INTR) => return Ok(()),
+        Err(rustix::io::Errno::INTR) => return Ok(false),
         other => other?,
     };
     let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
     if input.iter().any(|fd| fd.revents().intersects(gone)) {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal is gone"));
     }
-    Ok(())
+    Ok(input.iter().any(|fd| fd.revents().contains(PollFlags::IN)))
 }
 
-/// Sends the cursor far off and asks where it stopped; `None` where no answer comes within the
-/// 2 s that crossterm waits.
+/// Where the terminal says that its cursor stops; `None` where no answer comes in time, or a
+/// signal or the terminal's end comes before it. Keys pressed meanwhile are lost.
+///
+/// crossterm can ask as well, but goes on for ever where the terminal goes away meanwhile.
 fn furthest_cursor() -> Option<Size> {
     let mut out = io::stdout();
-    out.write_all(b"\x1b[999;999H").and_then(|()| out.flush()).ok()?;
-    let (column, row) = crossterm::cursor::position().ok()?;
-    let size = Size { width: column.checked_add(1)?, height: row.checked_add(1)? };
-    let believed = (SIZE_MIN.width..=SIZE_MAX).contains(&size.width)
-        && (SIZE_MIN.height..=SIZE_MAX).contains(&size.height);
-    believed.then_some(size)
+    out.write_all(ASK_POSITION).and_then(|()| out.flush()).ok()?;
+    let until = Instant::now() + ANSWER_WITHIN;
+    let mut read = Vec::new();
+    while read.len() < ANSWER_MAX {
+        if !input_within(until.saturating_duration_since(Instant::now())).ok()? {
+            return None;
+        }
+        let mut chunk = [0; ANSWER_MAX];
+        let length = rustix::io::read(io::stdin(), &mut chunk).ok().filter(|&length| length > 0)?;
+        read.extend(chunk.get(..length)?);
+        if let Some(size) = position(&read) {
+            return Some(size);
+        }
+    }
+    None
+}
+
+/// The first believable answer to [`ASK_POSITION`]: `ESC [ row ; column R`.
+fn position(read: &[u8]) -> Option<Size> {
+    let read = String::from_utf8_lossy(read);
+    let mut answers = read.split("\x1b[").skip(1).filter_map(|after| {
+        let (row, column) = after.split_once('R')?.0.split_once(';')?;
+        Some(Size { width: column.parse().ok()?, height: row.parse().ok()? })
+    });
+    answers.find(|size| {
+        (SIZE_MIN.width..=SIZE_MAX).contains(&size.width)
+            && (SIZE_MIN.height..=SIZE_MAX).contains(&size.height)
+    })
 }
 
 fn key(press: KeyEvent) -> Key {
@@ -152,5 +186,32 @@ fn key(press: KeyEvent) -> Key {
         KeyCode::BackTab => Key::Previous,
         KeyCode::Esc => Key::Overview,
         _ => Key::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_found_among_keys_and_believed_only_where_it_can_be() {
+        let size = |width, height| Some(Size { width, height });
+        for (read, expected) in [
+            (&b"\x1b[24;80R"[..], size(80, 24)),
+            (b"r\x1b[A\x1b[43;132Rs", size(132, 43)),
+            // Shift-F3 of xterm looks like an answer.
+            (b"\x1b[1;2R\x1b[24;80R", size(80, 24)),
+            (b"\xff\x1b[24;80R", size(80, 24)),
+            (b"\x1b[24;80", None),
+            (b"24;80R", None),
+            (b"\x1b[24;80H", None),
+            (b"\x1b[999;999R", None),
+            (b"\x1b[0;0R", None),
+            (b"\x1b[-5;80R", None),
+            (b"\x1b[99999999;80R", None),
+            (b"", None),
+        ] {
+            assert_eq!(position(read), expected, "{}", String::from_utf8_lossy(read));
+        }
     }
 }

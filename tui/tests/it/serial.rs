@@ -1,0 +1,125 @@
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// What the program sends to learn where the cursor is, and so how large the terminal is.
+const CURSOR_QUERY: &str = "\x1b[6n";
+
+/// The longest that anything may take here: the program waits 2 s for an answer, and the rest is
+/// for a busy machine.
+const LIMIT: Duration = Duration::from_secs(10);
+
+#[test]
+fn the_console_ends_when_the_terminal_goes_away_instead_of_telling_its_size() {
+    let mut console = Console::start();
+    console.read_until(|text| text.contains(CURSOR_QUERY));
+    let status = console.hang_up_and_wait();
+    assert!(!status.success(), "a lost terminal is no good end: {status}");
+}
+
+#[test]
+fn a_terminal_that_does_not_answer_is_taken_for_a_vt100() {
+    let mut console = Console::start();
+    console.read_until(|text| text.contains(CURSOR_QUERY));
+    let text = console.read_until(|text| text.contains("\x1b[24;1H"));
+    assert!(!text.contains("\x1b[25;1H"), "more than 24 rows: {text:?}");
+    console.hang_up_and_wait();
+}
+
+#[test]
+fn a_terminal_that_answers_is_filled() {
+    let mut console = Console::start();
+    console.read_until(|text| text.contains(CURSOR_QUERY));
+    // A key that was pressed just before, and an answer in two pieces.
+    console.type_keys("x\x1b[43;1");
+    console.type_keys("32R");
+    let text = console.read_until(|text| text.contains("\x1b[43;1H"));
+    assert!(!text.contains("\x1b[44;1H"), "more than 43 rows: {text:?}");
+    console.hang_up_and_wait();
+}
+
+/// The program, and the terminal's end of its line.
+struct Console {
+    process: Child,
+    /// `None` once hung up.
+    terminal: Option<PtyMaster>,
+    read: Vec<u8>,
+}
+
+impl Console {
+    fn start() -> Self {
+        // Closed on exec: a program that inherits the terminal's end keeps it from hanging up.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let terminal = posix_openpt(flags).expect("pseudo terminal");
+        grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("usable");
+        let path = ptsname_r(&terminal).expect("its name");
+        let line = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(path)
+            .expect("its other end");
+        let copy = || Stdio::from(line.try_clone().expect("another descriptor"));
+        let process = Command::new(env!("CARGO_BIN_EXE_icn-console"))
+            .args(["--socket", "/nonexistent/agent.sock"])
+            .stdin(copy())
+            .stdout(copy())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("icn-console");
+        Self { process, terminal: Some(terminal), read: Vec::new() }
+    }
+
+    fn type_keys(&mut self, keys: &str) {
+        let terminal = self.terminal.as_mut().expect("not hung up");
+        terminal.write_all(keys.as_bytes()).expect("typed");
+    }
+
+    /// Reads until what came since the start satisfies `wanted`, and gives all of it.
+    fn read_until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let text = String::from_utf8_lossy(&self.read).into_owned();
+            if wanted(&text) {
+                return text;
+            }
+            let terminal = self.terminal.as_mut().expect("not hung up");
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).expect("short");
+            let mut input = [PollFd::from_borrowed_fd(terminal.as_fd(), PollFlags::IN)];
+            let ready = poll(&mut input, Some(&left)).expect("poll");
+            assert!(ready > 0, "not within {LIMIT:?}; so far: {text:?}");
+            let mut chunk = [0; 4096];
+            let length = terminal.read(&mut chunk).expect("the program holds the line open");
+            self.read.extend(&chunk[..length]);
+        }
+    }
+
+    /// Closes the terminal's end and waits for the program's.
+    fn hang_up_and_wait(mut self) -> std::process::ExitStatus {
+        self.terminal = None;
+        let until = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.process.try_wait().expect("wait") {
+                return status;
+            }
+            assert!(Instant::now() < until, "still there {LIMIT:?} after the terminal went");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // Most have ended by now.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
