@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent", AGENT_MAY_USE),
     ("agent-api", &["disk-manager-plan", "agent-health"]),
     ("agent-health", &["disk-manager-plan"]),
+    ("agent-object-store", &["agent-object-store-pool"]),
     ("agent-s3", &["agent-object-store"]),
     ("agent-sla", &["agent-health"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),

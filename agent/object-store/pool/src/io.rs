@@ -1,0 +1,33 @@
+//! Where calls that block on a disk are run.
+
+/// Runs calls that block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Io {
+    /// On tokio's threads for blocking calls.
+    #[default]
+    Threads,
+    /// At once, on the caller's thread: for tests, which so run in one order only.
+    Inline,
+}
+
+/// The process is ending, or the call panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a call to a disk did not end")]
+pub struct Unfinished;
+
+impl Io {
+    /// Runs `work` and waits for it. Once begun it runs to its end, also when the answer is not
+    /// waited for.
+    ///
+    /// # Errors
+    /// [`Unfinished`].
+    pub async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unfinished> {
+        match self {
+            Self::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| Unfinished),
+            Self::Inline => Ok(work()),
+        }
+    }
+}

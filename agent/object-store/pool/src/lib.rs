@@ -1,0 +1,16 @@
+//! Durable bytes on the volumes of a node: sealed journal lanes for what is small, erasure-coded
+//! groups of extents for what is large. It knows no objects; `docs/design/on-disk-format.md` draws
+//! what it writes.
+//!
+//! - [`backend`]: the only place where files are touched, small enough for a test to stand in.
+//! - [`superblock`], [`device`]: what a volume says of itself; a volume in use.
+//! - [`io`]: where calls that block are run.
+//! - [`seal`]: encryption that is the checksum as well.
+
+pub mod backend;
+pub mod device;
+pub mod io;
+pub mod seal;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+pub mod superblock;
