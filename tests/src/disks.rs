@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::artefacts::workspace;
@@ -101,6 +101,53 @@ impl Disk {
         ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
+}
+
+impl Disk {
+    /// Whether the data volume on the disk was unmounted: nothing in its journal is to be
+    /// recovered.
+    ///
+    /// # Errors
+    /// When there is no such volume, or its journal cannot be read.
+    pub fn is_unmounted(&self) -> Result<bool> {
+        let offset = partition_offset(&self.file, "ICN-DATA")?;
+        // xfs_logprint takes no offset.
+        let volume = self.file.with_extension("volume");
+        let status = Command::new("dd")
+            .args(["bs=1M", "conv=sparse", "iflag=skip_bytes", "status=none"])
+            .arg(format!("skip={offset}"))
+            .arg(format!("if={}", self.file.display()))
+            .arg(format!("of={}", volume.display()))
+            .status()?;
+        ensure!(status.success(), "cannot copy the volume of {}", self.file.display());
+        let output = Command::new("xfs_logprint").arg("-t").arg(&volume).output()?;
+        std::fs::remove_file(&volume)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match text.split_once("state: <").map(|(_, state)| state) {
+            Some(state) if state.starts_with("CLEAN>") => Ok(true),
+            Some(state) if state.starts_with("DIRTY>") => Ok(false),
+            _ => bail!("xfs_logprint: {text}{}", String::from_utf8_lossy(&output.stderr)),
+        }
+    }
+}
+
+/// Where the partition of this name begins, in bytes.
+///
+/// # Errors
+/// When the partition table cannot be read or has none of that name.
+pub fn partition_offset(image: &Path, name: &str) -> Result<u64> {
+    let output = Command::new("sfdisk").arg("--json").arg(image).output()?;
+    ensure!(output.status.success(), "sfdisk cannot read {}", image.display());
+    let table: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let sectors = table
+        .pointer("/partitiontable/partitions")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|partition| partition.get("name").is_some_and(|found| found == name))
+        .and_then(|partition| partition.get("start")?.as_u64())
+        .with_context(|| format!("{} has no partition named {name}", image.display()))?;
+    Ok(sectors * 512)
 }
 
 /// Where bytes go on a disk.

@@ -46,6 +46,8 @@ pub struct Setup {
     pub clock: &'static str,
     /// The node's address, where the stick sets one; else the one that DHCP gives.
     pub guest_address: Option<&'static str>,
+    /// More words on the kernel's command line; only of a machine that is booted directly.
+    pub kernel_more: &'static str,
     /// More arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Setup {
             disks: disks.to_vec(),
             clock: "utc",
             guest_address: None,
+            kernel_more: "",
             more: Vec::new(),
         }
     }
@@ -234,14 +237,32 @@ impl Machine {
     /// With the log when it does not go off in time.
     pub fn power_off(mut self) -> Result<String> {
         self.qmp.execute("system_powerdown", &json!({}))?;
-        let until = Instant::now() + POWER_OFF;
+        self.wait_for_end(POWER_OFF)
+    }
+
+    /// Waits until QEMU has ended: the machine is off, or was reset, upon which QEMU ends here.
+    ///
+    /// # Errors
+    /// With the log when it does not end in time.
+    pub fn wait_for_end(mut self, within: Duration) -> Result<String> {
+        let until = Instant::now() + within;
         while Instant::now() < until {
             if self.child.try_wait()?.is_some() {
                 return Ok(self.log());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        bail!("not off {POWER_OFF:?} after the power button\n{}", self.diagnosis())
+        bail!("still on after {within:?}\n{}", self.diagnosis())
+    }
+
+    /// Presses keys of the machine's keyboard, all at once, by QEMU's names of them.
+    ///
+    /// # Errors
+    /// QEMU's error.
+    pub fn press(&mut self, keys: &[&str]) -> Result<()> {
+        let keys: Vec<_> = keys.iter().map(|key| json!({ "type": "qcode", "data": key })).collect();
+        self.qmp.execute("send-key", &json!({ "keys": keys }))?;
+        Ok(())
     }
 
     /// Cuts the power.
@@ -361,7 +382,7 @@ fn arguments(
             "-initrd".to_owned(),
             artefacts.initrd().display().to_string(),
             "-append".to_owned(),
-            artefacts.command_line()?,
+            format!("{} {}", artefacts.command_line()?, setup.kernel_more),
         ]),
         Boot::Firmware => {
             let vars = run.join("vars.fd");

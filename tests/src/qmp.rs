@@ -1,4 +1,4 @@
-//! QEMU's control socket: power button, disk slots.
+//! QEMU's control socket: power button, disk slots, keys, and what happens to the machine.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -57,6 +57,26 @@ impl Qmp {
                 return Ok(value.take());
             }
         }
+    }
+
+    /// Waits for an event and returns what QEMU said of it. Events that came before the last
+    /// command's answer are not seen.
+    ///
+    /// # Errors
+    /// When it does not come in time, or QEMU ends before it.
+    pub fn wait_for_event(&mut self, name: &str, within: Duration) -> Result<Value> {
+        let until = Instant::now() + within;
+        let event = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // A time-out of zero would mean none.
+            self.writer.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            let said = self.read().with_context(|| format!("no event {name} within {within:?}"))?;
+            if said.get("event").is_some_and(|event| event == name) {
+                break said;
+            }
+        };
+        self.writer.set_read_timeout(Some(ANSWER))?;
+        Ok(event.get("data").cloned().unwrap_or_default())
     }
 
     fn read(&mut self) -> Result<Value> {

@@ -36,10 +36,8 @@ impl Screen {
     /// When the socket cannot be opened.
     pub fn attach(path: &Path) -> Result<Self> {
         let stream = UnixStream::connect(path)?;
-        let screen = Self {
-            parser: Arc::new(Mutex::new(vt100::Parser::new(SIZE.0, SIZE.1, 0))),
-            line: Arc::new(stream.try_clone()?),
-        };
+        let screen =
+            Self { parser: Arc::new(Mutex::new(terminal())), line: Arc::new(stream.try_clone()?) };
         let reading = screen.clone();
         std::thread::spawn(move || reading.read_all(stream));
         Ok(screen)
@@ -67,6 +65,11 @@ impl Screen {
     #[must_use]
     pub fn text(&self) -> String {
         self.parser.lock().unwrap_or_else(PoisonError::into_inner).screen().contents()
+    }
+
+    /// Wipes the screen, as a terminal that is switched off and on.
+    pub fn wipe(&self) {
+        *self.parser.lock().unwrap_or_else(PoisonError::into_inner) = terminal();
     }
 
     /// Types.
@@ -100,4 +103,8 @@ impl Screen {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+fn terminal() -> vt100::Parser {
+    vt100::Parser::new(SIZE.0, SIZE.1, 0)
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::artefacts::Artefacts;
+use crate::disks::partition_offset;
 
 /// The one user that every test configuration has.
 pub const USER: (&str, &str) = ("ICNTESTACCESSKEY0001", "a-secret-for-tests-only-0123456789abcdef");
@@ -43,7 +44,7 @@ pub fn make(artefacts: &Artefacts, path: &Path, files: &[(&str, &str)]) -> Resul
     let image = artefacts.stick_image();
     let status = Command::new("cp").arg("--sparse=always").arg(&image).arg(path).status()?;
     ensure!(status.success(), "cannot copy {}", image.display());
-    let offset = seed_offset(path)?;
+    let offset = partition_offset(path, "ICN-SEED")?;
     let target = format!("{}@@{offset}", path.display());
     for (name, content) in files {
         let staged = path.with_extension("staged");
@@ -68,20 +69,4 @@ pub fn make(artefacts: &Artefacts, path: &Path, files: &[(&str, &str)]) -> Resul
         std::fs::remove_file(&staged)?;
     }
     Ok(path.to_path_buf())
-}
-
-/// Where the ICN-SEED partition begins, in bytes.
-fn seed_offset(image: &Path) -> Result<u64> {
-    let output = Command::new("sfdisk").arg("--json").arg(image).output()?;
-    ensure!(output.status.success(), "sfdisk cannot read {}", image.display());
-    let table: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let sectors = table
-        .pointer("/partitiontable/partitions")
-        .and_then(serde_json::Value::as_array)
-        .into_iter()
-        .flatten()
-        .find(|partition| partition.get("name").is_some_and(|name| name == "ICN-SEED"))
-        .and_then(|partition| partition.get("start")?.as_u64())
-        .with_context(|| format!("{} has no partition named ICN-SEED", image.display()))?;
-    Ok(sectors * 512)
 }
