@@ -15,3 +15,4 @@ mod foreign;
 mod hot_plug;
 mod power_cut;
 mod space;
+mod supervision;
