@@ -4,6 +4,7 @@ mod canvas;
 mod draw;
 #[cfg(test)]
 mod fixtures;
+mod keys;
 mod once;
 mod poller;
 mod run;

@@ -36,8 +36,8 @@ pub(crate) fn run(socket: &Path) -> Result<()> {
         .name("agent".to_owned())
         .spawn(move || poll(&socket, &asked, &sending))
         .context("cannot start the thread that asks the agent")?;
-    let terminal = Terminal::open().context("cannot take over the terminal")?;
-    let state = State::new(terminal.measure());
+    let mut terminal = Terminal::open().context("cannot take over the terminal")?;
+    let state = State::new(terminal.measure().context("cannot read from the terminal")?);
     Console { terminal, state, asking }.serve(&news, &leave)
 }
 
@@ -78,7 +78,7 @@ impl Console {
             let _ = self.asking.try_send(AskSecret);
         }
         if commands.contains(&Command::Measure) {
-            let size = self.terminal.measure();
+            let size = self.terminal.measure().context("cannot read from the terminal")?;
             update(&mut self.state, Event::Resized(size));
             self.terminal.forget();
         }

@@ -2,12 +2,13 @@ use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, tcgetattr};
 
 /// What the program sends to learn where the cursor is, and so how large the terminal is.
 const CURSOR_QUERY: &str = "\x1b[6n";
@@ -37,12 +38,27 @@ fn a_terminal_that_does_not_answer_is_taken_for_a_vt100() {
 fn a_terminal_that_answers_is_filled() {
     let mut console = Console::start();
     console.read_until(|text| text.contains(CURSOR_QUERY));
-    // A key that was pressed just before, and an answer in two pieces.
-    console.type_keys("x\x1b[43;1");
+    // An answer in two pieces.
+    console.type_keys("\x1b[43;1");
     console.type_keys("32R");
     let text = console.read_until(|text| text.contains("\x1b[43;1H"));
     assert!(!text.contains("\x1b[44;1H"), "more than 43 rows: {text:?}");
     console.hang_up_and_wait();
+}
+
+#[test]
+fn ctrl_c_leaves_and_sets_the_terminal_back() {
+    let mut console = Console::start();
+    let modes = |console: &Console| {
+        tcgetattr(console.terminal.as_ref().expect("not hung up")).expect("modes").local_modes
+    };
+    console.read_until(|text| text.contains(CURSOR_QUERY));
+    assert!(!modes(&console).contains(LocalModes::ICANON), "keys wait for the end of a line");
+    console.type_keys("\x1b[24;80R\x03");
+    let status = console.wait();
+    assert!(status.success(), "{status}");
+    assert!(modes(&console).contains(LocalModes::ICANON), "the terminal was not set back");
+    console.read_until(|text| text.ends_with("\x1b[?25h\x1b[2J\x1b[H"));
 }
 
 /// The program, and the terminal's end of its line.
@@ -103,14 +119,18 @@ impl Console {
     }
 
     /// Closes the terminal's end and waits for the program's.
-    fn hang_up_and_wait(mut self) -> std::process::ExitStatus {
+    fn hang_up_and_wait(mut self) -> ExitStatus {
         self.terminal = None;
+        self.wait()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + LIMIT;
         loop {
             if let Some(status) = self.process.try_wait().expect("wait") {
                 return status;
             }
-            assert!(Instant::now() < until, "still there {LIMIT:?} after the terminal went");
+            assert!(Instant::now() < until, "still there after {LIMIT:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
