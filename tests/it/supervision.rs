@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use e2e::disks::Bus;
 use e2e::machine::{BOOT, Machine, Setup};
 use e2e::rack::Rack;
+use e2e::s3::S3;
 use e2e::stick::node_toml;
 
 /// Lets the keyboard reach into the kernel, as a node itself does not.
@@ -156,6 +157,27 @@ fn a_kernel_that_panics_restarts_the_node() -> Result<()> {
     assert_eq!(reset.get("reason").and_then(|reason| reason.as_str()), Some("guest-reset"));
     assert!(after > PANIC / 2, "nobody can read the screen in {after:?}");
     node.wait_for_end(SLACK)?;
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_keep_the_node_on() -> Result<()> {
+    let rack = Rack::new("hung-disk-")?;
+    let disks = [rack.blank("HANG0001", Bus::Virtio, 2)?, rack.blank("HANG0002", Bus::Virtio, 2)?];
+    let mut node = rack.boot(&Setup::new(&rack.stick("stick.img", &node_toml())?, &disks))?;
+    let (s3, _) = node.wait_for_s3("hung")?;
+    node.wait_for_log("both volumes", BOOT, |log| attached(log) == disks.len())?;
+    s3.put("hung", "before", b"before the disk hung")?.expect(200)?;
+
+    node.hang_disk(&disks[1])?;
+    // Something is written to it; whether and what is answered is of no matter here.
+    let impatient = S3::new(&node.endpoint(), Duration::from_secs(2));
+    for number in 0..8 {
+        let _ = impatient.put("hung", &format!("object-{number}"), &[number; 4096]);
+    }
+    let log = node.power_off()?;
+    assert!(log.contains("stopping: PowerOff"), "it went off without a word");
+    assert!(disks[0].is_unmounted()?, "the healthy disk was not unmounted");
     Ok(())
 }
 

@@ -301,6 +301,22 @@ impl Machine {
         Ok(())
     }
 
+    /// Makes a disk that was there at power-on hang: it takes requests and answers none.
+    ///
+    /// # Errors
+    /// QEMU's error.
+    pub fn hang_disk(&mut self, disk: &Disk) -> Result<()> {
+        // One byte per second: after a first request none is done while a test lasts.
+        self.qmp.execute(
+            "block_set_io_throttle",
+            &json!({
+                "device": format!("node-{}", disk.serial), "bps": 1, "bps_rd": 0, "bps_wr": 0,
+                "iops": 0, "iops_rd": 0, "iops_wr": 0,
+            }),
+        )?;
+        Ok(())
+    }
+
     /// Pulls a disk out.
     ///
     /// # Errors
