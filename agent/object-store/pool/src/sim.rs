@@ -8,31 +8,49 @@
     reason = "a disk for tests: what it is asked for wrongly is a fault of the test"
 )]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod content;
+mod file;
+mod world;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::backend::{Backend, BackendFile, EntryKind, Space, VolumeLock};
+use content::Content;
+use file::{SimFile, SimLock};
+use world::{Names, Node, World, split, text};
 
 /// What becomes of unsynced changes when the power is cut.
 #[derive(Debug, Clone, Copy)]
 pub enum Cut {
     /// All lost.
     Lost,
-    /// All kept, as when only the process is killed.
+    /// All kept, but no more durable than before, as when only the process is killed.
     Kept,
-    /// Of every name and every file one or the other, files also torn, by this seed.
+    /// Of every name and every sector of 512 bytes one or the other, by this seed.
     Mixed(u64),
 }
 
-/// A failure to come.
+/// A failure to come. Calls are counted from 0 and from when it was set.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// From this changing call on, all fail: the power is cut.
     PowerAt(u64),
     /// This one changing call fails, the others do not.
     ErrorAt(u64),
+    /// This write fails; half of it may be on the disk.
+    WriteErrorAt(u64),
+    /// This sync fails, and what it was for never becomes durable.
+    SyncErrorAt(u64),
+    /// This read fails.
+    ReadErrorAt(u64),
+    /// One bit of what this read gives is wrong, by a seed; the disk itself is right.
+    FlipOnReadAt(u64, u64),
+    /// This write is acknowledged and synced, and gone after a power cut.
+    LostWriteAt(u64),
+    /// This write is acknowledged and goes to another place of the file, by a seed.
+    MisdirectedWriteAt(u64, u64),
 }
 
 /// A handle of a disk, valid until the power is cut.
@@ -40,38 +58,6 @@ pub enum Fault {
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
     epoch: u64,
-}
-
-#[derive(Debug, Clone, Default)]
-struct World {
-    epoch: u64,
-    files: HashMap<u64, Content>,
-    /// By path, as text: hashing a path part by part takes most of the tests' time.
-    dirs: HashMap<String, Names>,
-    roots: BTreeSet<String>,
-    next_file: u64,
-    locks: BTreeSet<PathBuf>,
-    calls: u64,
-    fault: Option<Fault>,
-    capacity: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Content {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Node {
-    File(u64),
-    Dir,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Names {
-    live: BTreeMap<String, Node>,
-    durable: BTreeMap<String, Node>,
 }
 
 /// A small generator (SplitMix64), so that a seed always gives the same.
@@ -115,8 +101,24 @@ impl SimDisk {
 
     /// What fails from now on; none for nothing.
     pub fn set_fault(&self, fault: Option<Fault>) {
+        self.set_faults(fault.as_slice());
+    }
+
+    /// All that fails from now on.
+    pub fn set_faults(&self, faults: &[Fault]) {
         let mut world = self.lock();
-        (world.fault, world.calls) = (fault, 0);
+        world.faults = faults.to_vec();
+        world.counts = world::Counts::default();
+    }
+
+    /// Of so many calls one is slow, by a seed: counted, not waited for.
+    pub fn set_slow(&self, one_in: u64, seed: u64) {
+        self.lock().slow = Some((one_in, Dice(seed)));
+    }
+
+    /// Slow calls since a fault was set.
+    pub fn slow_calls(&self) -> u64 {
+        self.lock().counts.slow
     }
 
     /// Bytes that the disk holds; none for as many as are written.
@@ -126,48 +128,28 @@ impl SimDisk {
 
     /// Changing calls since the fault was set.
     pub fn calls(&self) -> u64 {
-        self.lock().calls
+        self.lock().counts.changes
     }
 
     /// Cuts the power and gives a handle of what is there afterwards.
     pub fn cut(&self, cut: Cut) -> Self {
         let mut world = self.lock();
-        let mut dice = Dice(if let Cut::Mixed(seed) = cut { seed } else { 0 });
-        let mut keep = || match cut {
-            Cut::Lost => 0,
-            Cut::Kept => 1,
-            Cut::Mixed(_) => dice.roll(3),
-        };
-        let mut ids: Vec<u64> = world.files.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let Some(file) = world.files.get_mut(&id) else { continue };
-            match keep() {
-                0 => file.live = file.durable.clone(),
-                1 => {}
-                _ => tear(file),
-            }
-            file.durable = file.live.clone();
-        }
-        let mut dirs: Vec<(&String, &mut Names)> = world.dirs.iter_mut().collect();
-        dirs.sort_unstable_by_key(|(dir, _)| *dir);
-        for (_, names) in dirs {
-            let all: BTreeSet<String> =
-                names.live.keys().chain(names.durable.keys()).cloned().collect();
-            let mut after = BTreeMap::new();
-            for name in all {
-                let from = if keep() == 0 { &names.durable } else { &names.live };
-                if let Some(node) = from.get(&name) {
-                    after.insert(name, *node);
-                }
-            }
-            *names = Names { live: after.clone(), durable: after };
-        }
-        world.drop_unreachable();
+        world.cut(Path::new("/"), cut);
         world.epoch += 1;
         world.locks.clear();
-        (world.fault, world.calls) = (None, 0);
+        (world.faults, world.counts) = (Vec::new(), world::Counts::default());
         Self { world: Arc::clone(&self.world), epoch: world.epoch }
+    }
+
+    /// Pulls the disk that is mounted at a folder: what it had not synced is lost, and all calls
+    /// for what is below fail.
+    pub fn pull(&self, folder: &str) {
+        self.lock().pull(Path::new(folder));
+    }
+
+    /// Plugs a pulled disk again; files that were open stay dead.
+    pub fn plug(&self, folder: &str) {
+        self.lock().plug(Path::new(folder));
     }
 
     /// Flips one bit of a file.
@@ -179,9 +161,14 @@ impl SimDisk {
     pub fn flip_bit_of(&self, path: &Path, at: usize, bit: u32) {
         let mut world = self.lock();
         let id = world.file(path).unwrap();
-        let file = world.files.get_mut(&id).unwrap();
-        file.live[at] ^= 1 << bit;
-        file.durable = file.live.clone();
+        world.content(id).flip(at, bit);
+    }
+
+    /// Content of a file.
+    pub fn content(&self, path: &Path) -> Vec<u8> {
+        let mut world = self.lock();
+        let id = world.file(path).unwrap();
+        world.content(id).live().to_vec()
     }
 
     /// Paths of all files below a folder.
@@ -211,80 +198,29 @@ impl SimDisk {
         Ok(world)
     }
 
+    /// Enters for a call for a path.
+    fn reach(&self, path: &Path) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.enter()?;
+        world.reach(path, world.pulls.len())?;
+        Ok(world)
+    }
+
     /// Enters for a change, unless this is the one that fails.
-    fn change(&self) -> io::Result<MutexGuard<'_, World>> {
-        let mut world = self.enter()?;
-        let call = world.calls;
-        world.calls += 1;
-        match world.fault {
-            Some(Fault::PowerAt(at)) if call >= at => Err(io::Error::other("power was cut")),
-            Some(Fault::ErrorAt(at)) if call == at => Err(io::Error::other("injected error")),
-            _ => Ok(world),
-        }
-    }
-}
-
-fn tear(file: &mut Content) {
-    let (live, durable) = (&mut file.live, &file.durable);
-    let middle = live.len() / 2;
-    let end = durable.len().min(live.len());
-    if middle < end {
-        live[middle..end].copy_from_slice(&durable[middle..end]);
-    }
-    live.truncate(middle.max(durable.len()));
-}
-
-impl World {
-    fn names(&mut self, dir: &Path) -> io::Result<&mut Names> {
-        self.dirs.get_mut(text(dir)).ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn change(&self, path: &Path) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = self.reach(path)?;
+        world.change()?;
+        Ok(world)
     }
 
-    fn file(&mut self, path: &Path) -> io::Result<u64> {
-        let (dir, name) = split(path);
-        match self.names(dir)?.live.get(&name) {
-            Some(Node::File(id)) => Ok(*id),
-            Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
+    fn opened(&self, world: &World, id: u64, path: &Path) -> Box<dyn BackendFile> {
+        let (disk, path, born) = (self.clone(), path.to_owned(), world.pulls.len());
+        Box::new(SimFile { disk, id, path, born })
     }
-
-    fn used(&self) -> u64 {
-        let named: BTreeSet<u64> = self
-            .dirs
-            .values()
-            .flat_map(|names| names.live.values())
-            .filter_map(|node| if let Node::File(id) = node { Some(*id) } else { None })
-            .collect();
-        named.iter().filter_map(|id| self.files.get(id)).map(|f| f.live.len() as u64).sum()
-    }
-
-    fn drop_unreachable(&mut self) {
-        let mut dirs: Vec<String> = self.dirs.keys().cloned().collect();
-        // Parents before what is in them.
-        dirs.sort_unstable();
-        for dir in dirs {
-            let (parent, name) = split(Path::new(&dir));
-            let is_below = !self.roots.contains(&dir);
-            let kept = self.dirs.get(text(parent)).is_some_and(|p| p.live.contains_key(&name));
-            if is_below && !kept {
-                self.dirs.remove(&dir);
-            }
-        }
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn split(path: &Path) -> (&Path, String) {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    (path.parent().unwrap_or(path), name)
 }
 
 impl Backend for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
-        let mut world = self.change()?;
+        let mut world = self.change(path)?;
         let (dir, name) = split(path);
         let id = world.next_file;
         let names = world.names(dir)?;
@@ -294,16 +230,17 @@ impl Backend for SimDisk {
         names.live.insert(name, Node::File(id));
         world.next_file += 1;
         world.files.insert(id, Content::default());
-        Ok(Box::new(SimFile { disk: self.clone(), id }))
+        Ok(self.opened(&world, id, path))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
-        let id = self.enter()?.file(path)?;
-        Ok(Box::new(SimFile { disk: self.clone(), id }))
+        let mut world = self.reach(path)?;
+        let id = world.file(path)?;
+        Ok(self.opened(&world, id, path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut world = self.change()?;
+        let mut world = self.change(from)?;
         let id = world.file(from)?;
         let (to_dir, to_name) = split(to);
         world.names(to_dir)?.live.insert(to_name, Node::File(id));
@@ -313,7 +250,7 @@ impl Backend for SimDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.change()?;
+        let mut world = self.change(path)?;
         world.file(path)?;
         let (dir, name) = split(path);
         world.names(dir)?.live.remove(&name);
@@ -321,7 +258,7 @@ impl Backend for SimDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.change()?;
+        let mut world = self.change(path)?;
         let (dir, name) = split(path);
         world.names(dir)?.live.insert(name, Node::Dir);
         world.dirs.entry(text(path).to_owned()).or_default();
@@ -329,7 +266,7 @@ impl Backend for SimDisk {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.change()?;
+        let mut world = self.change(path)?;
         if !world.names(path)?.live.is_empty() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
@@ -339,7 +276,7 @@ impl Backend for SimDisk {
     }
 
     fn list_dir(&self, path: &Path) -> io::Result<Vec<(String, EntryKind)>> {
-        let mut world = self.enter()?;
+        let mut world = self.reach(path)?;
         let (dir, name) = split(path);
         if world.dirs.get(text(dir)).is_some_and(|p| !p.live.contains_key(&name)) {
             return Err(io::ErrorKind::NotFound.into());
@@ -353,90 +290,23 @@ impl Backend for SimDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut world = self.change()?;
+        let mut world = self.change(path)?;
         let names = world.names(path)?;
         names.durable = names.live.clone();
         Ok(())
     }
 
-    fn space(&self, _path: &Path) -> io::Result<Space> {
-        let world = self.enter()?;
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let world = self.reach(path)?;
         let total = world.capacity.unwrap_or(1 << 40);
         Ok(Space { total, free: total.saturating_sub(world.used()) })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn VolumeLock>> {
-        let mut world = self.enter()?;
+        let mut world = self.reach(path)?;
         if !world.locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned() }))
-    }
-}
-
-#[derive(Debug)]
-struct SimLock {
-    disk: SimDisk,
-    path: PathBuf,
-}
-
-impl VolumeLock for SimLock {}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        if let Ok(mut world) = self.disk.enter() {
-            world.locks.remove(&self.path);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct SimFile {
-    disk: SimDisk,
-    id: u64,
-}
-
-impl BackendFile for SimFile {
-    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        let mut world = self.disk.change()?;
-        if world.capacity.is_some_and(|capacity| world.used() + data.len() as u64 > capacity) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let file = world.files.get_mut(&self.id).unwrap();
-        let offset = usize::try_from(offset).unwrap();
-        file.live.resize(file.live.len().max(offset + data.len()), 0);
-        file.live[offset..offset + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-
-    fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()> {
-        let world = self.disk.enter()?;
-        let offset = usize::try_from(offset).unwrap();
-        let live = &world.files[&self.id].live;
-        let from = live.get(offset..offset + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        data.copy_from_slice(from);
-        Ok(())
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.disk.enter()?.files[&self.id].live.len() as u64)
-    }
-
-    fn set_size(&self, length: u64) -> io::Result<()> {
-        let mut world = self.disk.change()?;
-        let file = world.files.get_mut(&self.id).unwrap();
-        file.live.resize(usize::try_from(length).unwrap(), 0);
-        Ok(())
-    }
-
-    fn allocate(&self, _length: u64) -> io::Result<()> {
-        self.disk.change().map(drop)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut world = self.disk.change()?;
-        let file = world.files.get_mut(&self.id).unwrap();
-        file.durable = file.live.clone();
-        Ok(())
     }
 }
