@@ -1,0 +1,192 @@
+//! The journal of a volume: records of bytes, durable when [`Journal::append`] returns.
+//!
+//! A few lanes write segments side by side; each takes all that waits for it, seals it, and brings
+//! it to stable storage with one write and one sync. `docs/design/on-disk-format.md` draws the
+//! segments. What was there when the journal was opened is never appended to; its owner moves the
+//! records elsewhere and frees the segment, which is then written again.
+//!
+//! - A write or sync that fails fences the device; nothing is tried again.
+//! - A header in which one bit has rotted is read all the same: its checksum tells which.
+//!
+//! Private parts: `header` and `frame` are the format, `plan` says what goes into a frame, `scan`
+//! reads a segment, `slots` knows the segments, `make` prepares them, `lane` writes.
+
+mod frame;
+mod header;
+mod lane;
+mod make;
+mod open;
+mod plan;
+mod scan;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::device::Device;
+use crate::seal::{Damaged, Sealer, Spot, TAG};
+use lane::Lane;
+use slots::Slots;
+pub use types::{
+    Damage, Found, JournalConfig, JournalError, JournalPlace, Lsn, SegmentScan, SegmentState,
+};
+
+/// The folder of the segments in the pool's folder on a volume.
+pub const FOLDER: &str = "journal";
+
+/// The longest record that is read and opened on the caller's thread if it is in memory: what takes
+/// some 100 µs.
+const AT_ONCE: u32 = 256 << 10;
+
+/// The journal of one volume. A clone is another handle.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    slots: Arc<Slots>,
+    lanes: Vec<Lane>,
+}
+
+impl Journal {
+    /// Opens the journal of a volume, or begins one. Every record that is found is given to `visit`,
+    /// segment by segment, on a thread that may block; within a segment in the order of writing. All
+    /// that is given is on stable storage, unless the device is fenced afterwards.
+    ///
+    /// Records that were never acknowledged may be among them, but each is whole.
+    ///
+    /// # Errors
+    /// The configuration is wrong, the folder or a file cannot be opened, or a segment is another
+    /// volume's or a later release's. Damage is no error.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn open(
+        device: Device,
+        config: JournalConfig,
+        visit: impl FnMut(Found) + Send + 'static,
+    ) -> Result<(Self, Vec<SegmentScan>), JournalError> {
+        config.check()?;
+        let folder = device.root().join(FOLDER);
+        let slots = Arc::new(Slots::new(device, config, folder));
+        let scans = open::open(&slots, visit).await?;
+        make::prepare(&slots);
+        let lanes = (0..config.lanes).map(|_| Lane::start(Arc::clone(&slots))).collect();
+        Ok((Self { inner: Arc::new(Inner { slots, lanes }) }, scans))
+    }
+
+    /// Appends a record; it is on stable storage when this returns. When the answer is not waited
+    /// for, the record is written or not, and nothing else suffers.
+    ///
+    /// # Errors
+    /// The record is too long, the volume full or fenced, or the journal closed. After
+    /// [`JournalError::Fenced`] the record may be found when the journal is opened again, after the
+    /// others it will not.
+    pub async fn append(&self, lsn: Lsn, record: Bytes) -> Result<JournalPlace, JournalError> {
+        let slots = &self.inner.slots;
+        let (length, max) = (record.len(), slots.config.record_bytes_max);
+        if length > max {
+            return Err(JournalError::TooLong { length, max });
+        }
+        slots.check()?;
+        // The first of those with the fewest that wait.
+        let lane = self.inner.lanes.iter().min_by_key(|lane| lane.waiting());
+        let Some(lane) = lane else { return Err(slots.ended()) };
+        lane.append(lsn, record).await.unwrap_or_else(|| Err(slots.ended()))
+    }
+
+    /// Reads a record. What it gives is what was appended, or an error.
+    ///
+    /// # Errors
+    /// [`JournalError::Gone`] if the segment was freed, [`JournalError::Damaged`] if the bytes are
+    /// wrong, [`JournalError::Io`] if the disk does not give them.
+    pub async fn read(&self, place: JournalPlace) -> Result<Bytes, JournalError> {
+        let slots = &self.inner.slots;
+        let Some(file) = slots.find(place)? else { return Err(JournalError::Damaged(place)) };
+        let sealer = slots.device.sealer();
+        if place.length <= AT_ONCE {
+            let mut sealed = vec![0; place.length as usize];
+            if file.read_cached_at(&mut sealed, u64::from(place.offset))
+                && let Ok(content) = open_record(sealer, place, sealed)
+            {
+                return Ok(content);
+            }
+        }
+        let device = slots.device.clone();
+        let work = move || {
+            let mut sealed = vec![0; place.length as usize];
+            file.read_at(&mut sealed, u64::from(place.offset))?;
+            Ok(open_record(device.sealer(), place, sealed))
+        };
+        match slots.device.io().run(work).await? {
+            Ok(Ok(content)) => Ok(content),
+            // The segment may have been written anew meanwhile.
+            Ok(Err(Damaged)) => {
+                Err(slots.find(place).err().unwrap_or(JournalError::Damaged(place)))
+            }
+            Err(source) => {
+                let io =
+                    JournalError::Io { operation: "read", path: slots.path(place.slot), source };
+                Err(slots.find(place).err().unwrap_or(io))
+            }
+        }
+    }
+
+    /// The segments in use, by slot.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentState> {
+        self.inner.slots.states()
+    }
+
+    /// Seals all open segments: what was appended before this was called stands in segments that
+    /// can be freed. Lanes take new ones with the next append.
+    pub async fn seal(&self) {
+        for lane in &self.inner.lanes {
+            lane.seal().await;
+        }
+    }
+
+    /// Gives a sealed segment's slot to be written again: all that is needed of it stands
+    /// elsewhere. When this returns, it is on stable storage that its records do not count.
+    ///
+    /// # Errors
+    /// [`JournalError::Gone`] if there is no such segment, [`JournalError::Open`] if it is being
+    /// written, [`JournalError::Fenced`].
+    pub async fn free(&self, slot: u16, incarnation: u64) -> Result<(), JournalError> {
+        let slots = Arc::clone(&self.inner.slots);
+        self.inner.slots.device.io().run(move || slots.free(slot, incarnation)).await?
+    }
+
+    /// Ends the lanes behind all that was appended before, and what goes on in the background.
+    /// Reading goes on; appends fail.
+    pub async fn close(&self) {
+        self.inner.slots.is_closing.store(true, Ordering::SeqCst);
+        for lane in &self.inner.lanes {
+            lane.close().await;
+        }
+        drop(self.inner.slots.making.lock().await);
+    }
+}
+
+/// Opens the sealed bytes of a record and gives its content.
+fn open_record(
+    sealer: &Sealer,
+    place: JournalPlace,
+    mut sealed: Vec<u8>,
+) -> Result<Bytes, Damaged> {
+    let spot = Spot { incarnation: place.incarnation, offset: u64::from(place.offset) };
+    let plain = sealer.open(spot, &mut sealed)?.len();
+    sealed.truncate(plain);
+    if plain < frame::LSN {
+        return Err(Damaged);
+    }
+    debug_assert_eq!(plain + TAG, place.length as usize, "a tag is all that sealing adds");
+    Ok(Bytes::from(sealed).slice(frame::LSN..))
+}
