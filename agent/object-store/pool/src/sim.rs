@@ -310,3 +310,7 @@ impl Backend for SimDisk {
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned() }))
     }
 }
+
+#[cfg(test)]
+#[path = "sim/tests.rs"]
+mod tests;

@@ -158,6 +158,8 @@ impl Writer {
             }
         }
         self.seal();
+        // Whoever waits for the end may open the device again at once.
+        drop(self);
         for reply in closed {
             let _ = reply.send(());
         }

@@ -2,8 +2,8 @@
 //! reserved changes the file system's own structures with every sync.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::scan::Head;
 use super::slots::{File, Ready, Slots};
@@ -36,20 +36,35 @@ pub(super) async fn take(slots: &Arc<Slots>) -> Result<Ready, JournalError> {
 
 /// Sees to it that as many segments are ready as are wanted, in a task of its own.
 pub(super) fn prepare(slots: &Arc<Slots>) {
-    if slots.config.spare_segments == 0 || slots.is_preparing.swap(true, Ordering::SeqCst) {
+    let mut preparing = slots.preparing.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_running = preparing.as_ref().is_some_and(|task| !task.is_finished());
+    if is_running || slots.ready() >= slots.config.spare_segments {
         return;
     }
     let slots = Arc::clone(slots);
-    tokio::spawn(async move {
-        while slots.ready() < slots.config.spare_segments && !slots.is_closing() {
+    *preparing = Some(tokio::spawn(async move {
+        while slots.ready() < slots.config.spare_segments {
             let _making = slots.making.lock().await;
             // A volume without room has none prepared; whoever needs a segment is told so.
-            if slots.check().is_err() || make(&slots).await.is_err() {
+            if slots.is_closing() || make(&slots).await.is_err() {
                 break;
             }
         }
-        slots.is_preparing.store(false, Ordering::SeqCst);
-    });
+    }));
+}
+
+/// Nothing is prepared from now on.
+pub(super) fn stop(slots: &Slots) {
+    slots.is_closing.store(true, Ordering::SeqCst);
+}
+
+/// Waits until nothing is prepared any more.
+pub(super) async fn finish(slots: &Slots) {
+    let preparing = slots.preparing.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(task) = preparing {
+        // A task that panicked has ended too.
+        let _ = task.await;
+    }
 }
 
 /// Makes one more segment ready.

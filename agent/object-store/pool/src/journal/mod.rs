@@ -24,7 +24,6 @@ mod tests;
 mod types;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -165,13 +164,14 @@ impl Journal {
     }
 
     /// Ends the lanes behind all that was appended before, and what goes on in the background.
-    /// Reading goes on; appends fail.
+    /// Reading goes on; appends fail. When all handles are dropped as well, nothing of the journal
+    /// holds the device any more.
     pub async fn close(&self) {
-        self.inner.slots.is_closing.store(true, Ordering::SeqCst);
+        make::stop(&self.inner.slots);
         for lane in &self.inner.lanes {
             lane.close().await;
         }
-        drop(self.inner.slots.making.lock().await);
+        make::finish(&self.inner.slots).await;
     }
 }
 

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::task::JoinHandle;
+
 use super::frame::LSN;
 use super::header::SegmentHeader;
 use super::scan::widen;
@@ -31,7 +33,8 @@ pub(super) struct Slots {
     table: Mutex<Table>,
     /// Held while a segment is made: one at a time is enough for any disk.
     pub(super) making: tokio::sync::Mutex<()>,
-    pub(super) is_preparing: AtomicBool,
+    /// The task that prepares segments, if one ever did.
+    pub(super) preparing: Mutex<Option<JoinHandle<()>>>,
     pub(super) is_closing: AtomicBool,
 }
 
@@ -74,7 +77,7 @@ impl Slots {
             folder,
             table: Mutex::default(),
             making: tokio::sync::Mutex::new(()),
-            is_preparing: AtomicBool::new(false),
+            preparing: Mutex::default(),
             is_closing: AtomicBool::new(false),
         }
     }

@@ -105,20 +105,20 @@ impl World {
             }
         }
         for id in ids {
+            let file = self.content(id);
             let keep = match cut {
                 Cut::Lost => Keep::Durable,
                 Cut::Kept => Keep::All,
                 Cut::Mixed(_) => match dice.roll(4) {
                     0 => Keep::Durable,
-                    1 => Keep::All,
+                    1 => {
+                        file.sync();
+                        Keep::Durable
+                    }
                     _ => Keep::Sectors,
                 },
             };
-            let file = self.content(id);
             file.cut(keep, &mut dice);
-            if matches!((cut, keep), (Cut::Mixed(_), Keep::All)) {
-                file.sync();
-            }
         }
         if !matches!(cut, Cut::Kept) {
             for dir in &dirs {
