@@ -165,7 +165,11 @@ impl Model {
             let records = opened.found.iter().filter(is_in).count() as u64;
             assert_eq!((segment.records, segment.is_open), (records, false));
         }
-        // A segment of which nothing was found is gone for good, also if it was perhaps freed.
+        if opened.device.fenced().is_some() {
+            return;
+        }
+        // What was found once stays, and what was not does not come back.
+        self.submitted.retain(|lsn, _| seen.contains_key(lsn));
         self.acked = seen;
     }
 }

@@ -1,6 +1,7 @@
 //! Slots that are written again and again.
 
 use super::*;
+use crate::sim::Fault;
 
 #[test]
 fn a_slot_used_again_never_gives_an_old_record() {
@@ -111,4 +112,40 @@ fn segments_of_another_size_are_read_and_made_anew_when_freed() {
             assert_eq!(disk.content(&segment_path(segment.slot)).len(), 32 << 10);
         }
     });
+}
+
+#[test]
+fn a_cut_while_segments_of_another_size_are_freed_brings_back_nothing() {
+    let (disk, mut before, mut dice) = (formatted(), Model::default(), Dice(4));
+    run(async {
+        let Opened { journal, .. } = open(&disk).await;
+        before.append(&journal, 9, &mut dice).await;
+    });
+    let base = disk.cut(Cut::Lost);
+    let larger = JournalConfig { segment_bytes: 32 << 10, ..CONFIG };
+    for at in 0.. {
+        let (disk, mut model) = (base.fork(), before.clone());
+        let is_fenced = run(async {
+            let opened = open_with(&disk, larger).await.unwrap();
+            model.check(&opened).await;
+            disk.set_fault(Some(Fault::PowerAt(at)));
+            for segment in opened.journal.segments() {
+                model.free(&opened.journal, &segment).await;
+            }
+            model.append(&opened.journal, 3, &mut dice).await;
+            opened.device.fenced().is_some()
+        });
+        for cut in [Cut::Kept, Cut::Lost, Cut::Mixed(at)] {
+            eprintln!("cut at call {at}, {cut:?}");
+            let (mut disk, mut model) = (disk.fork().cut(cut), model.clone());
+            for _ in 0..2 {
+                run(async { model.check(&open_with(&disk, larger).await.unwrap()).await });
+                disk = disk.cut(Cut::Lost);
+            }
+        }
+        if !is_fenced {
+            assert!(at > 6);
+            break;
+        }
+    }
 }
