@@ -4,14 +4,18 @@
 //!
 //! - [`backend`]: the only place where files are touched, small enough for a test to stand in.
 //! - [`superblock`], [`device`]: what a volume says of itself; a volume in use.
+//! - [`group`]: rows of bytes, erasure-coded over the volumes.
+//! - [`redundancy`]: how many parts of a row, on which volumes.
 //! - [`io`]: where calls that block are run.
 //! - [`journal`]: records that are durable when an append returns.
 //! - [`seal`]: encryption that is the checksum as well.
 
 pub mod backend;
 pub mod device;
+pub mod group;
 pub mod io;
 pub mod journal;
+pub mod redundancy;
 pub mod seal;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
