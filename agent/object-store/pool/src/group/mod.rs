@@ -8,7 +8,20 @@
 //!
 //! A group is filled by the process that made it and never added to after a restart.
 
+mod attach;
 pub mod codec;
+pub mod error;
+pub mod extent;
+mod files;
 pub mod geometry;
 pub mod header;
+pub mod reader;
+pub mod repair;
+mod row;
 pub mod run;
+pub mod set;
+pub mod walk;
+pub mod writer;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! Scrubs groups and rebuilds their shards.
+//!
+//! A damaged block is not written anew in its place: what a place was sealed with is used once. Its
+//! whole shard is, into a new extent, which counts from when it has its name: the one it is written
+//! under before counts for nothing. The old extent is removed when the new one is durable.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::error::{ExtentError, ReadError, RebuildError};
+use super::extent::{Extent, Fault};
+use super::files;
+use super::geometry::{Span, blocks};
+use super::header::ExtentHeader;
+use super::reader::{Damage, GroupReader};
+use super::row::RowBlocks;
+use super::walk::{FoundRow, Walk};
+use crate::device::Device;
+
+/// What a scrub found. Every damaged block was told to the reader's
+/// [`OnDamage`](super::reader::OnDamage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// Rows.
+    pub rows: u64,
+    /// Blocks of the extents that are there.
+    pub blocks: u64,
+    /// Of these, blocks that do not open or cannot be read.
+    pub damaged: u64,
+    /// Headers of cells that are not whole.
+    pub headers: u64,
+    /// Blocks with others of their number, too few of which are whole to make the rest: lost, or of a
+    /// row that nobody was told is durable.
+    pub lost: u64,
+    /// Blocks whose parity is not that of the data.
+    pub disagreeing: u64,
+}
+
+impl Verified {
+    /// Whether nothing is wrong with the extents that are there.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.damaged + self.headers + self.lost + self.disagreeing == 0
+    }
+}
+
+/// What to do where content cannot be made from what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holes {
+    /// Give up, unless all extents are there and read without errors: then nothing would come back,
+    /// and holes are left as with [`Holes::Leave`].
+    Refuse,
+    /// Leave them, as blocks that do not open: for when a missing volume is given up for ever.
+    Leave,
+}
+
+/// A shard that was rebuilt.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// Its new extent.
+    pub extent: Arc<Extent>,
+    /// Rows that are in it.
+    pub rows: u64,
+    /// Blocks of it that could not be made.
+    pub holes: u64,
+}
+
+/// Opens every block of a group and compares parity with data. `pace` is awaited after each row: there
+/// the caller slows it down or, by going away, ends it. Takes the memory of one row.
+///
+/// # Errors
+/// The process is ending.
+pub async fn verify<P: Future<Output = ()>>(
+    reader: &GroupReader,
+    mut pace: impl FnMut() -> P,
+) -> Result<Verified, ReadError> {
+    let mut found = Verified::default();
+    let mut walk = Walk::of(reader);
+    while let Some(row) = walk.next().await? {
+        verify_row(reader, row, &mut found).await?;
+        pace().await;
+    }
+    Ok(found)
+}
+
+async fn verify_row(
+    reader: &GroupReader,
+    row: FoundRow,
+    found: &mut Verified,
+) -> Result<(), ReadError> {
+    let mut cells = RowBlocks::new(reader, row.place);
+    let there: Vec<u8> = reader.extents().map(|extent| extent.header().shard).collect();
+    let spans: Vec<Span> = there.iter().map(|shard| cells.cell(*shard)).collect();
+    cells.fetch(&spans).await?;
+    found.rows += 1;
+    let k = usize::from(reader.shape().k);
+    for block in 0..blocks(reader.shape().payload(row.place.length)) {
+        let whole = there.iter().filter(|shard| cells.get(**shard, block).is_some()).count();
+        found.blocks += there.len() as u64;
+        found.damaged += (there.len() - whole) as u64;
+        found.lost += u64::from(whole < k);
+        if !cells.agrees(block).await? {
+            found.disagreeing += 1;
+            report(reader, row, reader.shape().k, block, Fault::Disagrees);
+        }
+    }
+    for shard in bad_headers(reader, row).await? {
+        found.headers += 1;
+        report(reader, row, shard, 0, Fault::Header);
+    }
+    Ok(())
+}
+
+async fn bad_headers(reader: &GroupReader, row: FoundRow) -> Result<Vec<u8>, ReadError> {
+    let extents: Vec<Arc<Extent>> = reader.extents().cloned().collect();
+    let check = move || {
+        let is_bad = |extent: &&Arc<Extent>| {
+            let header = extent.cell_at(row.place.at);
+            header
+                .is_none_or(|header| (header.row, header.length) != (row.number, row.place.length))
+        };
+        extents.iter().filter(is_bad).map(|extent| extent.header().shard).collect()
+    };
+    Ok(reader.io().run(check).await?)
+}
+
+fn report(reader: &GroupReader, row: FoundRow, shard: u8, block: u32, fault: Fault) {
+    let volume = reader.extent(shard).map(|extent| extent.device().number());
+    let (group, at) = (reader.group(), row.place.at);
+    reader.report(&Damage { group, at, shard, volume, block, fault });
+}
+
+/// Makes a shard anew on a volume, from its own extent as far as that is whole and from the others.
+/// When this returns, the new extent is durable and the old one removed, unless its volume is not
+/// there or fenced: then it is when that comes back, as its generation is less. A cut at any point
+/// leaves one or the other. The group must not be written to meanwhile. `pace` as for [`verify`].
+///
+/// # Errors
+/// See [`RebuildError`]; the group is as it was.
+pub async fn rebuild_shard<P: Future<Output = ()>>(
+    reader: &GroupReader,
+    shard: u8,
+    onto: &Device,
+    holes: Holes,
+    mut pace: impl FnMut() -> P,
+) -> Result<Rebuilt, RebuildError> {
+    let new = create(reader, shard, onto).await?;
+    let mut rebuild = Rebuild { reader, shard, holes, new, rows: 0, left: 0 };
+    let result = rebuild.run(&mut pace).await;
+    let Rebuild { new, rows, left, .. } = rebuild;
+    if let Err(error) = result {
+        let on = Arc::clone(&new);
+        if let Ok(Err(error)) = onto.io().run(move || on.abandon()).await {
+            tracing::warn!(%error, "cannot remove an extent that was not finished");
+        }
+        return Err(error);
+    }
+    if let Some(old) = reader.extent(shard).filter(|old| old.device().number() != onto.number()) {
+        remove_old(old).await;
+    }
+    Ok(Rebuilt { extent: new, rows, holes: left })
+}
+
+async fn create(
+    reader: &GroupReader,
+    shard: u8,
+    onto: &Device,
+) -> Result<Arc<Extent>, RebuildError> {
+    let group = reader.group();
+    let volume = onto.number();
+    let wrong = RebuildError::Shard { group, shard };
+    let mut extents = reader.extents();
+    let first = extents.next().filter(|_| shard < reader.shape().shards()).ok_or(wrong)?;
+    let on_volume = |extent: &&Arc<Extent>| extent.device().number() == volume;
+    if reader.extents().filter(on_volume).any(|extent| extent.header().shard != shard) {
+        return Err(RebuildError::Taken { group, volume });
+    }
+    let newest = reader.extents().map(|extent| extent.header().generation).max();
+    let generation = newest.unwrap_or_default().saturating_add(1);
+    let header = ExtentHeader { shard, generation, ..*first.header() };
+    let all: Vec<Arc<Extent>> = reader.extents().cloned().collect();
+    let onto = onto.clone();
+    let io = onto.io();
+    let made = io.run(move || {
+        let room = all.iter().filter_map(|extent| extent.size().ok()).max().unwrap_or_default();
+        Extent::create(&onto, header, room, true)
+    });
+    let made = made.await.unwrap_or_else(|unfinished| Err(unfinished.into()));
+    made.map(Arc::new).map_err(|source| RebuildError::Extent { volume, source })
+}
+
+async fn remove_old(old: &Arc<Extent>) {
+    let old = Arc::clone(old);
+    let header = *old.header();
+    let io = old.device().io();
+    let removed = io.run(move || {
+        files::remove(old.device(), header.group, header.shard)?;
+        files::sync_folder(old.device())
+    });
+    if let Ok(Err(error)) = removed.await {
+        tracing::warn!(%error, group = %header.group, "an extent that was replaced is left");
+    }
+}
+
+struct Rebuild<'a> {
+    reader: &'a GroupReader,
+    shard: u8,
+    holes: Holes,
+    new: Arc<Extent>,
+    rows: u64,
+    left: u64,
+}
+
+impl Rebuild<'_> {
+    async fn run<P: Future<Output = ()>>(
+        &mut self,
+        pace: &mut impl FnMut() -> P,
+    ) -> Result<(), RebuildError> {
+        let mut walk = Walk::of(self.reader);
+        while let Some(row) = walk.next().await? {
+            self.row(row).await?;
+            self.rows += 1;
+            pace().await;
+        }
+        let end = walk.end();
+        self.on_disk(move |new| {
+            new.truncate(end)?;
+            new.finish()
+        })
+        .await
+    }
+
+    async fn row(&mut self, row: FoundRow) -> Result<(), RebuildError> {
+        let mut cells = RowBlocks::new(self.reader, row.place);
+        let cell = cells.cell(self.shard);
+        cells.fetch(&[cell]).await?;
+        let missing = match cells.complete(&[cell]).await {
+            Ok(()) => BTreeSet::new(),
+            Err(lost @ ReadError::Lost { .. }) => {
+                self.allow_holes(&cells, lost)?;
+                let mut missing = BTreeSet::new();
+                for block in cell.first..=cell.last {
+                    let one = Span { first: block, last: block, ..cell };
+                    match cells.complete(&[one]).await {
+                        Ok(()) => {}
+                        Err(ReadError::Lost { .. }) => drop(missing.insert(block)),
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                missing
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.left += missing.len() as u64;
+        let payload = self.reader.shape().payload(row.place.length);
+        let mut bytes = Vec::with_capacity(payload as usize);
+        for block in cell.first..=cell.last {
+            let length = super::geometry::block_length(payload, block) as usize;
+            match cells.get(self.shard, block) {
+                Some(block) => bytes.extend_from_slice(block),
+                None => bytes.resize(bytes.len() + length, 0),
+            }
+        }
+        drop(cells);
+        self.on_disk(move |new| {
+            let is_whole = |block| !missing.contains(&block);
+            let sealed = new.sealed_cell(row.number, row.place, &bytes, is_whole);
+            new.write(&sealed, row.place.at)
+        })
+        .await
+    }
+
+    fn allow_holes(&self, cells: &RowBlocks<'_>, lost: ReadError) -> Result<(), ReadError> {
+        let all = usize::from(self.reader.shape().shards());
+        let may_come_back = self.reader.extents().count() < all || cells.met_errors();
+        if self.holes == Holes::Refuse && may_come_back { Err(lost) } else { Ok(()) }
+    }
+
+    async fn on_disk(
+        &self,
+        work: impl FnOnce(&Extent) -> Result<(), ExtentError> + Send + 'static,
+    ) -> Result<(), RebuildError> {
+        let new = Arc::clone(&self.new);
+        let volume = new.device().number();
+        let done = new.device().io().run(move || work(&new)).await;
+        let done = done.unwrap_or_else(|unfinished| Err(unfinished.into()));
+        done.map_err(|source| RebuildError::Extent { volume, source })
+    }
+}

@@ -1,0 +1,60 @@
+//! With real files and threads.
+
+use futures::future::join_all;
+
+use super::*;
+use crate::backend::DiskBackend;
+use crate::group::repair::{Holes, verify};
+use crate::group::set::Groups;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_and_readers_on_real_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = |number: u16| {
+        let path = folder.path().join(format!("v{number}"));
+        std::fs::create_dir(&path).unwrap();
+        let new = NewVolume {
+            pool: "pool".to_owned(),
+            volume: format!("disk-{number}"),
+            number: VolumeNo(number),
+            class: Class::Ssd,
+            members: Vec::new(),
+        };
+        let surroundings = Surroundings {
+            backend: Arc::new(DiskBackend),
+            io: Io::Threads,
+            ..surroundings(&SimDisk::new(&[]))
+        };
+        Device::format(&path, new, surroundings).unwrap()
+    };
+    let all: Vec<Device> = (0..4).map(device).collect();
+    let groups = Arc::new(Groups::new(Told::default().hear()));
+    for device in &all {
+        groups.add_device(device).await.unwrap();
+    }
+    let writer = groups.create(new_group(2, 1), &all[..3]).await.unwrap();
+    let tasks = (0..6).map(|seed| {
+        let (writer, groups) = (writer.clone(), Arc::clone(&groups));
+        tokio::spawn(async move {
+            let mut written = Vec::new();
+            let mut dice = Dice(seed);
+            for _ in 0..3 {
+                written.extend(fill(&writer, &mut dice, 1).await);
+                writer.sync().await.unwrap();
+                let reader = groups.reader(GROUP).await.unwrap();
+                assert_rows(&reader, &written, "while it is filled").await;
+            }
+            written
+        })
+    });
+    let written: Vec<Written> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    let written = written.concat();
+    let end = writer.seal().await.unwrap();
+    groups.remove_device(VolumeNo(1));
+    groups.rebuild(GROUP, 1, &all[3], Holes::Refuse, at_once).await.unwrap();
+    let reader = groups.reader(GROUP).await.unwrap();
+    assert!(reader.extents().all(|extent| extent.size().unwrap() == end));
+    assert!(verify(&reader, at_once).await.unwrap().is_clean());
+    assert_rows(&reader, &written, "rebuilt").await;
+    groups.remove(&[GROUP]).await.unwrap();
+}
