@@ -91,7 +91,7 @@ impl Extent {
             move |source| ExtentError::Io { operation, path, source }
         };
         let file = device.backend().open(&path).map_err(failed("open"))?;
-        let mut bytes = [0; EXTENT_HEADER as usize];
+        let mut bytes = vec![0; usize::try_from(EXTENT_HEADER).unwrap_or_default()];
         match file.read_at(&mut bytes, 0) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(ExtentError::Incomplete { path });

@@ -65,7 +65,7 @@ pub struct Rebuilt {
     pub holes: u64,
 }
 
-/// Opens every block of a group and compares parity with data. `pace` is awaited after each row: there
+/// Opens every block of a group that is not being filled and compares parity with data. `pace` is awaited after each row: there
 /// the caller slows it down or, by going away, ends it. Takes the memory of one row.
 ///
 /// # Errors
@@ -142,26 +142,38 @@ pub async fn rebuild_shard<P: Future<Output = ()>>(
     shard: u8,
     onto: &Device,
     holes: Holes,
+    pace: impl FnMut() -> P,
+) -> Result<Rebuilt, RebuildError> {
+    rebuild_while(Arc::new(()), reader, shard, onto, holes, pace).await
+}
+
+/// As [`rebuild_shard`]; `keep` is dropped when no call to the disk is under way any more, also if the
+/// caller goes away.
+pub(super) async fn rebuild_while<P: Future<Output = ()>>(
+    keep: Keep,
+    reader: &GroupReader,
+    shard: u8,
+    onto: &Device,
+    holes: Holes,
     mut pace: impl FnMut() -> P,
 ) -> Result<Rebuilt, RebuildError> {
-    let new = create(reader, shard, onto).await?;
-    let mut rebuild = Rebuild { reader, shard, holes, new, rows: 0, left: 0 };
-    let result = rebuild.run(&mut pace).await;
-    let Rebuild { new, rows, left, .. } = rebuild;
-    if let Err(error) = result {
-        let on = Arc::clone(&new);
-        if let Ok(Err(error)) = onto.io().run(move || on.abandon()).await {
-            tracing::warn!(%error, "cannot remove an extent that was not finished");
-        }
-        return Err(error);
-    }
+    let new = create(Arc::clone(&keep), reader, shard, onto).await?;
+    let unfinished = Unfinished { extent: Arc::clone(&new), keep, is_idle: true };
+    let mut rebuild = Rebuild { reader, shard, holes, unfinished, rows: 0, left: 0 };
+    rebuild.run(&mut pace).await?;
+    let Rebuild { mut unfinished, rows, left, .. } = rebuild;
+    unfinished.is_idle = false;
     if let Some(old) = reader.extent(shard).filter(|old| old.device().number() != onto.number()) {
         remove_old(old).await;
     }
     Ok(Rebuilt { extent: new, rows, holes: left })
 }
 
+/// Lives as long as something may still be written.
+type Keep = Arc<dyn Send + Sync>;
+
 async fn create(
+    keep: Keep,
     reader: &GroupReader,
     shard: u8,
     onto: &Device,
@@ -182,6 +194,7 @@ async fn create(
     let onto = onto.clone();
     let io = onto.io();
     let made = io.run(move || {
+        let _keep = keep;
         let room = all.iter().filter_map(|extent| extent.size().ok()).max().unwrap_or_default();
         Extent::create(&onto, header, room, true)
     });
@@ -202,11 +215,36 @@ async fn remove_old(old: &Arc<Extent>) {
     }
 }
 
+/// A new extent, which is removed if it is dropped while nothing is being written to it. Else it is
+/// removed when its volume is attached again, or when the shard is made anew once more.
+struct Unfinished {
+    extent: Arc<Extent>,
+    keep: Keep,
+    is_idle: bool,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.is_idle {
+            return;
+        }
+        let (extent, keep) = (Arc::clone(&self.extent), Arc::clone(&self.keep));
+        let io = extent.device().io();
+        runtime.spawn(io.run(move || {
+            let _keep = keep;
+            if let Err(error) = extent.abandon() {
+                tracing::warn!(%error, "an extent that was not finished is left");
+            }
+        }));
+    }
+}
+
 struct Rebuild<'a> {
     reader: &'a GroupReader,
     shard: u8,
     holes: Holes,
-    new: Arc<Extent>,
+    unfinished: Unfinished,
     rows: u64,
     left: u64,
 }
@@ -277,13 +315,18 @@ impl Rebuild<'_> {
     }
 
     async fn on_disk(
-        &self,
+        &mut self,
         work: impl FnOnce(&Extent) -> Result<(), ExtentError> + Send + 'static,
     ) -> Result<(), RebuildError> {
-        let new = Arc::clone(&self.new);
-        let volume = new.device().number();
-        let done = new.device().io().run(move || work(&new)).await;
-        let done = done.unwrap_or_else(|unfinished| Err(unfinished.into()));
+        let (new, keep) = (Arc::clone(&self.unfinished.extent), Arc::clone(&self.unfinished.keep));
+        let (volume, io) = (new.device().number(), new.device().io());
+        self.unfinished.is_idle = false;
+        let done = io.run(move || {
+            let _keep = keep;
+            work(&new)
+        });
+        let done = done.await.unwrap_or_else(|unfinished| Err(unfinished.into()));
+        self.unfinished.is_idle = true;
         done.map_err(|source| RebuildError::Extent { volume, source })
     }
 }

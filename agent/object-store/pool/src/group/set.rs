@@ -1,6 +1,6 @@
 //! All groups on the volumes that are there.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,77 +10,25 @@ use super::attach::{self, Listing};
 use super::error::{CreateError, ExtentError, RebuildError};
 use super::extent::Extent;
 use super::files;
-use super::geometry::Shape;
-use super::header::{ExtentHeader, Kind};
 use super::reader::{GroupReader, OnDamage};
-use super::repair::{Holes, Rebuilt, rebuild_shard};
+use super::registry::{Claim, Registry};
+use super::repair::{Holes, Rebuilt, rebuild_while};
 use super::run::GroupId;
-use super::writer::{GroupWriter, NewGroup, Watch};
+use super::writer::{GroupWriter, NewGroup};
 use crate::device::Device;
 use crate::superblock::VolumeNo;
 
-/// Groups whose files are kept open: enough for what is read again and again, few enough files.
-const OPEN_GROUPS: usize = 128;
+pub use super::registry::GroupStatus;
 
 /// The groups of a pool.
 pub struct Groups {
     on_damage: OnDamage,
-    state: Mutex<State>,
+    state: Arc<Mutex<Registry>>,
 }
 
 impl fmt::Debug for Groups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Groups").field("groups", &self.state().groups.len()).finish_non_exhaustive()
-    }
-}
-
-#[derive(Default)]
-struct State {
-    devices: BTreeMap<VolumeNo, Device>,
-    groups: BTreeMap<GroupId, Entry>,
-    /// The one that was used last stands last.
-    readers: VecDeque<GroupReader>,
-    rebuilding: BTreeSet<GroupId>,
-    /// Counts changes of groups.
-    changes: u64,
-}
-
-struct Entry {
-    kind: Kind,
-    shape: Shape,
-    /// By shard.
-    extents: BTreeMap<u8, Place>,
-    writer: Watch,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    volume: VolumeNo,
-    generation: u32,
-}
-
-/// What is known of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupStatus {
-    /// The group.
-    pub group: GroupId,
-    /// What it holds.
-    pub kind: Kind,
-    /// How its rows are laid out.
-    pub shape: Shape,
-    /// Shards that are not there.
-    pub missing: Vec<u8>,
-    /// Shards that can be read, on volumes that are fenced.
-    pub fenced: Vec<u8>,
-    /// Volumes of the shards that are there.
-    pub volumes: Vec<VolumeNo>,
-}
-
-impl GroupStatus {
-    /// Volumes that may still be lost; less than 0 if content is.
-    #[must_use]
-    pub fn spare(&self) -> i32 {
-        i32::from(self.shape.m) - i32::try_from(self.missing.len()).unwrap_or(i32::MAX)
     }
 }
 
@@ -124,7 +72,7 @@ impl Groups {
     /// No groups; `on_damage` is told of what all readers meet.
     #[must_use]
     pub fn new(on_damage: OnDamage) -> Self {
-        Self { on_damage, state: Mutex::default() }
+        Self { on_damage, state: Arc::default() }
     }
 
     /// Takes in a volume with the extents on it. What was not finished on it is removed; of two
@@ -170,15 +118,7 @@ impl Groups {
 
     /// Lets a volume go: its extents are missing from now on.
     pub fn remove_device(&self, volume: VolumeNo) {
-        let mut state = self.state();
-        state.devices.remove(&volume);
-        for entry in state.groups.values_mut() {
-            entry.extents.retain(|_, place| place.volume != volume);
-        }
-        // A group of which nothing is there is not known to be one.
-        state.groups.retain(|_, entry| !entry.extents.is_empty());
-        state.readers.clear();
-        state.changes += 1;
+        self.state().drop_device(volume);
     }
 
     /// Makes a group; see [`GroupWriter::create`].
@@ -218,21 +158,22 @@ impl Groups {
             io.run(move || Extent::open(&device, group, shard)).await
         });
         let mut extents = Vec::new();
+        let mut all_opened = true;
         for opened in join_all(opened).await {
             match opened {
                 Ok(Ok(extent)) => extents.push(Arc::new(extent)),
-                Ok(Err(error)) => tracing::warn!(%group, %error, "cannot open an extent"),
+                Ok(Err(error)) => {
+                    all_opened = false;
+                    tracing::warn!(%group, %error, "cannot open an extent");
+                }
                 Err(_) => return None,
             }
         }
         let reader = GroupReader::new(extents, Arc::clone(&self.on_damage))?;
         let mut state = self.state();
-        // What was opened while the group changed serves once.
-        if state.changes == changes {
-            state.readers.push_back(reader.clone());
-            if state.readers.len() > OPEN_GROUPS {
-                state.readers.pop_front();
-            }
+        // What was opened while the group changed, or in part only, serves once.
+        if all_opened && state.changes == changes {
+            state.keep(reader.clone());
         }
         Some(reader)
     }
@@ -306,7 +247,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Makes a shard anew on a volume; see [`rebuild_shard`].
+    /// Makes a shard anew on a volume; see [`rebuild_shard`](super::repair::rebuild_shard).
     ///
     /// # Errors
     /// See [`GroupRebuildError`].
@@ -319,9 +260,9 @@ impl Groups {
         pace: impl FnMut() -> P,
     ) -> Result<Rebuilt, GroupRebuildError> {
         let unknown = || RebuildError::Shard { group, shard };
-        let _turn = Turn::take(self, group).ok_or(GroupRebuildError::Busy { group })?;
+        let turn = Turn::take(self, group).ok_or(GroupRebuildError::Busy { group })?;
         let reader = self.reader(group).await.ok_or_else(unknown)?;
-        let rebuilt = rebuild_shard(&reader, shard, onto, holes, pace).await?;
+        let rebuilt = rebuild_while(turn, &reader, shard, onto, holes, pace).await?;
         let mut state = self.state();
         let volume = onto.number();
         if state.devices.contains_key(&volume) {
@@ -331,101 +272,36 @@ impl Groups {
         Ok(rebuilt)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No change of it can panic half-way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Registry> {
+        locked(&self.state)
     }
 }
 
-/// The right to rebuild a shard of a group.
-struct Turn<'a> {
-    groups: &'a Groups,
+fn locked(state: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
+    // No change of it can panic half-way.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The right to rebuild a shard of a group; kept until the last call to a disk ended.
+struct Turn {
+    state: Arc<Mutex<Registry>>,
     group: GroupId,
 }
 
-impl<'a> Turn<'a> {
-    fn take(groups: &'a Groups, group: GroupId) -> Option<Self> {
+impl Turn {
+    fn take(groups: &Groups, group: GroupId) -> Option<Arc<Self>> {
         let mut state = groups.state();
         let is_open = state.groups.get(&group).is_some_and(|entry| entry.writer.is_open());
         if is_open || !state.rebuilding.insert(group) {
             return None;
         }
         drop(state);
-        Some(Self { groups, group })
+        Some(Arc::new(Self { state: Arc::clone(&groups.state), group }))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.groups.state().rebuilding.remove(&self.group);
-    }
-}
-
-enum Claim {
-    Counts,
-    /// The one on this volume no longer counts.
-    Replaces(VolumeNo),
-    Stale,
-    /// It says other things than the group's other extents.
-    Conflict,
-}
-
-impl State {
-    fn claim(&mut self, volume: VolumeNo, header: &ExtentHeader) -> Claim {
-        let entry = self.groups.entry(header.group).or_insert_with(|| Entry {
-            kind: header.kind,
-            shape: header.shape,
-            extents: BTreeMap::new(),
-            writer: Watch::default(),
-        });
-        if (entry.kind, entry.shape) != (header.kind, header.shape) {
-            return Claim::Conflict;
-        }
-        let claim = match entry.extents.get(&header.shard) {
-            Some(known) if known.volume == volume => Claim::Counts,
-            Some(known) if header.generation > known.generation => Claim::Replaces(known.volume),
-            // Of two with one generation the first that was found stays: both were made whole.
-            Some(_) => return Claim::Stale,
-            None => Claim::Counts,
-        };
-        entry.extents.insert(header.shard, Place { volume, generation: header.generation });
-        self.changes += 1;
-        claim
-    }
-
-    fn places(&self, group: GroupId) -> Vec<(Device, u8)> {
-        let extents = self.groups.get(&group).into_iter().flat_map(|entry| &entry.extents);
-        extents
-            .filter_map(|(shard, place)| Some((self.devices.get(&place.volume)?.clone(), *shard)))
-            .collect()
-    }
-
-    fn status(&self, group: GroupId) -> Option<GroupStatus> {
-        let entry = self.groups.get(&group)?;
-        let is_fenced = |place: &Place| {
-            self.devices.get(&place.volume).is_some_and(|device| device.fenced().is_some())
-        };
-        let fenced = entry.extents.iter().filter(|(_, place)| is_fenced(place));
-        Some(GroupStatus {
-            group,
-            kind: entry.kind,
-            shape: entry.shape,
-            missing: (0..entry.shape.shards())
-                .filter(|shard| !entry.extents.contains_key(shard))
-                .collect(),
-            fenced: fenced.map(|(shard, _)| *shard).collect(),
-            volumes: entry.extents.values().map(|place| place.volume).collect(),
-        })
-    }
-
-    fn cached(&mut self, group: GroupId) -> Option<GroupReader> {
-        let at = self.readers.iter().position(|reader| reader.group() == group)?;
-        let reader = self.readers.remove(at)?;
-        self.readers.push_back(reader.clone());
-        Some(reader)
-    }
-
-    fn drop_reader(&mut self, group: GroupId) {
-        self.readers.retain(|reader| reader.group() != group);
+        locked(&self.state).rebuilding.remove(&self.group);
     }
 }

@@ -22,7 +22,8 @@ async fn what_is_written_is_read_in_any_part() {
                 let length = dice.roll(row.len() as u64 + 1 - from);
                 let run = Run::row(GROUP, *place).part(reader.shape(), from, length);
                 let read = reader.read(&run).await.unwrap();
-                let (from, length) = (from as usize, length as usize);
+                let narrow = |bytes: u64| usize::try_from(bytes).unwrap();
+                let (from, length) = (narrow(from), narrow(length));
                 assert!(read == row[from..from + length], "{k}+{m} {place:?} {from} {length}");
             }
         }

@@ -139,6 +139,7 @@ async fn holes_are_left_only_where_nothing_comes_back() {
     let there = reader_on(&some, &Told::default()).unwrap();
     let refused = rebuild_shard(&there, 1, &all[3], Holes::Refuse, at_once).await.unwrap_err();
     assert!(matches!(refused, RebuildError::Read(ReadError::Lost { .. })), "{refused}");
+    tokio::task::yield_now().await;
     assert!(disk.files("/v3/icn-pool/extents").is_empty());
     let taken = rebuild_shard(&there, 1, &all[2], Holes::Leave, at_once).await.unwrap_err();
     assert!(matches!(taken, RebuildError::Taken { .. }), "{taken}");
@@ -172,4 +173,26 @@ async fn a_group_that_is_filled_is_not_rebuilt() {
     assert!(matches!(busy, Err(GroupRebuildError::Busy { .. })));
     writer.seal().await.unwrap();
     groups.rebuild(GROUP, 0, &all[2], Holes::Refuse, at_once).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_given_up_leaves_nothing_and_can_begin_again() {
+    let disk = disk(4);
+    let written = filled(&disk, 2, 1, &mut Dice(9), 3).await;
+    let all = devices(&disk, 0..4);
+    let groups = Groups::new(Told::default().hear());
+    for device in &all {
+        groups.add_device(device).await.unwrap();
+    }
+    let never = || std::future::pending::<()>();
+    let mut given_up = Box::pin(groups.rebuild(GROUP, 1, &all[3], Holes::Refuse, never));
+    assert!(futures::poll!(&mut given_up).is_pending());
+    assert_eq!(disk.files("/v3/icn-pool/extents").len(), 1);
+    let busy = groups.rebuild(GROUP, 0, &all[3], Holes::Refuse, at_once).await;
+    assert!(matches!(busy, Err(GroupRebuildError::Busy { .. })));
+    drop(given_up);
+    tokio::task::yield_now().await;
+    assert_eq!(disk.files("/v3/icn-pool/extents"), [] as [PathBuf; 0]);
+    groups.rebuild(GROUP, 1, &all[3], Holes::Refuse, at_once).await.unwrap();
+    assert_rows(&groups.reader(GROUP).await.unwrap(), &written, "again").await;
 }
