@@ -221,21 +221,21 @@ async fn a_full_volume_is_told_and_not_fenced() {
     for volume in 0..3 {
         assert_eq!(disk.files(&format!("/v{volume}/icn-pool/extents")), [] as [PathBuf; 0]);
     }
-    disk.set_capacity(Some(used + 3 * 4096 + 300_000));
+    // Room that was taken for the group is there to its end.
+    disk.set_capacity(Some(used + 3 * new_group(2, 1).extent));
     let writer = GroupWriter::create(new_group(2, 1), &all).await.unwrap();
     let mut dice = Dice(4);
     let mut written = Vec::new();
-    let degraded = loop {
+    loop {
         let row = random(&mut dice, 60_000);
         match writer.append(row.clone()).await {
             Ok(place) => written.push((place, row)),
-            Err(WriteError::Degraded(degraded)) => break degraded,
+            Err(WriteError::Full) => break,
             Err(error) => panic!("{error}"),
         }
-    };
-    assert_eq!(written.len(), 3);
-    assert!(!degraded.lost.is_empty());
-    assert!(matches!(writer.seal().await, Err(WriteError::Degraded(_))));
+    }
+    assert!(written.len() > 100, "{}", written.len());
+    writer.seal().await.unwrap();
     assert!(all.iter().all(|device| device.fenced().is_none()));
     let reader = reader_on(&all, &Told::default()).unwrap();
     assert_rows(&reader, &written, "full").await;
