@@ -1,4 +1,6 @@
 use super::*;
+use crate::group::repair::Holes;
+use crate::group::set::Groups;
 use crate::group::walk::Walk;
 use crate::sim::{Cut, Fault};
 
@@ -87,4 +89,41 @@ async fn a_row_that_nobody_waits_for_is_written_to_its_end() {
     let first = walk.next().await.unwrap().unwrap();
     assert_eq!(reader.read(&Run::row(GROUP, first.place)).await.unwrap(), vec![7; 1000]);
     assert_eq!(walk.next().await.unwrap().unwrap().place, place);
+}
+
+/// A torn end of a group hinders no rebuild, as nothing that could come back is missing.
+#[tokio::test]
+async fn after_a_cut_any_shard_can_be_made_anew() {
+    for (k, m) in [(1, 1), (2, 1), (2, 2)] {
+        let volumes = u16::from(k + m);
+        let blank = disk(volumes);
+        for at in 10.. {
+            let disk = blank.fork_unlocked();
+            let (acknowledged, done) = write_until_cut(&disk, k, m, at).await;
+            for seed in [at, at + 500] {
+                let about = format!("{k}+{m} call {at} seed {seed}");
+                let after = disk.fork().cut(Cut::Mixed(seed));
+                let all = devices(&after, 0..volumes);
+                let groups = Groups::new(Told::default().hear());
+                for device in &all {
+                    groups.add_device(device).await.unwrap();
+                }
+                let shard = u8::try_from(seed % u64::from(volumes)).unwrap();
+                if groups.degraded().is_empty() && !groups.all().is_empty() {
+                    let onto = &all[usize::from(shard)];
+                    let rebuilt = groups.rebuild(GROUP, shard, onto, Holes::Refuse, at_once).await;
+                    assert!(rebuilt.unwrap().rows >= acknowledged.len() as u64, "{about}");
+                } else {
+                    assert_eq!(acknowledged.len(), 0, "{about}");
+                }
+                groups.remove_device(VolumeNo((u16::from(shard) + 1) % volumes));
+                if let Some(reader) = groups.reader(GROUP).await {
+                    assert_rows(&reader, &acknowledged, &about).await;
+                }
+            }
+            if done {
+                break;
+            }
+        }
+    }
 }
