@@ -26,6 +26,8 @@ pub(super) struct Filling {
     state: Mutex<State>,
     /// A row ended.
     ended: Notify,
+    /// Held while a row waits for its place.
+    pub(super) queue: AsyncMutex<()>,
     pub(super) permits: Arc<Semaphore>,
     /// Held while extents are synced.
     pub(super) turn: AsyncMutex<()>,
@@ -100,6 +102,7 @@ impl Filling {
             io,
             state: Mutex::new(state),
             ended: Notify::new(),
+            queue: AsyncMutex::new(()),
             permits: Arc::new(Semaphore::new(IN_FLIGHT)),
             turn: AsyncMutex::new(()),
         }

@@ -110,7 +110,8 @@ impl GroupWriter {
     }
 
     /// Writes a row behind the others. It is not durable before [`GroupWriter::sync`] that is called
-    /// when this has returned. A row that is begun is written to its end, also when its place is not
+    /// when this has returned. Rows stand in the order in which the calls were first polled, also when
+    /// several are under way. A row that is begun is written to its end, also when its place is not
     /// waited for.
     ///
     /// Nothing is copied if `row` has a capacity of a multiple of k × 64 bytes.
@@ -123,11 +124,17 @@ impl GroupWriter {
             .ok()
             .filter(|length| (1..=shape.full_row()).contains(length))
             .ok_or(WriteError::Length { length: row.len() })?;
-        // Never closed.
-        let permit = Arc::clone(&self.inner.permits).acquire_owned().await;
         let inner = Arc::clone(&self.inner);
-        detached(async move {
+        let (permit, number, place) = {
+            // Fair, so that rows stand in the order of the calls.
+            let _turn = inner.queue.lock().await;
+            // Never closed.
+            let permit = Arc::clone(&inner.permits).acquire_owned().await;
             let (number, place) = inner.reserve(length)?;
+            (permit, number, place)
+        };
+        // Nothing was waited for since: a place that is taken is written to.
+        detached(async move {
             let result = inner.write_row(number, place, row).await;
             drop(permit);
             result?;

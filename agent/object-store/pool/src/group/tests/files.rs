@@ -49,6 +49,13 @@ async fn many_writers_and_readers_on_real_files() {
     });
     let written: Vec<Written> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     let written = written.concat();
+    // One who does not wait for each row still gets one run.
+    let shape = writer.shape();
+    let content = random(&mut Dice(8), shape.full_row() * 4 + 77);
+    let rows = content.chunks(shape.full_row() as usize);
+    let mut places = join_all(rows.map(|row| writer.append(row.to_vec()))).await.into_iter();
+    let mut run = Run::row(GROUP, places.next().unwrap().unwrap());
+    assert!(places.all(|place| run.push(&shape, place.unwrap())));
     let end = writer.seal().await.unwrap();
     groups.remove_device(VolumeNo(1));
     groups.rebuild(GROUP, 1, &all[3], Holes::Refuse, at_once).await.unwrap();
@@ -56,5 +63,6 @@ async fn many_writers_and_readers_on_real_files() {
     assert!(reader.extents().all(|extent| extent.size().unwrap() == end));
     assert!(verify(&reader, at_once).await.unwrap().is_clean());
     assert_rows(&reader, &written, "rebuilt").await;
+    assert!(reader.read(&run).await.unwrap() == content);
     groups.remove(&[GROUP]).await.unwrap();
 }
