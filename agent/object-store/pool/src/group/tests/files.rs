@@ -58,10 +58,16 @@ async fn many_writers_and_readers_on_real_files() {
     assert!(places.all(|place| run.push(&shape, place.unwrap())));
     let end = writer.seal().await.unwrap();
     groups.remove_device(VolumeNo(1));
-    groups.rebuild(GROUP, 1, &all[3], Holes::Refuse, at_once).await.unwrap();
-    let reader = groups.reader(GROUP).await.unwrap();
+    let (set, onto) = (Arc::clone(&groups), all[3].clone());
+    let repair = async move {
+        set.rebuild(GROUP, 1, &onto, Holes::Refuse, at_once).await.unwrap();
+        let reader = set.reader(GROUP).await.unwrap();
+        assert!(verify(&reader, at_once).await.unwrap().is_clean());
+        set.trim(GROUP, end).await.unwrap();
+        reader
+    };
+    let reader = tokio::spawn(repair).await.unwrap();
     assert!(reader.extents().all(|extent| extent.size().unwrap() == end));
-    assert!(verify(&reader, at_once).await.unwrap().is_clean());
     assert_rows(&reader, &written, "rebuilt").await;
     assert!(reader.read(&run).await.unwrap() == content);
     groups.remove(&[GROUP]).await.unwrap();
