@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::checksum::Checksum;
+use crate::engine::EngineError;
 use crate::names::{Bucket, ObjectKey, Owner, PartNumber, UploadId, VersionId, VolumeId};
 use crate::object::ObjectInfo;
 
@@ -148,6 +149,15 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// Something below the store failed. Whether the change took place is not known.
+    #[error("cannot {operation}")]
+    Engine {
+        /// What was to be done.
+        operation: &'static str,
+        /// What failed.
+        #[source]
+        source: EngineError,
+    },
 }
 
 impl StoreError {
@@ -155,7 +165,7 @@ impl StoreError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Io { .. } => true,
+            Self::Unavailable { .. } | Self::Io { .. } | Self::Engine { .. } => true,
             Self::NoSuchBucket { .. }
             | Self::BucketExists { .. }
             | Self::BucketNotEmpty { .. }

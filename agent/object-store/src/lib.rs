@@ -8,6 +8,7 @@
 mod checksum;
 mod clock;
 mod conditions;
+mod engine;
 mod error;
 mod file;
 mod list;
@@ -19,6 +20,7 @@ mod store;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
+pub use engine::{EngineError, IndexError, NotARecord};
 pub use error::{BodyError, StoreError};
 pub use file::{
     AttachError, AttachReport, Backend, BackendFile, DiskBackend, EntryKind, FileStore,

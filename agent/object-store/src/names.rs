@@ -315,8 +315,7 @@ impl fmt::Display for PartNumber {
 /// One version of one key. Versions grow with time over the whole store: of two versions of a key
 /// the greater is the newer, also when they come from volumes that were apart. The upper 44 bits
 /// are milliseconds since 1970, the lower 20 a counter.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct VersionId(u64);
 
 impl VersionId {
@@ -369,17 +368,24 @@ impl std::str::FromStr for VersionId {
     }
 }
 
-impl TryFrom<String> for VersionId {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
+/// As text for people, as a number where nobody reads along.
+impl Serialize for VersionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_u64(self.0)
+        }
     }
 }
 
-impl From<VersionId> for String {
-    fn from(version: VersionId) -> Self {
-        version.to_string()
+impl<'de> Deserialize<'de> for VersionId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        } else {
+            u64::deserialize(deserializer).map(Self)
+        }
     }
 }
 

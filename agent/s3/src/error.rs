@@ -55,7 +55,9 @@ pub(crate) fn refusal(error: StoreError) -> S3Error {
         StoreError::Body { source } => body(&source, None),
         StoreError::Full { .. } => full(),
         StoreError::Unavailable { reason } => unavailable(&reason),
-        StoreError::Damaged { .. } | StoreError::Io { .. } => internal(),
+        StoreError::Damaged { .. } | StoreError::Io { .. } | StoreError::Engine { .. } => {
+            internal()
+        }
     }
 }
 

@@ -1,0 +1,211 @@
+//! Groups that are being filled with the bytes of large objects.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_object_store_pool::group::error::WriteError;
+use agent_object_store_pool::group::geometry::RowPlace;
+use agent_object_store_pool::group::header::Kind;
+use agent_object_store_pool::group::run::{GroupId, Run};
+use agent_object_store_pool::group::set::Groups;
+use agent_object_store_pool::group::writer::{GroupWriter, NewGroup};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, StreamExt as _};
+
+use super::error::EngineError;
+use super::volumes::Volumes;
+use crate::error::StoreError;
+
+/// Groups that are filled side by side: enough that uploads do not wait for each other's syncs, few
+/// enough that the rows of one lie together.
+const OPEN: usize = 4;
+
+/// How often a row is tried on another group: each failure has fenced a volume or filled a group.
+const TRIES: usize = 8;
+
+/// Rows of one body that are written at once.
+const AHEAD: usize = 2;
+
+/// The groups that are being filled.
+#[derive(Debug)]
+pub(crate) struct Bulk {
+    volumes: Volumes,
+    groups: Arc<Groups>,
+    extent: u64,
+    open: Mutex<Vec<GroupWriter>>,
+    /// Held while a group is made.
+    making: tokio::sync::Mutex<()>,
+}
+
+impl Bulk {
+    pub(crate) fn new(volumes: Volumes, groups: Arc<Groups>, extent: u64) -> Self {
+        Self {
+            volumes,
+            groups,
+            extent,
+            open: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Bytes of a full row, as groups are made now.
+    ///
+    /// # Errors
+    /// There is no volume to write to.
+    pub(crate) fn row_bytes(&self) -> Result<usize, StoreError> {
+        Ok(self.volumes.redundancy()?.shape().full_row() as usize)
+    }
+
+    /// A group that takes a row of so many bytes: the one of `near`, if that does.
+    async fn writer(
+        &self,
+        length: usize,
+        near: Option<GroupId>,
+    ) -> Result<GroupWriter, StoreError> {
+        if let Some(found) = self.find(length, near) {
+            return Ok(found);
+        }
+        let making = self.making.lock().await;
+        if let Some(found) = self.find(length, near) {
+            return Ok(found);
+        }
+        let made = self.make().await?;
+        let surplus = {
+            let mut open = self.open();
+            open.push(made.clone());
+            (open.len() > OPEN).then(|| open.remove(0))
+        };
+        drop(making);
+        if let Some(surplus) = surplus {
+            seal(surplus);
+        }
+        Ok(made)
+    }
+
+    fn find(&self, length: usize, near: Option<GroupId>) -> Option<GroupWriter> {
+        let open = self.open();
+        let takes = |writer: &&GroupWriter| writer.room() as usize >= length;
+        let same = open.iter().find(|writer| Some(writer.group()) == near).filter(takes);
+        // Others than the one that is near are left to those who write there, as far as it goes.
+        let other = || if open.len() < OPEN { None } else { open.iter().rfind(takes) };
+        same.or_else(|| if near.is_none() { open.iter().find(takes) } else { other() }).cloned()
+    }
+
+    async fn make(&self) -> Result<GroupWriter, StoreError> {
+        let (redundancy, devices, group) = self.volumes.for_group()?;
+        let shape = redundancy.shape();
+        let new = NewGroup { group, kind: Kind::Bulk, shape, extent: self.extent };
+        let failed = |source| StoreError::engine("make a group", EngineError::Create(source));
+        self.groups.create(new, &devices).await.map_err(failed)
+    }
+
+    /// Takes no more rows for a group.
+    fn retire(&self, writer: &GroupWriter) {
+        self.open().retain(|open| open.group() != writer.group());
+        seal(writer.clone());
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<GroupWriter>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cuts off what a group did not use. That it fails is no loss: it is cut off at the next start.
+fn seal(writer: GroupWriter) {
+    tokio::spawn(async move {
+        if let Err(error) = writer.seal().await {
+            tracing::debug!(group = %writer.group(), %error, "a group is not sealed");
+        }
+    });
+}
+
+type Written = Result<(GroupWriter, RowPlace), StoreError>;
+
+/// The rows of one body, in their order.
+pub(crate) struct Rows<'a> {
+    bulk: &'a Bulk,
+    in_flight: FuturesOrdered<BoxFuture<'a, Written>>,
+    near: Option<GroupId>,
+    runs: Vec<Run>,
+    /// The groups that were written to, and where the last row begins.
+    used: BTreeMap<GroupId, (GroupWriter, u64)>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(bulk: &'a Bulk) -> Self {
+        let in_flight = FuturesOrdered::new();
+        Self { bulk, in_flight, near: None, runs: Vec::new(), used: BTreeMap::new() }
+    }
+
+    /// Writes a row behind those before it; returns while it is on its way, at most two are.
+    ///
+    /// # Errors
+    /// This one or one before it could not be written.
+    pub(crate) async fn write(&mut self, row: Vec<u8>) -> Result<(), StoreError> {
+        let (bulk, near) = (self.bulk, self.near);
+        self.in_flight.push_back(Box::pin(write_row(bulk, row.into(), near)));
+        while self.in_flight.len() >= AHEAD {
+            self.take().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all rows are on stable storage; where they are.
+    ///
+    /// # Errors
+    /// They are not, or on fewer volumes than must be.
+    pub(crate) async fn sync(mut self) -> Result<Vec<Run>, StoreError> {
+        while !self.in_flight.is_empty() {
+            self.take().await?;
+        }
+        for (writer, last) in self.used.values() {
+            match writer.sync().await {
+                Ok(()) => {}
+                Err(WriteError::Degraded(lost))
+                    if lost.reduced > *last && is_safe(writer, lost.lost.len()) => {}
+                Err(source) => {
+                    return Err(StoreError::engine("sync a group", EngineError::Write(source)));
+                }
+            }
+        }
+        Ok(self.runs)
+    }
+
+    async fn take(&mut self) -> Result<(), StoreError> {
+        let Some(written) = self.in_flight.next().await else { return Ok(()) };
+        let (writer, place) = written?;
+        let (group, shape) = (writer.group(), writer.shape());
+        self.near = Some(group);
+        self.used.entry(group).or_insert((writer, 0)).1 = place.at;
+        let joined = match self.runs.last_mut() {
+            Some(last) if last.group == group => last.push(&shape, place),
+            _ => false,
+        };
+        if !joined {
+            self.runs.push(Run::row(group, place));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a group that lost so many shards can lose one more.
+fn is_safe(writer: &GroupWriter, lost: usize) -> bool {
+    lost < usize::from(writer.shape().m)
+}
+
+async fn write_row(bulk: &Bulk, row: Bytes, near: Option<GroupId>) -> Written {
+    for _ in 0..TRIES {
+        let writer = bulk.writer(row.len(), near).await?;
+        match writer.append(row.to_vec()).await {
+            Ok(place) => return Ok((writer, place)),
+            Err(WriteError::Full | WriteError::Sealed | WriteError::Degraded(_)) => {
+                bulk.retire(&writer);
+            }
+            Err(source) => {
+                return Err(StoreError::engine("write a row", EngineError::Write(source)));
+            }
+        }
+    }
+    Err(StoreError::Unavailable { reason: "volumes fail one after the other".to_owned() })
+}

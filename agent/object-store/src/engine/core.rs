@@ -1,0 +1,112 @@
+//! The store over volumes that are open and an index that is up to date: what every request goes
+//! through.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_object_store_pool::group::set::Groups;
+use agent_object_store_pool::io::Io;
+use agent_object_store_pool::journal::Lsn;
+use bytes::Bytes;
+
+use super::apply::{apply, get};
+use super::bulk::Bulk;
+use super::entry::{BucketEntry, ObjectEntry};
+use super::error::EngineError;
+use super::index::{Index, IndexError};
+use super::keys;
+use super::latch::{Gates, Latches};
+use super::progress::Progress;
+use super::record::{self, BucketNo, Change};
+use super::volumes::Volumes;
+use crate::clock::Clock;
+use crate::error::StoreError;
+use crate::names::{Bucket, ObjectKey, UnixMillis, VersionId};
+
+/// The store while its volumes are there.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(super) io: Io,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) index: Arc<dyn Index>,
+    pub(super) volumes: Volumes,
+    pub(super) bulk: Bulk,
+    pub(super) groups: Arc<Groups>,
+    pub(super) progress: Mutex<Progress>,
+    /// The last version that was given.
+    pub(super) version: Mutex<VersionId>,
+    /// The next bucket's number.
+    pub(super) next_bucket: AtomicU64,
+    pub(super) keys: Latches,
+    pub(super) uploads: Latches,
+    pub(super) buckets: Gates,
+}
+
+/// Of a request that failed because of the index.
+pub(super) fn index_error(error: IndexError) -> StoreError {
+    StoreError::engine("look into the index", EngineError::Index(error))
+}
+
+impl Core {
+    /// The bucket of a name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn bucket_entry(&self, bucket: &Bucket) -> Result<BucketEntry, StoreError> {
+        let entry = get(&*self.index, &keys::bucket(bucket)).map_err(index_error)?;
+        entry.ok_or_else(|| StoreError::NoSuchBucket { bucket: bucket.clone() })
+    }
+
+    /// The present version of an object, if there is one.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub(super) fn object_entry(
+        &self,
+        bucket: BucketNo,
+        key: &ObjectKey,
+    ) -> Result<Option<ObjectEntry>, StoreError> {
+        get(&*self.index, &keys::object(bucket, key.as_str())).map_err(index_error)
+    }
+
+    /// The next version: greater than any before.
+    pub(super) fn next_version(&self, now: UnixMillis) -> VersionId {
+        let mut last = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = VersionId::next(*last, now);
+        *last
+    }
+
+    pub(super) fn next_bucket(&self) -> BucketNo {
+        BucketNo(self.next_bucket.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes a change: in the journals of enough volumes, then in the index. The caller holds the
+    /// latches of what it changes, and does not drop this before it ends.
+    ///
+    /// # Errors
+    /// The change could not be written down; nothing of it is seen then, unless the journals that
+    /// have it are read again after a restart.
+    pub(super) async fn commit(&self, change: Change, inline: &[u8]) -> Result<(), StoreError> {
+        let record = record::encode(&change, inline)
+            .map_err(|error| StoreError::engine("write a record down", error))?;
+        let lsn = self.progress().begin();
+        let result = self.commit_record(lsn, change, &record).await;
+        self.progress().end(lsn);
+        result
+    }
+
+    async fn commit_record(
+        &self,
+        lsn: u64,
+        change: Change,
+        record: &Bytes,
+    ) -> Result<(), StoreError> {
+        let places = self.volumes.append(Lsn(lsn), record).await?;
+        let effect = apply(&*self.index, change, places).map_err(index_error)?;
+        self.index.write(&effect.batch).map_err(index_error)
+    }
+
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

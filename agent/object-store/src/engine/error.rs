@@ -1,0 +1,49 @@
+//! What fails below the store.
+
+use agent_object_store_pool::device::DeviceError;
+use agent_object_store_pool::group::error::{CreateError, ExtentError, ReadError, WriteError};
+use agent_object_store_pool::io::Unfinished;
+use agent_object_store_pool::journal::JournalError;
+
+use super::index::IndexError;
+use super::record::NotARecord;
+use crate::error::StoreError;
+
+/// What failed below the store.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A volume cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A group could not be made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// A group could not be written to.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// An extent of a group failed.
+    #[error(transparent)]
+    Extent(#[from] ExtentError),
+    /// A group could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Bytes that opened are no record: a fault of this program.
+    #[error(transparent)]
+    Record(#[from] NotARecord),
+    /// The process is ending.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+}
+
+impl StoreError {
+    /// Something below the store failed.
+    pub(crate) fn engine(operation: &'static str, source: impl Into<EngineError>) -> Self {
+        Self::Engine { operation, source: source.into() }
+    }
+}

@@ -1,0 +1,126 @@
+//! The index: an ordered map on one volume that is a checkpoint of what journal and groups say. It
+//! may lose what was written since its last checkpoint, never part of it, and can be made again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The index failed; it is made again from the volumes.
+#[derive(Debug, thiserror::Error)]
+#[error("the index failed: {reason}")]
+pub struct IndexError {
+    /// Why.
+    pub reason: String,
+}
+
+/// What to do behind an entry of a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Go on with the next entry.
+    On,
+    /// Go on with the first entry from this key on, which is greater than the present one.
+    Seek(Vec<u8>),
+    /// End.
+    Stop,
+}
+
+/// Changes that are made together. A later change of a key replaces an earlier one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Batch(pub(crate) BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl Batch {
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.0.insert(key, Some(value));
+    }
+
+    pub(crate) fn delete(&mut self, key: Vec<u8>) {
+        self.0.insert(key, None);
+    }
+}
+
+/// An ordered map of bytes. Every call may block on the disk.
+pub(crate) trait Index: Send + Sync + fmt::Debug + 'static {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
+
+    /// Makes changes, all or none of them; readers see them when this returns.
+    fn write(&self, batch: &Batch) -> Result<(), IndexError>;
+
+    /// Walks entries in the order of their keys, from the first that is not less than `from`. Sees
+    /// the map as it was at one moment.
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
+    ) -> Result<(), IndexError>;
+
+    /// Brings everything written so far to stable storage.
+    fn checkpoint(&self) -> Result<(), IndexError>;
+}
+
+/// An index in memory, for tests: what was not brought to stable storage is lost by
+/// [`MemoryIndex::crash`].
+#[derive(Debug, Default)]
+pub(crate) struct MemoryIndex {
+    maps: Mutex<Maps>,
+}
+
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+#[derive(Debug, Default)]
+struct Maps {
+    live: Map,
+    durable: Map,
+}
+
+impl MemoryIndex {
+    /// What a restart finds.
+    pub(crate) fn crash(&self) -> Self {
+        let durable = self.lock().durable.clone();
+        Self { maps: Mutex::new(Maps { live: durable.clone(), durable }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index for MemoryIndex {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.lock().live.get(key).cloned())
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), IndexError> {
+        let mut maps = self.lock();
+        for (key, value) in &batch.0 {
+            match value {
+                Some(value) => maps.live.insert(key.clone(), value.clone()),
+                None => maps.live.remove(key),
+            };
+        }
+        Ok(())
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
+    ) -> Result<(), IndexError> {
+        let maps = self.lock();
+        let mut range = maps.live.range(from.to_vec()..);
+        while let Some((key, value)) = range.next() {
+            match visit(key, value) {
+                Next::On => {}
+                Next::Seek(to) => range = maps.live.range(to..),
+                Next::Stop => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<(), IndexError> {
+        let mut maps = self.lock();
+        maps.durable = maps.live.clone();
+        Ok(())
+    }
+}

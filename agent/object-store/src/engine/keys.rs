@@ -1,0 +1,209 @@
+//! Keys of the index: a tag, then names and numbers such that the order of the bytes is the order
+//! wanted. Numbers are big-endian.
+//!
+//! | key | value |
+//! |---|---|
+//! | `A` | how far the index has come: [`Applied`](super::entry::Applied) |
+//! | `B` name | a bucket |
+//! | `C` bucket u64, key | an object |
+//! | `P` upload, part u16 | a part of an upload, or of the object that the upload became |
+//! | `R` group u64, offset u64, skip u64 | who owns these bytes of a group |
+//! | `U` bucket u64, key, 0, 1, upload | an open upload |
+//!
+//! A key of S3 may hold the byte 0: in the key of an upload it is 0, 255, so that what ends the key is
+//! less than whatever goes on.
+
+use crate::engine::record::BucketNo;
+use crate::names::{Bucket, UploadId};
+
+/// Length of an upload's name in bytes.
+const UPLOAD: usize = 32;
+
+/// Stands behind a zero that is part of a key.
+const ESCAPED: u8 = 0xff;
+
+/// Ends a key.
+const END: [u8; 2] = [0, 1];
+
+/// Length of a tag and a number.
+const HEAD: usize = 9;
+
+pub(crate) const APPLIED: &[u8] = b"A";
+
+/// A bucket.
+pub(crate) fn bucket(bucket: &Bucket) -> Vec<u8> {
+    [b"B", bucket.as_str().as_bytes()].concat()
+}
+
+/// What all buckets begin with.
+pub(crate) const BUCKETS: &[u8] = b"B";
+
+/// The name in the key of a bucket.
+pub(crate) fn bucket_name(key: &[u8]) -> Option<Bucket> {
+    Bucket::new(std::str::from_utf8(key.strip_prefix(BUCKETS)?).ok()?).ok()
+}
+
+/// What all objects of a bucket begin with.
+pub(crate) fn objects(bucket: BucketNo) -> Vec<u8> {
+    tagged(b'C', bucket)
+}
+
+/// An object; `key` may also be the start of one.
+pub(crate) fn object(bucket: BucketNo, key: &str) -> Vec<u8> {
+    let mut bytes = objects(bucket);
+    bytes.extend_from_slice(key.as_bytes());
+    bytes
+}
+
+/// What all open uploads of a bucket begin with.
+pub(crate) fn uploads(bucket: BucketNo) -> Vec<u8> {
+    tagged(b'U', bucket)
+}
+
+/// What all open uploads of a bucket begin with, of keys that begin with `start`.
+pub(crate) fn uploads_from(bucket: BucketNo, start: &str) -> Vec<u8> {
+    let mut bytes = uploads(bucket);
+    for byte in start.bytes() {
+        bytes.push(byte);
+        if byte == 0 {
+            bytes.push(ESCAPED);
+        }
+    }
+    bytes
+}
+
+/// An open upload.
+pub(crate) fn upload(bucket: BucketNo, key: &str, upload: &UploadId) -> Vec<u8> {
+    let mut bytes = uploads_from(bucket, key);
+    bytes.extend_from_slice(&END);
+    bytes.extend_from_slice(upload.as_str().as_bytes());
+    bytes
+}
+
+/// The first key of an upload behind those of one key.
+pub(crate) fn behind_uploads_of(bucket: BucketNo, key: &str) -> Vec<u8> {
+    let mut bytes = uploads_from(bucket, key);
+    bytes.extend_from_slice(&[0, 2]);
+    bytes
+}
+
+/// The S3 key in the key of an object.
+pub(crate) fn object_key(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(HEAD..)?).ok()
+}
+
+/// The S3 key and the upload in the key of an open upload.
+pub(crate) fn upload_key(key: &[u8]) -> Option<(String, UploadId)> {
+    let rest = key.get(HEAD..)?;
+    let (name, upload) = rest.split_at_checked(rest.len().checked_sub(UPLOAD)?)?;
+    let escaped = name.strip_suffix(&END)?;
+    let mut name = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(byte) = bytes.next() {
+        name.push(*byte);
+        if *byte == 0 && bytes.next() != Some(&ESCAPED) {
+            return None;
+        }
+    }
+    let upload = UploadId::new(std::str::from_utf8(upload).ok()?).ok()?;
+    Some((String::from_utf8(name).ok()?, upload))
+}
+
+/// What all parts of an upload begin with.
+pub(crate) fn parts(upload: &UploadId) -> Vec<u8> {
+    [b"P", upload.as_str().as_bytes()].concat()
+}
+
+/// A part.
+pub(crate) fn part(upload: &UploadId, part: u16) -> Vec<u8> {
+    let mut bytes = parts(upload);
+    bytes.extend_from_slice(&part.to_be_bytes());
+    bytes
+}
+
+/// The number in the key of a part.
+pub(crate) fn part_number(key: &[u8]) -> Option<u16> {
+    key.last_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+/// What all owners in a group begin with.
+pub(crate) fn owners(group: u64) -> Vec<u8> {
+    let mut bytes = vec![b'R'];
+    bytes.extend_from_slice(&group.to_be_bytes());
+    bytes
+}
+
+/// The owner of bytes of a group.
+pub(crate) fn owner(group: u64, offset: u64, skip: u64) -> Vec<u8> {
+    let mut bytes = owners(group);
+    bytes.extend_from_slice(&offset.to_be_bytes());
+    bytes.extend_from_slice(&skip.to_be_bytes());
+    bytes
+}
+
+/// The first key behind all that begin with `prefix`; none if there can be none.
+pub(crate) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut next = prefix.to_vec();
+    while let Some(last) = next.pop() {
+        if last < u8::MAX {
+            next.push(last + 1);
+            return Some(next);
+        }
+    }
+    None
+}
+
+fn tagged(tag: u8, bucket: BucketNo) -> Vec<u8> {
+    let mut bytes = vec![tag];
+    bytes.extend_from_slice(&bucket.0.to_be_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn upload_of(byte: u8) -> UploadId {
+        UploadId::from_random([byte; 16])
+    }
+
+    #[test]
+    fn names_come_back_out_of_keys() {
+        let name = Bucket::new("photos").unwrap();
+        assert_eq!(bucket_name(&bucket(&name)), Some(name));
+        let number = BucketNo(u64::MAX);
+        assert_eq!(object_key(&object(number, "a/b\0c")), Some("a/b\0c"));
+        let key = upload(number, "a\0b", &upload_of(7));
+        assert_eq!(upload_key(&key), Some(("a\0b".to_owned(), upload_of(7))));
+        assert_eq!(part_number(&part(&upload_of(1), 10_000)), Some(10_000));
+        assert_eq!(upload_key(b"U"), None);
+        assert_eq!(bucket_name(b"C"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_keys_is_the_order_of_their_names(
+            a in any::<(u64, String)>(),
+            b in any::<(u64, String)>(),
+        ) {
+            let of = |(number, key): &(u64, String)| object(BucketNo(*number), key);
+            prop_assert_eq!(of(&a).cmp(&of(&b)), a.cmp(&b));
+            let of = |(number, key): &(u64, String)| upload(BucketNo(*number), key, &upload_of(1));
+            prop_assert_eq!(of(&a).cmp(&of(&b)), a.cmp(&b));
+            prop_assert_eq!(upload_key(&of(&a)), Some((a.1.clone(), upload_of(1))));
+        }
+
+        #[test]
+        fn what_stands_behind_a_prefix_is_greater_than_all_that_begin_so(
+            prefix in proptest::collection::vec(any::<u8>(), 0..6),
+            rest in proptest::collection::vec(any::<u8>(), 0..6),
+        ) {
+            let whole = [prefix.clone(), rest].concat();
+            match behind(&prefix) {
+                Some(next) => prop_assert!(next > whole),
+                None => prop_assert!(prefix.iter().all(|byte| *byte == u8::MAX)),
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How far the index has come: records become durable in any order, and it may only be said of one
+//! that it is in the index when that holds for all before it.
+
+use std::collections::BTreeSet;
+
+/// Gives out LSNs and knows up to which all are done.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    next: u64,
+    /// Given out and not done.
+    open: BTreeSet<u64>,
+}
+
+impl Progress {
+    /// The first LSN that is given out follows `last`.
+    pub(crate) fn behind(last: u64) -> Self {
+        Self { next: last + 1, open: BTreeSet::new() }
+    }
+
+    /// The next LSN; open until [`Progress::end`].
+    pub(crate) fn begin(&mut self) -> u64 {
+        let lsn = self.next;
+        self.next += 1;
+        self.open.insert(lsn);
+        lsn
+    }
+
+    /// A record is in the index, or was given up: then nothing of it will ever be seen.
+    pub(crate) fn end(&mut self, lsn: u64) {
+        self.open.remove(&lsn);
+    }
+
+    /// The greatest LSN up to which every one is done.
+    pub(crate) fn done(&self) -> u64 {
+        self.open.first().map_or(self.next, |first| *first) - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_counts_before_all_ahead_of_it_are_done() {
+        let mut progress = Progress::behind(9);
+        assert_eq!(progress.done(), 9);
+        let [a, b, c] = [progress.begin(), progress.begin(), progress.begin()];
+        assert_eq!([a, b, c], [10, 11, 12]);
+        progress.end(b);
+        assert_eq!(progress.done(), 9);
+        progress.end(a);
+        assert_eq!(progress.done(), 11);
+        progress.end(c);
+        assert_eq!(progress.done(), 12);
+        assert_eq!(progress.begin(), 13);
+        assert_eq!(progress.done(), 12);
+    }
+}

@@ -1,0 +1,281 @@
+//! Reading objects.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use agent_object_store_pool::group::reader::GroupReader;
+use agent_object_store_pool::group::run::{GroupId, Run};
+use agent_object_store_pool::journal::{JournalError, JournalPlace};
+use bytes::Bytes;
+use futures::stream;
+use tokio::sync::mpsc;
+
+use super::apply::parts;
+use super::core::{Core, index_error};
+use super::entry::{ObjectEntry, PartEntry, Place};
+use super::error::EngineError;
+use super::record;
+use crate::conditions::ReadVerdict;
+use crate::error::{BodyError, StoreError};
+use crate::object::{ByteStream, ObjectInfo, ObjectReader, ReadBody};
+use crate::store::{GetRequest, ReadRange};
+
+/// Ranges up to this many bytes are read before the answer begins.
+const AT_ONCE: u64 = 1 << 20;
+
+/// Blocks of a body that are read ahead of the client.
+const AHEAD: usize = 8;
+
+/// How often an object is looked up anew that was moved or replaced while it was read.
+const TRIES: usize = 4;
+
+/// A part of an object's bytes, in one place.
+#[derive(Debug)]
+struct Piece {
+    place: Place,
+    range: Range<u64>,
+}
+
+impl Core {
+    pub(super) async fn head(&self, request: &GetRequest) -> Result<ObjectInfo, StoreError> {
+        let (info, _, _) = self.locate(request)?;
+        Ok(info)
+    }
+
+    pub(super) async fn get(
+        self: Arc<Self>,
+        request: &GetRequest,
+    ) -> Result<ObjectReader, StoreError> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            let (info, range, pieces) = self.locate(request)?;
+            match Arc::clone(&self).read(&range, pieces).await {
+                Ok(body) => return Ok(ObjectReader { info, range, body }),
+                Err(error) if is_moved(&error) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or(StoreError::Unavailable { reason: "it moves".to_owned() }))
+    }
+
+    /// The present version, the bytes that are wanted of it, and where they are.
+    fn locate(
+        &self,
+        request: &GetRequest,
+    ) -> Result<(ObjectInfo, Range<u64>, Vec<Piece>), StoreError> {
+        let (bucket, key) = (&request.bucket, &request.key);
+        let number = self.bucket_entry(bucket)?.number;
+        let Some(ObjectEntry { object, place }) = self.object_entry(number, key)? else {
+            return Err(StoreError::NoSuchKey { bucket: bucket.clone(), key: key.clone() });
+        };
+        if let Some(version) = request.version.filter(|version| *version != object.version) {
+            let (bucket, key) = (bucket.clone(), key.clone());
+            return Err(StoreError::NoSuchVersion { bucket, key, version });
+        }
+        let info = ObjectInfo::from(object);
+        match request.conditions.decide(&info.etag, info.modified) {
+            ReadVerdict::Proceed => {}
+            ReadVerdict::NotModified => return Err(StoreError::NotModified { info: info.into() }),
+            ReadVerdict::Failed(condition) => {
+                return Err(StoreError::PreconditionFailed { condition });
+            }
+        }
+        let pieces = match place {
+            Place::Parts { upload, .. } => {
+                in_sequence(parts(&*self.index, &upload).map_err(index_error)?)
+            }
+            place => vec![Piece { place, range: 0..info.size }],
+        };
+        let range = resolve(request.range, info.size, info.parts.is_some(), &pieces)?;
+        Ok((info, range, pieces))
+    }
+
+    async fn read(
+        self: Arc<Self>,
+        range: &Range<u64>,
+        pieces: Vec<Piece>,
+    ) -> Result<ReadBody, StoreError> {
+        let wanted: Vec<Piece> = pieces.into_iter().filter_map(|piece| cut(piece, range)).collect();
+        let length = range.end - range.start;
+        match wanted.as_slice() {
+            [] => return Ok(ReadBody::Whole(Bytes::new())),
+            [Piece { place, range }] if length <= AT_ONCE => {
+                return Ok(ReadBody::Whole(self.read_piece(place, range).await?));
+            }
+            _ => {}
+        }
+        let (sender, mut receiver) = mpsc::channel(AHEAD);
+        tokio::spawn(async move {
+            for piece in wanted {
+                if let Err(error) = self.send_piece(&piece, &sender).await {
+                    // The client may be gone.
+                    let _ = sender.send(Err(Box::new(error) as BodyError)).await;
+                    return;
+                }
+            }
+        });
+        let body: ByteStream =
+            Box::pin(stream::poll_fn(move |context| receiver.poll_recv(context)));
+        Ok(ReadBody::Stream(body))
+    }
+
+    /// Sends bytes on; ends early where nobody takes them any more.
+    async fn send_piece(
+        &self,
+        piece: &Piece,
+        sender: &mpsc::Sender<Result<Bytes, BodyError>>,
+    ) -> Result<(), StoreError> {
+        let Place::Runs { runs, .. } = &piece.place else {
+            let bytes = self.read_piece(&piece.place, &piece.range).await?;
+            // The client may be gone.
+            let _ = sender.send(Ok(bytes)).await;
+            return Ok(());
+        };
+        for (reader, run) in self.runs(runs, &piece.range).await? {
+            let failed = |source| StoreError::engine("read a group", EngineError::Read(source));
+            let mut blocks = reader.stream(&run).map_err(failed)?;
+            while let Some(block) = blocks.next().await {
+                if sender.send(Ok(block.map_err(failed)?)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of one place, in memory.
+    async fn read_piece(&self, place: &Place, range: &Range<u64>) -> Result<Bytes, StoreError> {
+        match place {
+            Place::Journal(copies) => {
+                let inline = self.read_record(copies).await?;
+                let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+                let bounds = bounds.filter(|(_, end)| *end <= inline.len());
+                let (start, end) = bounds.ok_or_else(|| {
+                    StoreError::engine("read a record", EngineError::Record(record::NotARecord))
+                })?;
+                Ok(inline.slice(start..end))
+            }
+            Place::Runs { runs, .. } => {
+                let mut all = Vec::new();
+                for (reader, run) in self.runs(runs, range).await? {
+                    let bytes = reader.read(&run).await.map_err(|source| {
+                        StoreError::engine("read a group", EngineError::Read(source))
+                    })?;
+                    all.push(bytes);
+                }
+                match all.as_slice() {
+                    [only] => Ok(only.clone()),
+                    _ => Ok(all.concat().into()),
+                }
+            }
+            // Parts are taken apart before.
+            Place::Parts { .. } => Ok(Bytes::new()),
+        }
+    }
+
+    /// The inline bytes of a record, from the first copy that can be read.
+    async fn read_record(&self, copies: &[JournalPlace]) -> Result<Bytes, StoreError> {
+        let record = self.first_copy(copies).await?.ok_or_else(|| StoreError::Unavailable {
+            reason: "the volumes that hold it are not here".to_owned(),
+        })?;
+        let (_, inline) =
+            record::decode(&record).map_err(|error| StoreError::engine("read a record", error))?;
+        Ok(inline)
+    }
+
+    /// The first copy of a record that can be read; none if the volumes of all are not here.
+    pub(super) async fn first_copy(
+        &self,
+        copies: &[JournalPlace],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut failure = None;
+        for place in copies {
+            let Some(volume) = self.volumes.get(place.volume) else { continue };
+            match volume.journal.read(*place).await {
+                Ok(record) => return Ok(Some(record)),
+                Err(error) => {
+                    tracing::warn!(volume = %place.volume, %error, "a copy cannot be read");
+                    failure = Some(error);
+                }
+            }
+        }
+        let failed = |error| StoreError::engine("read a record", EngineError::Journal(error));
+        failure.map_or(Ok(None), |error| Err(failed(error)))
+    }
+
+    /// The parts of some runs that hold a range of their bytes, each with its group.
+    async fn runs(
+        &self,
+        runs: &[Run],
+        range: &Range<u64>,
+    ) -> Result<Vec<(GroupReader, Run)>, StoreError> {
+        let (mut found, mut start) = (Vec::new(), 0);
+        for run in runs {
+            let end = start + run.length;
+            let (from, to) = (range.start.max(start), range.end.min(end));
+            if from < to {
+                let reader = self.group(run.group).await?;
+                let part = run.part(reader.shape(), from - start, to - from);
+                found.push((reader, part));
+            }
+            start = end;
+        }
+        Ok(found)
+    }
+
+    async fn group(&self, group: GroupId) -> Result<GroupReader, StoreError> {
+        self.groups.reader(group).await.ok_or_else(|| StoreError::Unavailable {
+            reason: format!("too few volumes of group {group} are here"),
+        })
+    }
+}
+
+/// Whether bytes are no longer where the index said, as they stand elsewhere by now.
+fn is_moved(error: &StoreError) -> bool {
+    let StoreError::Engine { source, .. } = error else { return false };
+    matches!(source, EngineError::Journal(JournalError::Gone { .. }))
+}
+
+/// Parts by number become pieces one behind the other.
+fn in_sequence(parts: Vec<PartEntry>) -> Vec<Piece> {
+    let mut start = 0;
+    let piece = |PartEntry { part, place }: PartEntry| {
+        let range = start..start + part.size;
+        start = range.end;
+        Piece { place, range }
+    };
+    parts.into_iter().map(piece).collect()
+}
+
+/// What is wanted of a piece, its range counted from the piece's own start.
+fn cut(piece: Piece, wanted: &Range<u64>) -> Option<Piece> {
+    let (from, to) = (wanted.start.max(piece.range.start), wanted.end.min(piece.range.end));
+    let start = piece.range.start;
+    (from < to).then(|| Piece { place: piece.place, range: from - start..to - start })
+}
+
+/// The bytes that a range stands for.
+fn resolve(
+    range: ReadRange,
+    size: u64,
+    has_parts: bool,
+    pieces: &[Piece],
+) -> Result<Range<u64>, StoreError> {
+    let outside = StoreError::RangeNotSatisfiable { size };
+    match range {
+        ReadRange::All => Ok(0..size),
+        ReadRange::From(from) if from < size => Ok(from..size),
+        ReadRange::Between(from, to) if from < size && from <= to => {
+            Ok(from..to.saturating_add(1).min(size))
+        }
+        ReadRange::Last(count) if count > 0 && size > 0 => Ok(size.saturating_sub(count)..size),
+        ReadRange::From(_) | ReadRange::Between(..) | ReadRange::Last(_) => Err(outside),
+        ReadRange::Part(part) if !has_parts && part.get() == 1 => Ok(0..size),
+        // Readers count the parts that are there from 1.
+        ReadRange::Part(part) if has_parts => {
+            let piece = usize::from(part.get()).checked_sub(1).and_then(|at| pieces.get(at));
+            piece.map(|piece| piece.range.clone()).ok_or(outside)
+        }
+        ReadRange::Part(_) => Err(outside),
+    }
+}

@@ -1,0 +1,161 @@
+//! The way of a body to stable storage: small ones stay in memory, to go into the record that names
+//! them; large ones go to a group row by row, hashed on the way. Nothing is published here.
+
+use agent_object_store_pool::io::{Io, Unfinished};
+use bytes::Bytes;
+
+use super::bulk::{Bulk, Rows};
+use super::feed::Feed;
+use super::record::Content;
+use super::tree::{Tree, TreeHasher};
+use crate::checksum::{Algorithm, Checksum, Hashers};
+use crate::error::StoreError;
+
+/// Objects up to this many bytes go into records. Above, a record's copies cost more than a stripe,
+/// and a frame holds few of them.
+pub(crate) const INLINE: usize = 256 << 10;
+
+/// Bodies up to this many bytes are hashed where they are received: handing them to another thread
+/// costs about as much (about 1.5 ns a byte for MD5).
+const AT_ONCE: usize = 16 << 10;
+
+/// A body that was received whole, checked, and is on stable storage unless it is inline.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub size: u64,
+    pub content: Content,
+    pub inline: Bytes,
+    pub root: [u8; 32],
+    sums: Vec<Checksum>,
+}
+
+impl Received {
+    /// The checksum by one of the algorithms that were asked for.
+    pub(crate) fn sum(&self, algorithm: Algorithm) -> Option<&Checksum> {
+        self.sums.iter().find(|sum| sum.algorithm() == algorithm)
+    }
+
+    /// The checksums by these algorithms.
+    pub(crate) fn sums(&self, keep: &[Algorithm]) -> Vec<Checksum> {
+        keep.iter().filter_map(|algorithm| self.sum(*algorithm)).cloned().collect()
+    }
+}
+
+/// Everything that is computed over a body.
+#[derive(Debug)]
+struct Hashing {
+    hashers: Hashers,
+    tree: TreeHasher,
+}
+
+impl Hashing {
+    fn new(algorithms: &[Algorithm]) -> Self {
+        let algorithms = algorithms.iter().copied().chain([Algorithm::Md5]);
+        Self { hashers: Hashers::new(algorithms), tree: TreeHasher::new() }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.hashers.update(bytes);
+        self.tree.update(bytes);
+    }
+
+    fn finish(self) -> (Vec<Checksum>, Tree) {
+        (self.hashers.finish(), self.tree.finish())
+    }
+}
+
+/// Takes in a body, of which the checksums of `keep` are wanted as well as MD5.
+///
+/// # Errors
+/// The body broke off or is not what it said, or it could not be written.
+pub(crate) async fn receive(
+    mut feed: Feed,
+    keep: &[Algorithm],
+    bulk: &Bulk,
+    io: Io,
+) -> Result<Received, StoreError> {
+    let mut hashing = Hashing::new(&feed.algorithms(keep));
+    let expected = usize::try_from(feed.expected_bytes()).unwrap_or(usize::MAX);
+    let mut first = Vec::with_capacity(expected.min(INLINE + 1));
+    feed.fill(&mut first, INLINE + 1).await?;
+    if first.len() > INLINE {
+        return receive_large(feed, first, hashing, bulk, io).await;
+    }
+    let (hashing, first) = if first.len() <= AT_ONCE {
+        hashing.update(&first);
+        (hashing, first)
+    } else {
+        let work = move || {
+            hashing.update(&first);
+            (hashing, first)
+        };
+        io.run(work).await.map_err(unfinished)?
+    };
+    let (sums, tree) = hashing.finish();
+    check(&sums, &feed.expected()?)?;
+    let content = Content::Inline(u32::try_from(first.len()).unwrap_or(u32::MAX));
+    let size = first.len() as u64;
+    Ok(Received { size, content, inline: first.into(), root: tree.root, sums })
+}
+
+async fn receive_large(
+    mut feed: Feed,
+    first: Vec<u8>,
+    mut hashing: Hashing,
+    bulk: &Bulk,
+    io: Io,
+) -> Result<Received, StoreError> {
+    let full = bulk.row_bytes()?;
+    let mut rows = Rows::new(bulk);
+    let (mut size, mut row) = (0, first);
+    loop {
+        feed.fill(&mut row, full).await?;
+        if row.is_empty() {
+            break;
+        }
+        let is_last = row.len() < full;
+        size += row.len() as u64;
+        let work = move || {
+            hashing.update(&row);
+            (hashing, row)
+        };
+        (hashing, row) = io.run(work).await.map_err(unfinished)?;
+        rows.write(std::mem::replace(&mut row, Vec::with_capacity(full))).await?;
+        if is_last {
+            break;
+        }
+    }
+    let (sums, tree) = hashing.finish();
+    check(&sums, &feed.expected()?)?;
+    // The tree stands behind the bytes.
+    let mut leaves: Vec<u8> = tree.leaves.concat();
+    while !leaves.is_empty() {
+        let later = leaves.split_off(leaves.len().min(full));
+        rows.write(std::mem::replace(&mut leaves, later)).await?;
+    }
+    let runs = rows.sync().await?;
+    let content = Content::Runs(runs);
+    Ok(Received { size, content, inline: Bytes::new(), root: tree.root, sums })
+}
+
+fn unfinished(error: Unfinished) -> StoreError {
+    StoreError::engine("hash a body", error)
+}
+
+fn check(sums: &[Checksum], expected: &[Checksum]) -> Result<(), StoreError> {
+    for wanted in expected {
+        let found = sums.iter().find(|sum| sum.algorithm() == wanted.algorithm());
+        match found {
+            Some(found) if found == wanted => {}
+            Some(found) => {
+                let (expected, computed) = (wanted.clone(), found.clone());
+                return Err(StoreError::ChecksumMismatch { expected, computed });
+            }
+            None => {
+                let what = format!("{} was not asked for", wanted.algorithm());
+                return Err(StoreError::Body { source: what.into() });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What the journal and the packed groups hold: one change of the store each.
+//!
+//! ```text
+//! record   length of the head u32 | head (postcard) | content, where it stands in the record
+//! ```
+//!
+//! The head's form is that of `postcard` 1 for [`Head`]; fields are only ever added as new variants.
+
+use agent_object_store_pool::group::run::Run;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::stored::{StoredObject, StoredPart, StoredUpload};
+use crate::names::{Bucket, ObjectKey, Owner, UnixMillis, UploadId, VersionId};
+
+/// A bucket's number: never used again, so that what is left of a deleted bucket never shows up in a
+/// new one of the same name.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub(crate) struct BucketNo(pub u64);
+
+/// One change of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    /// A bucket was made.
+    CreateBucket { number: BucketNo, bucket: Bucket, owner: Owner, created: UnixMillis },
+    /// An empty bucket was deleted.
+    DeleteBucket { number: BucketNo, bucket: Bucket },
+    /// An object was written, in the place of the one before.
+    Put { bucket: BucketNo, key: ObjectKey, object: StoredObject, content: Content },
+    /// An object was deleted; `version` orders the deletion among the object's versions.
+    Delete { bucket: BucketNo, key: ObjectKey, version: VersionId },
+    /// An upload was begun.
+    BeginUpload { bucket: BucketNo, key: ObjectKey, upload: UploadId, about: StoredUpload },
+    /// A part was written, in the place of the one of the same number before.
+    PutPart { upload: UploadId, part: StoredPart, content: Content },
+    /// Parts, by number and version, became an object.
+    Complete {
+        bucket: BucketNo,
+        key: ObjectKey,
+        upload: UploadId,
+        object: StoredObject,
+        parts: Vec<(u16, VersionId)>,
+    },
+    /// An upload was given up.
+    AbortUpload { bucket: BucketNo, key: ObjectKey, upload: UploadId },
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Content {
+    /// Behind the record's head; so many.
+    Inline(u32),
+    /// In groups, in this order.
+    Runs(Vec<Run>),
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are not a record of the store")]
+pub struct NotARecord;
+
+/// Length of the head's length, in bytes.
+const LENGTH: usize = 4;
+
+/// The bytes of a change with its inline content.
+///
+/// # Errors
+/// The head is longer than 4 GiB.
+pub(crate) fn encode(change: &Change, inline: &[u8]) -> Result<Bytes, NotARecord> {
+    let mut bytes = vec![0; LENGTH];
+    bytes = postcard::to_extend(change, bytes).map_err(|_| NotARecord)?;
+    let head = u32::try_from(bytes.len() - LENGTH).map_err(|_| NotARecord)?;
+    if let Some(length) = bytes.first_chunk_mut::<LENGTH>() {
+        *length = head.to_le_bytes();
+    }
+    bytes.extend_from_slice(inline);
+    Ok(bytes.into())
+}
+
+/// The change in a record and the bytes of its inline content, which share the record's memory.
+///
+/// # Errors
+/// The bytes are no record, or its content is not as long as it says.
+pub(crate) fn decode(record: &Bytes) -> Result<(Change, Bytes), NotARecord> {
+    let length = record.first_chunk::<LENGTH>().ok_or(NotARecord)?;
+    let head = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NotARecord)?;
+    let end = LENGTH.checked_add(head).filter(|end| *end <= record.len()).ok_or(NotARecord)?;
+    let bytes = record.get(LENGTH..end).ok_or(NotARecord)?;
+    let (change, rest) = postcard::take_from_bytes::<Change>(bytes).map_err(|_| NotARecord)?;
+    let inline = record.slice(end..);
+    let expected = match &change {
+        Change::Put { content, .. } | Change::PutPart { content, .. } => match content {
+            Content::Inline(length) => usize::try_from(*length).map_err(|_| NotARecord)?,
+            Content::Runs(_) => 0,
+        },
+        _ => 0,
+    };
+    if rest.is_empty() && inline.len() == expected { Ok((change, inline)) } else { Err(NotARecord) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::stored::{StoredAttributes, StoredChecksums};
+    use crate::names::ETag;
+    use proptest::prelude::*;
+
+    fn put(content: Content) -> Change {
+        let object = StoredObject {
+            version: VersionId::at(UnixMillis(77)),
+            etag: ETag::new("e").unwrap(),
+            size: 3,
+            modified: UnixMillis(77),
+            attributes: StoredAttributes::default(),
+            checksums: StoredChecksums::default(),
+            parts: None,
+            root: [7; 32],
+        };
+        let key = ObjectKey::new("a key").unwrap();
+        Change::Put { bucket: BucketNo(1), key, object, content }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let change = put(Content::Inline(3));
+        let record = encode(&change, b"abc").unwrap();
+        let (found, inline) = decode(&record).unwrap();
+        assert_eq!((found, &inline[..]), (change, &b"abc"[..]));
+        // The bytes of an object of 4 KiB that are not the object.
+        let long = put(Content::Inline(4096));
+        assert!(encode(&long, &[0; 4096]).unwrap().len() < 4096 + 100);
+    }
+
+    #[test]
+    fn a_record_that_is_cut_or_has_more_than_it_says_is_none() {
+        let record = encode(&put(Content::Inline(3)), b"abc").unwrap();
+        for length in 0..record.len() {
+            assert_eq!(decode(&record.slice(..length)), Err(NotARecord), "{length}");
+        }
+        assert_eq!(decode(&[&record[..], b"d"].concat().into()), Err(NotARecord));
+        let record = encode(&put(Content::Runs(Vec::new())), b"").unwrap();
+        assert!(decode(&record).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&Bytes::from(bytes));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The power is cut at every call in turn: what was acknowledged is there, what was not is there
+//! whole or not at all.
+
+use std::collections::BTreeMap;
+
+use agent_object_store_pool::sim::Fault;
+
+use super::*;
+
+/// What may be found of a key.
+#[derive(Debug, Clone, Default)]
+struct Expected {
+    acknowledged: Option<Vec<u8>>,
+    /// Asked for, not acknowledged.
+    perhaps: Vec<Option<Vec<u8>>>,
+}
+
+type Model = BTreeMap<String, Expected>;
+
+/// Makes changes by chance until the power goes; the model of what may be found afterwards. None if
+/// the power did not go.
+async fn work(core: &Arc<Core>, seed: u64, steps: u64, model: &mut Model) -> bool {
+    let mut dice = Dice(seed);
+    for step in 0..steps {
+        let name = format!("key-{}", dice.roll(4));
+        let entry = model.entry(name.clone()).or_default();
+        let result = if dice.roll(4) == 0 {
+            let result = delete(core, &name).await;
+            (result, None)
+        } else {
+            let size = [10, 5000, 300 << 10][usize::try_from(dice.roll(3)).unwrap()];
+            let bytes = content(seed * 1000 + step, size);
+            let result = put(core, &name, bytes.clone()).await.map(drop);
+            (result, Some(bytes))
+        };
+        match result {
+            (Ok(()), state) => {
+                *entry = Expected { acknowledged: state, perhaps: Vec::new() };
+            }
+            (Err(_), state) => {
+                entry.perhaps.push(state);
+                return true;
+            }
+        }
+        if dice.roll(8) == 0 && core.checkpoint().await.is_err() {
+            return true;
+        }
+    }
+    false
+}
+
+async fn check(core: &Arc<Core>, model: &mut Model, what: &str) {
+    for (name, expected) in model {
+        let found = read(core, name).await.unwrap();
+        let fits = found == expected.acknowledged || expected.perhaps.contains(&found);
+        let size = |state: &Option<Vec<u8>>| state.as_ref().map(Vec::len);
+        assert!(
+            fits,
+            "{what}: {name} has {:?}, acknowledged {:?}, perhaps {:?}",
+            size(&found),
+            size(&expected.acknowledged),
+            expected.perhaps.iter().map(size).collect::<Vec<_>>()
+        );
+        *expected = Expected { acknowledged: found, perhaps: Vec::new() };
+    }
+}
+
+/// A machine with a bucket, from which every case starts.
+fn prepared(volumes: u16) -> Machine {
+    let machine = Machine::new(volumes);
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        make_bucket(&core).await.unwrap();
+    });
+    machine.cut(Cut::Kept)
+}
+
+fn cut_at_every_call(volumes: u16, steps: u64, stride: usize) {
+    let start = prepared(volumes);
+    for (number, at) in (0..).step_by(stride).enumerate() {
+        let seed = number as u64;
+        let machine = Machine {
+            disk: start.disk.fork_unlocked(),
+            volumes,
+            index: Arc::new(start.index.crash()),
+        };
+        let mut model = Model::new();
+        let was_cut = run(async {
+            let (core, _) = machine.open().await.unwrap();
+            machine.disk.set_fault(Some(Fault::PowerAt(at)));
+            work(&core, seed, steps, &mut model).await
+        });
+        let cut = [Cut::Lost, Cut::Mixed(seed), Cut::Kept][number % 3];
+        let mut machine = machine.cut(cut);
+        // A second cut right after the restart changes nothing any more.
+        for round in 0..2 {
+            let what = format!("{volumes} volumes, seed {seed}, cut at {at}, restart {round}");
+            run(async {
+                let (core, _) = machine.open().await.unwrap();
+                check(&core, &mut model, &what).await;
+            });
+            machine = machine.cut(Cut::Lost);
+        }
+        if !was_cut {
+            println!("{volumes} volumes: {number} cuts");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_cut_at_any_call_loses_nothing_acknowledged_on_one_volume() {
+    cut_at_every_call(1, 30, 1);
+}
+
+#[test]
+fn a_cut_at_any_call_loses_nothing_acknowledged_on_four_volumes() {
+    cut_at_every_call(4, 30, 3);
+}

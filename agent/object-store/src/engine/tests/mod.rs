@@ -1,0 +1,176 @@
+//! The core on simulated disks, in one order only.
+
+mod crash;
+mod objects;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agent_object_store_pool::device::{Device, NewVolume, Surroundings, superblock};
+use agent_object_store_pool::io::Io;
+use agent_object_store_pool::journal::JournalConfig;
+use agent_object_store_pool::seal::KEY;
+use agent_object_store_pool::sim::{Cut, Dice, SimDisk};
+use agent_object_store_pool::superblock::{Class, VolumeNo};
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::core::Core;
+use super::index::MemoryIndex;
+use super::open::{Opened, Opening};
+use crate::clock::Clock;
+use crate::conditions::WriteConditions;
+use crate::error::StoreError;
+use crate::names::{Bucket, ObjectKey, Owner, UnixMillis};
+use crate::object::{Attributes, Body, ObjectInfo};
+use crate::store::{DeleteRequest, GetRequest, PutRequest, ReadRange};
+
+/// A clock that moves one millisecond with each look.
+#[derive(Debug, Default)]
+struct StepClock(AtomicU64);
+
+impl Clock for StepClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.fetch_add(1, Ordering::Relaxed) + 1_000_000)
+    }
+}
+
+const JOURNAL: JournalConfig = JournalConfig {
+    segment_bytes: 1 << 20,
+    lanes: 2,
+    frame_bytes_max: 512 << 10,
+    record_bytes_max: 512 << 10,
+    spare_segments: 0,
+};
+
+/// Runs on one thread, every task in turn.
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// Disks and what is left of the index.
+struct Machine {
+    disk: SimDisk,
+    volumes: u16,
+    index: Arc<MemoryIndex>,
+}
+
+impl Machine {
+    fn new(volumes: u16) -> Self {
+        let folders: Vec<String> = (0..volumes).map(|number| format!("/v{number}")).collect();
+        let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+        Self { disk: SimDisk::new(&folders), volumes, index: Arc::default() }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            backend: Arc::new(self.disk.clone()),
+            io: Io::Inline,
+            node_key: Zeroizing::new([1; KEY]),
+            on_fence: Box::new(|_, _| ()),
+        }
+    }
+
+    /// Opens the store on the volumes that are there, formatting those that are blank.
+    async fn open(&self) -> Result<(Arc<Core>, Opened), StoreError> {
+        let mut devices = Vec::new();
+        for number in 0..self.volumes {
+            let path = PathBuf::from(format!("/v{number}"));
+            let found = superblock(&self.disk, &path);
+            let device = match found {
+                Ok(Some(_)) => Device::open(&path, self.surroundings()),
+                // A disk that was pulled.
+                Err(agent_object_store_pool::device::DeviceError::Io { .. }) => continue,
+                _ => {
+                    let new = NewVolume {
+                        pool: "pool".to_owned(),
+                        volume: format!("disk-{number}"),
+                        number: VolumeNo(number),
+                        class: Class::Ssd,
+                        members: Vec::new(),
+                    };
+                    Device::format(&path, new, self.surroundings())
+                }
+            };
+            devices.push(device.map_err(|error| StoreError::engine("open a volume", error))?);
+        }
+        let opening = Opening {
+            io: Io::Inline,
+            extent: 8 << 20,
+            journal: Some(JOURNAL),
+            ..Opening::new(Arc::new(StepClock::default()), self.index.clone(), 0)
+        };
+        Core::open(opening, devices).await
+    }
+
+    /// Cuts the power: what is left.
+    fn cut(&self, cut: Cut) -> Self {
+        let disk = self.disk.cut(cut);
+        Self { disk, volumes: self.volumes, index: Arc::new(self.index.crash()) }
+    }
+}
+
+fn bucket() -> Bucket {
+    Bucket::new("bucket").unwrap()
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(name).unwrap()
+}
+
+/// Bytes that tell where they belong.
+fn content(seed: u64, length: usize) -> Vec<u8> {
+    let mut dice = Dice(seed);
+    let mut bytes: Vec<u8> = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&dice.roll(u64::MAX).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+async fn make_bucket(core: &Arc<Core>) -> Result<(), StoreError> {
+    let owner = Owner::new("ann").unwrap();
+    Arc::clone(core).create_bucket(bucket(), owner).await.map(drop)
+}
+
+async fn put(core: &Arc<Core>, name: &str, bytes: Vec<u8>) -> Result<ObjectInfo, StoreError> {
+    let request = PutRequest {
+        bucket: bucket(),
+        key: key(name),
+        attributes: Attributes::default(),
+        keep: Vec::new(),
+        conditions: WriteConditions::default(),
+    };
+    Arc::clone(core).put(request, Body::from_bytes(Bytes::from(bytes))).await
+}
+
+async fn delete(core: &Arc<Core>, name: &str) -> Result<(), StoreError> {
+    let conditions = WriteConditions::default();
+    let request = DeleteRequest { bucket: bucket(), key: key(name), version: None, conditions };
+    Arc::clone(core).delete(request).await.map(drop)
+}
+
+async fn read_range(
+    core: &Arc<Core>,
+    name: &str,
+    range: ReadRange,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let request = GetRequest { range, ..GetRequest::new(bucket(), key(name)) };
+    match Arc::clone(core).get(&request).await {
+        Ok(reader) => {
+            let length = reader.range.end - reader.range.start;
+            let bytes = reader.body.collect().await.unwrap();
+            assert_eq!(bytes.len() as u64, length);
+            Ok(Some(bytes))
+        }
+        Err(StoreError::NoSuchKey { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn read(core: &Arc<Core>, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    read_range(core, name, ReadRange::All).await
+}

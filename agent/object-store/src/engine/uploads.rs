@@ -1,0 +1,241 @@
+//! Uploads in parts. Completing one copies nothing: the object names the upload, whose parts stay
+//! where they are.
+
+use std::sync::Arc;
+
+use super::apply::{get, parts};
+use super::core::{Core, index_error};
+use super::entry::{ObjectEntry, PartEntry, Place, UploadEntry};
+use super::feed::Feed;
+use super::keys;
+use super::latch::number_of;
+use super::listing;
+use super::receive::receive;
+use super::record::{BucketNo, Change};
+use super::stored::{StoredObject, StoredPart, StoredUpload};
+use super::write::{detached, etag_of};
+use crate::checksum::{Algorithm, ChecksumScope, Checksums};
+use crate::error::StoreError;
+use crate::list::{UploadPage, UploadQuery};
+use crate::names::{Bucket, ETag, PartNumber, UploadId, VersionId};
+use crate::object::{Attributes, Body, ObjectInfo, PartInfo, UploadInfo};
+use crate::store::{CompleteRequest, PartPage, UploadRequest, UploadTarget};
+
+impl Core {
+    pub(super) async fn create_upload(
+        self: Arc<Self>,
+        request: UploadRequest,
+    ) -> Result<UploadInfo, StoreError> {
+        let UploadRequest { bucket, key, owner, attributes, note } = request;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| StoreError::Unavailable {
+            reason: format!("the system gives no random numbers: {error}"),
+        })?;
+        let upload = UploadId::from_random(random);
+        detached(async move {
+            let gate = self.buckets.pass(&bucket).await;
+            let number = self.bucket_entry(&bucket)?.number;
+            let begun = self.clock.now();
+            let info = UploadInfo {
+                upload: upload.clone(),
+                bucket,
+                key: key.clone(),
+                owner: owner.clone(),
+                begun,
+                attributes: attributes.clone(),
+                note: note.clone(),
+            };
+            let about = StoredUpload { owner, begun, attributes: attributes.into(), note };
+            self.commit(Change::BeginUpload { bucket: number, key, upload, about }, &[]).await?;
+            drop(gate);
+            Ok(info)
+        })
+        .await
+    }
+
+    pub(super) async fn put_part(
+        self: Arc<Self>,
+        target: &UploadTarget,
+        part: PartNumber,
+        keep: Vec<Algorithm>,
+        body: Body,
+    ) -> Result<PartInfo, StoreError> {
+        self.find_upload(target)?;
+        let received = receive(Feed::new(body)?, &keep, &self.bulk, self.io).await?;
+        let failed = |source| StoreError::Body { source: Box::new(source) };
+        let etag = etag_of(&received).map_err(failed)?;
+        let checksums = Checksums { scope: ChecksumScope::Whole, values: received.sums(&keep) };
+        let target = target.clone();
+        detached(async move {
+            let latch = self.uploads.lock(number_of(&target.upload)).await;
+            // It may have been completed or aborted meanwhile.
+            self.find_upload(&target)?;
+            let modified = self.clock.now();
+            let stored = StoredPart {
+                number: part.get(),
+                version: self.next_version(modified),
+                etag,
+                size: received.size,
+                modified,
+                checksums: checksums.into(),
+                root: received.root,
+            };
+            let info = stored.info(part);
+            let (upload, content) = (target.upload, received.content);
+            let change = Change::PutPart { upload, part: stored, content };
+            self.commit(change, &received.inline).await?;
+            drop(latch);
+            Ok(info)
+        })
+        .await
+    }
+
+    /// An open upload and its bucket's number.
+    fn find_upload(&self, target: &UploadTarget) -> Result<(BucketNo, UploadEntry), StoreError> {
+        let number = self.bucket_entry(&target.bucket)?.number;
+        let key = keys::upload(number, target.key.as_str(), &target.upload);
+        let entry = get(&*self.index, &key).map_err(index_error)?;
+        let missing = || StoreError::NoSuchUpload { upload: target.upload.clone() };
+        Ok((number, entry.ok_or_else(missing)?))
+    }
+
+    pub(super) fn list_parts(
+        &self,
+        target: &UploadTarget,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> Result<PartPage, StoreError> {
+        let (_, UploadEntry { about }) = self.find_upload(target)?;
+        let upload = UploadInfo {
+            upload: target.upload.clone(),
+            bucket: target.bucket.clone(),
+            key: target.key.clone(),
+            owner: about.owner,
+            begun: about.begun,
+            attributes: about.attributes.into(),
+            note: about.note,
+        };
+        let all = parts(&*self.index, &target.upload).map_err(index_error)?;
+        let mut found = all.iter().filter_map(|entry| {
+            let number = PartNumber::new(entry.part.number).ok()?;
+            after.is_none_or(|after| number > after).then(|| entry.part.info(number))
+        });
+        let parts = found.by_ref().take(limit).collect();
+        Ok(PartPage { upload, parts, more: found.next().is_some() })
+    }
+
+    pub(super) async fn complete_upload(
+        self: Arc<Self>,
+        request: CompleteRequest,
+    ) -> Result<ObjectInfo, StoreError> {
+        detached(async move {
+            let CompleteRequest { target, parts, etag, checksums, conditions } = request;
+            let gate = self.buckets.pass(&target.bucket).await;
+            let upload_latch = self.uploads.lock(number_of(&target.upload)).await;
+            let about = match self.find_upload(&target) {
+                Ok((_, UploadEntry { about })) => about,
+                Err(StoreError::NoSuchUpload { upload }) => {
+                    return self.completed_before(&target, &etag, upload);
+                }
+                Err(error) => return Err(error),
+            };
+            let latch = self.keys.lock(number_of(&(&target.bucket, &target.key))).await;
+            let number = self.check_write(&target.bucket, &target.key, &conditions)?;
+            let chosen = self.pick_parts(&target, &parts)?;
+            let modified = self.clock.now();
+            let object = StoredObject {
+                version: self.next_version(modified),
+                etag,
+                size: chosen.iter().map(|part| part.size).sum(),
+                modified,
+                attributes: Attributes::from(about.attributes).into(),
+                checksums: checksums.into(),
+                parts: Some(u16::try_from(chosen.len()).unwrap_or(u16::MAX)),
+                root: root_of(&chosen),
+            };
+            let info = ObjectInfo::from(object.clone());
+            let parts: Vec<(u16, VersionId)> =
+                chosen.iter().map(|part| (part.number, part.version)).collect();
+            let UploadTarget { key, upload, .. } = target;
+            let change = Change::Complete { bucket: number, key, upload, object, parts };
+            self.commit(change, &[]).await?;
+            drop((latch, upload_latch, gate));
+            Ok(info)
+        })
+        .await
+    }
+
+    /// Answers a completion that was asked for again, as its answer was lost.
+    fn completed_before(
+        &self,
+        target: &UploadTarget,
+        etag: &ETag,
+        upload: UploadId,
+    ) -> Result<ObjectInfo, StoreError> {
+        let number = self.bucket_entry(&target.bucket)?.number;
+        match self.object_entry(number, &target.key)? {
+            Some(ObjectEntry { object, place: Place::Parts { upload: of, .. } })
+                if of == upload && object.etag == *etag =>
+            {
+                Ok(object.into())
+            }
+            _ => Err(StoreError::NoSuchUpload { upload }),
+        }
+    }
+
+    /// The parts to publish, if all are what the caller takes them for.
+    fn pick_parts(
+        &self,
+        target: &UploadTarget,
+        wanted: &[(PartNumber, ETag)],
+    ) -> Result<Vec<StoredPart>, StoreError> {
+        let mut chosen: Vec<StoredPart> = Vec::with_capacity(wanted.len());
+        for (number, etag) in wanted {
+            let bad = || StoreError::InvalidPart { upload: target.upload.clone(), part: *number };
+            let found: Option<PartEntry> =
+                get(&*self.index, &keys::part(&target.upload, number.get()))
+                    .map_err(index_error)?;
+            let part = found.map(|entry| entry.part).filter(|part| part.etag == *etag);
+            let part = part.ok_or_else(bad)?;
+            if chosen.last().is_some_and(|last| last.number >= part.number) {
+                return Err(bad());
+            }
+            chosen.push(part);
+        }
+        Ok(chosen)
+    }
+
+    pub(super) async fn abort_upload(
+        self: Arc<Self>,
+        target: UploadTarget,
+    ) -> Result<(), StoreError> {
+        detached(async move {
+            let latch = self.uploads.lock(number_of(&target.upload)).await;
+            let (bucket, _) = self.find_upload(&target)?;
+            let UploadTarget { key, upload, .. } = target;
+            self.commit(Change::AbortUpload { bucket, key, upload }, &[]).await?;
+            drop(latch);
+            Ok(())
+        })
+        .await
+    }
+
+    pub(super) fn list_uploads(
+        &self,
+        bucket: &Bucket,
+        query: &UploadQuery,
+    ) -> Result<UploadPage, StoreError> {
+        let number = self.bucket_entry(bucket)?.number;
+        listing::uploads(&*self.index, bucket, number, query).map_err(index_error)
+    }
+}
+
+/// Root over the roots and sizes of parts.
+fn root_of(parts: &[StoredPart]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&part.size.to_le_bytes());
+        hasher.update(&part.root);
+    }
+    *hasher.finalize().as_bytes()
+}
