@@ -139,14 +139,29 @@ fn check_presigned(query: &Query, headers: &HeaderMap, now: UnixMillis) -> S3Res
     }
     for date in query.all("X-Amz-Date") {
         let signed = parse_date(date)?;
-        // One from the past counts by its life, which s3s checks.
         if signed.0 > now.0 {
             check_skew(signed, now)?;
         }
+        let life = query.all("X-Amz-Expires").next().and_then(|seconds| seconds.parse().ok());
+        check_life(signed, life.unwrap_or(PRESIGNED_MAX_SECONDS), now)?;
     }
     let signed = query.all("X-Amz-SignedHeaders").next().unwrap_or_default();
     // s3s checks the body against this one whether it is signed or not.
     check_signed(signed, headers, Some("x-amz-content-sha256"))
+}
+
+/// Says what s3s would refuse without the times, from which a person sees whose clock is wrong.
+fn check_life(signed: UnixMillis, seconds: u64, now: UnixMillis) -> S3Result<()> {
+    let end = UnixMillis(signed.0.saturating_add(seconds.saturating_mul(1000)));
+    if now.0 <= end.0 {
+        return Ok(());
+    }
+    Err(s3_error!(
+        AccessDenied,
+        "Request has expired: it was valid until {}, and the server's time is {}.",
+        shown(end),
+        shown(now)
+    ))
 }
 
 fn check_expires(expires: &str) -> S3Result<()> {
@@ -330,8 +345,12 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_may_be_old_but_not_from_the_future() {
+    fn a_presigned_url_may_be_old_but_not_over_nor_from_the_future() {
         assert_eq!(verdict(presigned("20260101T000000Z", "604800")), "ok");
+        let answer = verdict(presigned("20260101T000000Z", "60"));
+        assert!(answer.starts_with("AccessDenied"), "{answer}");
+        assert!(answer.contains("until 2026-01-01T00:01:00Z"), "{answer}");
+        assert!(answer.contains("time is 2026-01-02T03:04:05Z"), "{answer}");
         let answer = verdict(presigned("20260102T040000Z", "604800"));
         assert!(answer.starts_with("RequestTimeTooSkewed"), "{answer}");
     }
