@@ -20,7 +20,7 @@ mod store;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
-pub use engine::{EngineError, IndexError, NotARecord};
+pub use engine::{EngineError, IndexError, IndexFault, NotARecord};
 pub use error::{BodyError, StoreError};
 pub use file::{
     AttachError, AttachReport, Backend, BackendFile, DiskBackend, EntryKind, FileStore,

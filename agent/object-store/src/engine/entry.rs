@@ -70,7 +70,7 @@ pub(crate) enum Place {
 /// # Errors
 /// The value cannot be written down.
 pub(crate) fn encode(value: &impl Serialize) -> Result<Vec<u8>, IndexError> {
-    postcard::to_allocvec(value).map_err(|error| IndexError { reason: error.to_string() })
+    postcard::to_allocvec(value).map_err(IndexError::damaged)
 }
 
 /// The value in bytes.
@@ -78,5 +78,5 @@ pub(crate) fn encode(value: &impl Serialize) -> Result<Vec<u8>, IndexError> {
 /// # Errors
 /// The bytes are no such value.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
-    postcard::from_bytes(bytes).map_err(|error| IndexError { reason: error.to_string() })
+    postcard::from_bytes(bytes).map_err(IndexError::damaged)
 }

@@ -5,12 +5,45 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The index failed; it is made again from the volumes.
+/// The index failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the index failed: {reason}")]
 pub struct IndexError {
+    /// What kind of failure it is.
+    pub fault: IndexFault,
     /// Why.
     pub reason: String,
+}
+
+/// What kind of failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexFault {
+    /// What is on the disk is not what was written, or less than was brought to stable storage.
+    Damaged,
+    /// The index is of another form.
+    OtherForm,
+    /// Somebody else has the index open.
+    InUse,
+    /// The disk or the operating system failed; the index may be well.
+    Io,
+}
+
+impl IndexFault {
+    /// Only removing the index and making it again from the volumes helps.
+    #[must_use]
+    pub fn remake(self) -> bool {
+        match self {
+            Self::Damaged | Self::OtherForm => true,
+            Self::InUse | Self::Io => false,
+        }
+    }
+}
+
+impl IndexError {
+    /// The index holds what it should not.
+    pub(crate) fn damaged(reason: impl fmt::Display) -> Self {
+        Self { fault: IndexFault::Damaged, reason: reason.to_string() }
+    }
 }
 
 /// What to do behind an entry of a scan.

@@ -91,7 +91,7 @@ fn after_entry(entry: &ListEntry) -> After {
 
 fn summary(name: &str, value: &[u8]) -> Result<ObjectSummary, IndexError> {
     let ObjectEntry { object, .. } = decode(value)?;
-    let key = ObjectKey::new(name).map_err(|error| IndexError { reason: error.to_string() })?;
+    let key = ObjectKey::new(name).map_err(IndexError::damaged)?;
     let (version, etag) = (object.version, object.etag);
     Ok(ObjectSummary { key, version, etag, size: object.size, modified: object.modified })
 }
@@ -158,7 +158,7 @@ pub(crate) fn upload_info(
     value: &[u8],
 ) -> Result<UploadInfo, IndexError> {
     let UploadEntry { about } = decode(value)?;
-    let key = ObjectKey::new(name).map_err(|error| IndexError { reason: error.to_string() })?;
+    let key = ObjectKey::new(name).map_err(IndexError::damaged)?;
     Ok(UploadInfo {
         upload,
         bucket: bucket.clone(),

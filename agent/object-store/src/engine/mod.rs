@@ -8,6 +8,7 @@ mod core;
 mod entry;
 mod error;
 mod feed;
+mod fjall;
 mod index;
 mod keys;
 mod latch;
@@ -27,5 +28,5 @@ mod write;
 mod tests;
 
 pub use error::EngineError;
-pub use index::IndexError;
+pub use index::{IndexError, IndexFault};
 pub use record::NotARecord;
