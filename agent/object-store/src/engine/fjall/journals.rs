@@ -36,7 +36,7 @@ const SEQUENCE_MAX: u64 = u64::MAX >> 1;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// A batch that stands whole in a journal.
-struct Found {
+pub(super) struct Found {
     sequence: u64,
     number: u64,
 }
@@ -120,21 +120,21 @@ fn is_zero(path: &Path, at: u64) -> io::Result<bool> {
 }
 
 /// A journal that is read from its beginning.
-struct Journal {
+pub(super) struct Journal {
     reader: BufReader<File>,
-    at: u64,
+    pub(super) at: u64,
     length: u64,
 }
 
 impl Journal {
-    fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         Ok(Self { reader: BufReader::with_capacity(BUFFER_BYTES, file), at: 0, length })
     }
 
     /// The next batch; none if there stands no whole one.
-    fn batch(&mut self) -> io::Result<Option<Found>> {
+    pub(super) fn batch(&mut self) -> io::Result<Option<Found>> {
         match self.whole_batch() {
             Ok(found) => Ok(found),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::index::MemoryIndex;
+use crate::engine::tests::copy_folder;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -64,10 +65,10 @@ fn walk(index: &dyn Index, from: &[u8], every: usize) -> Vec<(Vec<u8>, Vec<u8>)>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
     #[test]
     fn it_holds_what_an_index_in_memory_holds(
-        steps in proptest::collection::vec(step(), 1..60),
+        steps in proptest::collection::vec(step(), 1..50),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let mut index = FjallIndex::open(folder.path()).unwrap();
@@ -191,19 +192,6 @@ fn what_a_checkpoint_promised_is_found_again() {
     let copy = tempfile::tempdir().unwrap();
     copy_folder(folder.path(), copy.path());
     assert!(check_prefix(&FjallIndex::open(copy.path()).unwrap()) >= 49);
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_folder(&entry.path(), &to),
-            // Zeros at the end of journals take no time.
-            false => drop(fs::copy(entry.path(), to).unwrap()),
-        }
-    }
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -330,6 +318,106 @@ fn damage_everywhere(seed: u64, flips: u64) {
             read_damaged(copy.path());
         }
     }
+}
+
+/// Where each batch of a journal ends.
+fn ends(journal: &Path) -> Vec<usize> {
+    let mut journal = journals::Journal::open(journal).unwrap();
+    let mut ends = Vec::new();
+    while journal.batch().unwrap().is_some() {
+        ends.push(usize::try_from(journal.at).unwrap());
+    }
+    ends
+}
+
+/// The specimen, its journal in two.
+fn specimen_of_two_journals() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    specimen(folder.path());
+    let store = folder.path().join(STORE);
+    let (first, second) = (store.join("0.jnl"), store.join("1.jnl"));
+    let bytes = fs::read(&first).unwrap();
+    // Batches behind 200 are in no table.
+    let middle = ends(&first)[250];
+    fs::write(&second, &bytes[middle..]).unwrap();
+    fs::write(&first, [&bytes[..middle], &[0; 1000]].concat()).unwrap();
+    (folder, first, second)
+}
+
+#[test]
+fn no_batch_is_missing_between_two_journals() {
+    let (folder, first, _) = specimen_of_two_journals();
+    let whole = fs::read(&first).unwrap();
+    let ends = ends(&first);
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), copy.path());
+    assert_eq!(check_prefix(&FjallIndex::open(copy.path()).unwrap()), SAFE + 5);
+
+    let fault = || FjallIndex::open(folder.path()).map_err(|error| error.fault);
+    let cut = [&whole[..ends[230]], &[0; 9000]].concat();
+    let torn = [&whole[..ends[230] + 700], &[0; 9000]].concat();
+    let without = [&whole[..ends[230]], &whole[ends[231]..]].concat();
+    for bytes in [cut, torn, without] {
+        fs::write(&first, bytes).unwrap();
+        assert_eq!(fault().unwrap_err(), IndexFault::Damaged);
+    }
+    let mut dice = Dice(5);
+    for _ in 0..40 {
+        let mut bytes = whole.clone();
+        let at = dice.roll((ends[250] - ends[200]) as u64);
+        bytes[ends[200] + usize::try_from(at).unwrap()] ^= 1 << dice.roll(8);
+        fs::write(&first, bytes).unwrap();
+        // Of the one number that nothing covers no bit may be wrong that changes the order.
+        if let Err(fault) = journals::prove(&folder.path().join(STORE), &[]) {
+            assert_eq!(fault.fault, IndexFault::Damaged);
+        } else {
+            assert_eq!(check_prefix(&fault().unwrap()), SAFE + 5);
+        }
+    }
+    fs::remove_file(&first).unwrap();
+    fs::copy(folder.path().join(STORE).join("1.jnl"), first.with_file_name("3.jnl")).unwrap();
+    assert_eq!(fault().unwrap_err(), IndexFault::Damaged);
+}
+
+#[test]
+fn blocks_of_the_last_journal_may_be_missing_behind_the_checkpoint_only() {
+    let (folder, _, second) = specimen_of_two_journals();
+    let bytes = fs::read(&second).unwrap();
+    let ends = ends(&second);
+    let lose = |batch: usize| {
+        let mut bytes = bytes.clone();
+        bytes[ends[batch] + 100..ends[batch] + 600].fill(0);
+        fs::write(&second, bytes).unwrap();
+        FjallIndex::open(folder.path())
+    };
+    let last = ends.len() - 1;
+    assert_eq!(lose(last - 6).unwrap_err().fault, IndexFault::Damaged);
+    let index = lose(last - 4).unwrap();
+    assert_eq!(check_prefix(&index), SAFE + 1);
+    write_numbered(&index, SAFE + 2..SAFE + 40);
+    drop(index);
+    let index = FjallIndex::open(folder.path()).unwrap();
+    assert_eq!(check_prefix(&index), SAFE + 39);
+}
+
+#[test]
+fn tables_may_be_ahead_of_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = FjallIndex::open(folder.path()).unwrap();
+    write_numbered(&index, 1..100);
+    index.keyspace.rotate_memtable_and_wait().unwrap();
+    drop(index);
+    let journal = folder.path().join(STORE).join("0.jnl");
+    let end = ends(&journal)[49];
+    File::options().write(true).open(&journal).unwrap().set_len(end as u64).unwrap();
+    for first in [100, 150] {
+        let index = FjallIndex::open(folder.path()).unwrap();
+        assert_eq!(check_prefix(&index), first - 1);
+        write_numbered(&index, first..first + 50);
+        index.checkpoint().unwrap();
+    }
+    let mark = Mark::load(folder.path()).unwrap().unwrap();
+    assert_eq!(mark, Mark { form: FORM, batches: 199, jumps: vec![100] });
 }
 
 #[test]

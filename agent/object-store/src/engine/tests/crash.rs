@@ -66,8 +66,7 @@ async fn check(core: &Arc<Core>, model: &mut Model, what: &str) {
 }
 
 /// A machine with a bucket, from which every case starts.
-fn prepared(volumes: u16) -> Machine {
-    let machine = Machine::new(volumes);
+fn prepared(machine: Machine) -> Machine {
     run(async {
         let (core, _) = machine.open().await.unwrap();
         make_bucket(&core).await.unwrap();
@@ -75,22 +74,25 @@ fn prepared(volumes: u16) -> Machine {
     machine.cut(Cut::Kept)
 }
 
-fn cut_at_every_call(volumes: u16, steps: u64, stride: usize) {
-    let start = prepared(volumes);
+const CUTS: [Cut; 3] = [Cut::Lost, Cut::Mixed(0), Cut::Kept];
+
+fn cut_at_every_call(machine: Machine, steps: u64, stride: usize, cuts: &[Cut]) {
+    let start = prepared(machine);
+    let volumes = start.volumes;
     for (number, at) in (0..).step_by(stride).enumerate() {
         let seed = number as u64;
-        let machine = Machine {
-            disk: start.disk.fork_unlocked(),
-            volumes,
-            index: Arc::new(start.index.crash()),
-        };
+        let machine =
+            Machine { disk: start.disk.fork_unlocked(), volumes, index: start.index.restarted() };
         let mut model = Model::new();
         let was_cut = run(async {
             let (core, _) = machine.open().await.unwrap();
             machine.disk.set_fault(Some(Fault::PowerAt(at)));
             work(&core, seed, steps, &mut model).await
         });
-        let cut = [Cut::Lost, Cut::Mixed(seed), Cut::Kept][number % 3];
+        let cut = match cuts[number % cuts.len()] {
+            Cut::Mixed(_) => Cut::Mixed(seed),
+            cut => cut,
+        };
         let mut machine = machine.cut(cut);
         // A second cut right after the restart changes nothing any more.
         for round in 0..2 {
@@ -99,7 +101,7 @@ fn cut_at_every_call(volumes: u16, steps: u64, stride: usize) {
                 let (core, _) = machine.open().await.unwrap();
                 check(&core, &mut model, &what).await;
             });
-            machine = machine.cut(Cut::Lost);
+            machine = machine.cut(cuts[0]);
         }
         if !was_cut {
             println!("{volumes} volumes: {number} cuts");
@@ -110,10 +112,17 @@ fn cut_at_every_call(volumes: u16, steps: u64, stride: usize) {
 
 #[test]
 fn a_cut_at_any_call_loses_nothing_acknowledged_on_one_volume() {
-    cut_at_every_call(1, 30, 1);
+    cut_at_every_call(Machine::new(1), 30, 1, &CUTS);
 }
 
 #[test]
 fn a_cut_at_any_call_loses_nothing_acknowledged_on_four_volumes() {
-    cut_at_every_call(4, 30, 3);
+    cut_at_every_call(Machine::new(4), 30, 3, &CUTS);
+}
+
+#[test]
+fn a_kill_at_any_call_loses_nothing_acknowledged_with_the_index_in_a_folder() {
+    let index = KilledIndex::open(tempfile::tempdir().unwrap());
+    let machine = Machine { index, ..Machine::new(1) };
+    cut_at_every_call(machine, 30, 5, &[Cut::Kept]);
 }

@@ -4,7 +4,7 @@ mod crash;
 mod objects;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +18,8 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::core::Core;
-use super::index::MemoryIndex;
+use super::fjall::FjallIndex;
+use super::index::{Batch, Index, IndexError, MemoryIndex, Next};
 use super::open::{Opened, Opening};
 use crate::clock::Clock;
 use crate::conditions::WriteConditions;
@@ -50,18 +51,84 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
+/// An index that can be stopped without warning.
+trait Stoppable: Index {
+    /// What the next start finds.
+    fn restarted(&self) -> Arc<dyn Stoppable>;
+}
+
+impl Stoppable for MemoryIndex {
+    fn restarted(&self) -> Arc<dyn Stoppable> {
+        Arc::new(self.crash())
+    }
+}
+
+/// An index in a real folder, whose process is killed: what it gave to the kernel stays.
+#[derive(Debug)]
+struct KilledIndex {
+    index: FjallIndex,
+    folder: tempfile::TempDir,
+}
+
+impl KilledIndex {
+    fn open(folder: tempfile::TempDir) -> Arc<dyn Stoppable> {
+        Arc::new(Self { index: FjallIndex::open(folder.path()).unwrap(), folder })
+    }
+}
+
+impl Stoppable for KilledIndex {
+    fn restarted(&self) -> Arc<dyn Stoppable> {
+        // Its buffers never fill here, so that nothing happens behind our back.
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(self.folder.path(), copy.path());
+        Self::open(copy)
+    }
+}
+
+impl Index for KilledIndex {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        self.index.get(key)
+    }
+    fn write(&self, batch: &Batch) -> Result<(), IndexError> {
+        self.index.write(batch)
+    }
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
+    ) -> Result<(), IndexError> {
+        self.index.scan(from, visit)
+    }
+    fn checkpoint(&self) -> Result<(), IndexError> {
+        self.index.checkpoint()
+    }
+}
+
+pub(super) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 /// Disks and what is left of the index.
 struct Machine {
     disk: SimDisk,
     volumes: u16,
-    index: Arc<MemoryIndex>,
+    index: Arc<dyn Stoppable>,
 }
 
 impl Machine {
     fn new(volumes: u16) -> Self {
         let folders: Vec<String> = (0..volumes).map(|number| format!("/v{number}")).collect();
         let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
-        Self { disk: SimDisk::new(&folders), volumes, index: Arc::default() }
+        let index = Arc::new(MemoryIndex::default());
+        Self { disk: SimDisk::new(&folders), volumes, index }
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -108,7 +175,7 @@ impl Machine {
     /// Cuts the power: what is left.
     fn cut(&self, cut: Cut) -> Self {
         let disk = self.disk.cut(cut);
-        Self { disk, volumes: self.volumes, index: Arc::new(self.index.crash()) }
+        Self { disk, volumes: self.volumes, index: self.index.restarted() }
     }
 }
 
