@@ -4,7 +4,7 @@
 //! record   length of the head u32 | head (postcard) | content, where it stands in the record
 //! ```
 //!
-//! The head's form is that of `postcard` 1 for [`Head`]; fields are only ever added as new variants.
+//! The head's form is that of `postcard` 1 for [`Change`]; fields are only ever added as new variants.
 
 use agent_object_store_pool::group::run::Run;
 use bytes::Bytes;
