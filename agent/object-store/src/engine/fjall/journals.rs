@@ -2,9 +2,9 @@
 //!
 //! - ends a journal at the first byte that makes no sense, and goes on with the next journal, so that
 //!   earlier batches are lost and later ones kept;
-//! - refuses to open, or ends the process, where the power was cut while blocks of the last journal
-//!   were being written out in another order;
-//! - believes lengths and sequence numbers, which no checksum covers.
+//! - refuses to open where the power was cut while blocks of the last journal were being written out
+//!   in another order;
+//! - believes sequence numbers, which no checksum covers: its threads panic later.
 //!
 //! A journal (form 3) is a row of batches, then zeros; numbers are little-endian:
 //!

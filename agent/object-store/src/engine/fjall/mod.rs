@@ -40,7 +40,7 @@ const CACHE_BYTES: u64 = 64 << 20;
 const WRITE_BUFFER_BYTES: u64 = 16 << 20;
 
 /// Write buffers that may wait to be written out before writers wait too. With the one that is being
-/// filled and those that are being written out, four are in memory at worst.
+/// filled and the two that are being written out, five are in memory at worst.
 const WAITING_BUFFERS_MAX: usize = 2;
 
 /// Tables that may wait to be merged before writers wait; at 30 fjall waits itself, and forever if
@@ -66,6 +66,10 @@ const OPEN_FILES_MAX: usize = 256;
 /// Journals on the disk before fjall writes buffers out to be rid of them. It begins a new one each
 /// 64 MB, so two are there at any time.
 const JOURNALS_BYTES_MAX: u64 = 256 << 20;
+
+/// Jumps that are remembered. Each took a power cut, and concerns journals that go after a few of
+/// their 64 MB; one that is forgotten too early looks like damage.
+const JUMPS_MAX: usize = 64;
 
 /// The one map in the store.
 const KEYSPACE: &str = "index";
@@ -161,6 +165,7 @@ impl FjallIndex {
         }
         let mut mark = held(&self.mark);
         let mut jumps = mark.jumps.clone();
+        jumps.drain(..jumps.len().saturating_sub(JUMPS_MAX - 1));
         jumps.push(number.saturating_add(1));
         let next = Mark { jumps, ..*mark };
         next.store(&self.folder)?;
