@@ -209,33 +209,48 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// The folder in which a child writes until it is killed.
 const CHILD: &str = "ICN_TEST_INDEX_FOLDER";
 
+/// How many batches it writes between two checkpoints.
+const EVERY: &str = "ICN_TEST_INDEX_EVERY";
+
 #[test]
 fn a_process_that_is_killed_leaves_a_prefix() {
     if let Some(folder) = std::env::var_os(CHILD) {
-        write_until_killed(Path::new(&folder));
+        let every = std::env::var(EVERY).unwrap().parse().unwrap();
+        write_until_killed(Path::new(&folder), every);
     }
+    kill_and_look(4, 37, 20);
+}
+
+#[test]
+#[ignore = "takes some minutes"]
+fn a_process_that_is_killed_leaves_a_prefix_although_journals_come_and_go() {
+    kill_and_look(24, 4001, 150);
+}
+
+fn kill_and_look(rounds: u32, every: u64, longer_ms: u64) {
     let folder = tempfile::tempdir().unwrap();
     let said = folder.path().join("said");
     let mut last = 0;
-    for round in 0..4u64 {
+    for round in 0..rounds {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "engine::fjall::tests::a_process_that_is_killed_leaves_a_prefix"])
             .env(CHILD, folder.path())
+            .env(EVERY, every.to_string())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         // Until it has made two checkpoints, then a little more.
-        let before = last;
-        while promised(&said) < before + 2 {
+        while promised(&said) < last + every + 1 {
             assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
             std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_millis(20 * round));
+        std::thread::sleep(Duration::from_millis(longer_ms) * round);
         child.kill().unwrap();
         child.wait().unwrap();
         let index = FjallIndex::open(&folder.path().join("index")).unwrap();
         last = check_prefix(&index);
         assert!(last >= promised(&said), "{last} of {}", promised(&said));
+        println!("round {round}: {last} batches, {} journals", index.store.journal_count());
     }
 }
 
@@ -245,15 +260,16 @@ fn promised(said: &Path) -> u64 {
     bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
-fn write_until_killed(folder: &Path) -> ! {
+fn write_until_killed(folder: &Path, every: u64) -> ! {
     let index = FjallIndex::open(&folder.join("index")).unwrap();
     let first = check_prefix(&index) + 1;
     for number in first.. {
         index.write(&numbered(number)).unwrap();
-        if number % 500 == 1 {
+        // Small tables too, or merging would not be met.
+        if number % (every * 13) == 1 {
             index.keyspace.rotate_memtable().unwrap();
         }
-        if number % 37 == 0 {
+        if number % every == 0 {
             index.checkpoint().unwrap();
             fs::write(folder.join("new"), number.to_le_bytes()).unwrap();
             fs::rename(folder.join("new"), folder.join("said")).unwrap();
