@@ -65,7 +65,7 @@ fn walk(index: &dyn Index, from: &[u8], every: usize) -> Vec<(Vec<u8>, Vec<u8>)>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(4))]
     #[test]
     fn it_holds_what_an_index_in_memory_holds(
         steps in proptest::collection::vec(step(), 1..50),
@@ -438,7 +438,7 @@ fn tables_may_be_ahead_of_the_journal() {
 
 #[test]
 fn damage_is_an_error_and_no_panic() {
-    damage_everywhere(1, 4);
+    damage_everywhere(1, 3);
 }
 
 #[test]

@@ -124,5 +124,5 @@ fn a_cut_at_any_call_loses_nothing_acknowledged_on_four_volumes() {
 fn a_kill_at_any_call_loses_nothing_acknowledged_with_the_index_in_a_folder() {
     let index = KilledIndex::open(tempfile::tempdir().unwrap());
     let machine = Machine { index, ..Machine::new(1) };
-    cut_at_every_call(machine, 30, 5, &[Cut::Kept]);
+    cut_at_every_call(machine, 30, 8, &[Cut::Kept]);
 }
