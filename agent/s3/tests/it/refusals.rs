@@ -182,3 +182,14 @@ fn what_is_not_there_is_said_to_be_so() {
         node.exchange(&request).expect(501, "NotImplemented");
     }
 }
+
+#[test]
+fn a_client_that_waits_to_send_nothing_does_not_use_its_connection_again() {
+    let node = with_bucket();
+    let put = || Signed::new(node.address, "PUT", "/photos/empty");
+    let waiting = node.exchange(&put().header("expect", "100-continue").bytes());
+    assert_eq!((waiting.status, waiting.header("connection")), (200, Some("close")));
+    assert!(waiting.header("etag").is_some());
+    let other = node.exchange(&put().bytes());
+    assert_eq!((other.status, other.header("connection")), (200, None));
+}
