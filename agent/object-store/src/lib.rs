@@ -11,6 +11,7 @@ mod conditions;
 mod engine;
 mod error;
 mod file;
+mod latch;
 mod list;
 mod names;
 mod object;

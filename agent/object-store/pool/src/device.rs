@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -102,8 +101,8 @@ struct Inner {
     class: Class,
     sealer: Sealer,
     state: Mutex<State>,
-    fenced: AtomicBool,
-    why: Mutex<Option<String>>,
+    /// Why it is fenced, once it is.
+    fenced: OnceLock<String>,
     on_fence: OnFence,
     _lock: Box<dyn VolumeLock>,
 }
@@ -272,8 +271,7 @@ impl Device {
             // The superblock may be the last but one, if the last has rotted since: that one may have
             // reserved so many more.
             state: Mutex::new(State { next: superblock.incarnations + RESERVE, superblock }),
-            fenced: AtomicBool::new(false),
-            why: Mutex::new(None),
+            fenced: OnceLock::new(),
             on_fence: surroundings.on_fence,
             _lock: lock,
         };
@@ -386,8 +384,7 @@ impl Device {
     /// Gives up writing to the device, for as long as it is in use: after an error nobody knows what
     /// of the writes before it is on stable storage. Reading goes on.
     pub fn fence(&self, why: &str) {
-        if !self.inner.fenced.swap(true, Ordering::SeqCst) {
-            *self.inner.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+        if self.inner.fenced.set(why.to_owned()).is_ok() {
             tracing::error!(volume = %self.inner.number, why, "a volume is fenced");
             (self.inner.on_fence)(self.inner.number, why);
         }
@@ -396,11 +393,7 @@ impl Device {
     /// Why it is fenced; none while it is not.
     #[must_use]
     pub fn fenced(&self) -> Option<String> {
-        if !self.inner.fenced.load(Ordering::SeqCst) {
-            return None;
-        }
-        let why = self.inner.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Some(why.unwrap_or_default())
+        self.inner.fenced.get().cloned()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

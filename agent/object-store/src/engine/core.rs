@@ -15,12 +15,12 @@ use super::entry::{BucketEntry, ObjectEntry};
 use super::error::EngineError;
 use super::index::{Index, IndexError};
 use super::keys;
-use super::latch::{Gates, Latches};
 use super::progress::Progress;
 use super::record::{self, BucketNo, Change};
 use super::volumes::Volumes;
 use crate::clock::Clock;
 use crate::error::StoreError;
+use crate::latch::{Gates, Latches};
 use crate::names::{Bucket, ObjectKey, UnixMillis, VersionId};
 
 /// The store while its volumes are there.

@@ -11,7 +11,6 @@ mod feed;
 mod fjall;
 mod index;
 mod keys;
-mod latch;
 mod listing;
 mod open;
 mod progress;

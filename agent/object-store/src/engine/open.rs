@@ -18,12 +18,12 @@ use super::core::{Core, index_error};
 use super::entry::{Applied, FORM, encode};
 use super::index::{Batch, Index};
 use super::keys;
-use super::latch::{Gates, Latches};
 use super::progress::Progress;
 use super::record::{self, Change};
 use super::volumes::{Volume, Volumes};
 use crate::clock::Clock;
 use crate::error::StoreError;
+use crate::latch::{Gates, Latches};
 use crate::names::VersionId;
 
 /// What the store is opened with.

@@ -9,7 +9,6 @@ mod delete;
 mod engine;
 mod format;
 mod index;
-mod latch;
 mod multi;
 mod read;
 mod scan;

@@ -8,13 +8,13 @@ use super::format::{
     self, ChecksumRecord, MultiRecord, NameHash, PartRecord, PartSlice, UploadRecord,
 };
 use super::index::{Part, Upload};
-use super::latch::number_of;
 use super::shared::{Shared, blocking};
 use super::stage::Verified;
 use super::volume::VolumeIo;
 use super::write::{Feed, Publication, receive};
 use crate::checksum::{Algorithm, ChecksumScope, Checksums};
 use crate::error::StoreError;
+use crate::latch::number_of;
 use crate::list::{After, Step, UploadPage, UploadQuery, Walk};
 use crate::names::{Bucket, ETag, PartNumber, UploadId};
 use crate::object::{Body, ObjectInfo, PartInfo, UploadInfo};
