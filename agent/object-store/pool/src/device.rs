@@ -222,6 +222,8 @@ impl Device {
             incarnations: 1,
             key: wrap(&surroundings.node_key, &key)?,
             members: new.members,
+            index: None,
+            index_epoch: 0,
         };
         for name in SUPERBLOCKS {
             match backend.remove_file(&root.join(name)) {

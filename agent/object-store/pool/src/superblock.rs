@@ -72,6 +72,12 @@ pub struct Superblock {
     pub key: String,
     /// Every volume that ever was in the pool, this one included.
     pub members: Vec<Member>,
+    /// The volume that the index is on; none before there was one.
+    #[serde(default)]
+    pub index: Option<VolumeNo>,
+    /// How often that was decided: of several superblocks, the greatest knows.
+    #[serde(default)]
+    pub index_epoch: u64,
 }
 
 /// Why bytes are not a superblock.
@@ -166,6 +172,8 @@ mod tests {
             incarnations: 4096,
             key: "00".repeat(60),
             members: (0..3).map(member).collect(),
+            index: Some(VolumeNo(0)),
+            index_epoch: 3,
         }
     }
 
