@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent_object_store::{FileStore, FileStoreConfig, Owner, PoolId, Volume, VolumeId};
+use agent_object_store::{Class, FileStore, FileStoreConfig, Owner, PoolId, Volume, VolumeId};
 use agent_s3::{S3Config, S3Server, User};
 use anyhow::{Context, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: ServeArguments, cancel: CancellationToken) ->
     let address = listener.local_addr().context("the socket has no address")?;
     let store: Arc<FileStore> = FileStore::open(FileStoreConfig::new(PoolId::new(POOL)?)).into();
     for (id, path) in &folders {
-        let volume = Volume { id: VolumeId::new(id)?, path: path.clone() };
+        let volume = Volume { id: VolumeId::new(id)?, path: path.clone(), class: Class::Ssd };
         store.attach(volume).await.with_context(|| format!("cannot use {}", path.display()))?;
     }
     let tls = if arguments.tls { Some(tls(&folders)?) } else { None };

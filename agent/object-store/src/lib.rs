@@ -17,15 +17,16 @@ mod names;
 mod object;
 pub mod placement;
 mod store;
+mod volumes;
 
+pub use agent_object_store_pool::superblock::Class;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
-pub use engine::{EngineError, IndexError, IndexFault, NotARecord};
+pub use engine::{Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord};
 pub use error::{BodyError, StoreError};
 pub use file::{
-    AttachError, AttachReport, Backend, BackendFile, DiskBackend, EntryKind, FileStore,
-    FileStoreConfig, ForgetError, Space, Volume, VolumeLock,
+    Backend, BackendFile, DiskBackend, EntryKind, FileStore, FileStoreConfig, Space, VolumeLock,
 };
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};
 pub use names::{
@@ -41,3 +42,4 @@ pub use store::{
     ObjectStore, PartPage, PutRequest, ReadRange, UploadRequest, UploadTarget, Usage, VolumeState,
     VolumeUsage,
 };
+pub use volumes::{AttachError, AttachReport, ForgetError, Volume};

@@ -359,10 +359,6 @@ pub struct VolumeUsage {
     pub capacity_bytes: u64,
     /// Bytes that it still takes, without the reserve; 0 while it is missing.
     pub free_bytes: u64,
-    /// Objects known to be on it.
-    pub objects: u64,
-    /// Bytes of those objects.
-    pub bytes: u64,
     /// When it came to this state.
     pub since: UnixMillis,
 }

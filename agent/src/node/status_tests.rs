@@ -32,8 +32,6 @@ fn usage(name: &str, state: agent_object_store::VolumeState) -> VolumeUsage {
         state,
         capacity_bytes: 1000,
         free_bytes: 400,
-        objects: 0,
-        bytes: 0,
         since: UnixMillis::default(),
     }
 }

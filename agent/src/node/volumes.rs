@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store::{AttachError, FileStore, Volume, VolumeId};
-use disk_manager_plan::report::{DiskReport, Ownership, VolumePhase};
+use agent_object_store::{AttachError, Class, FileStore, Volume, VolumeId};
+use disk_manager_plan::report::{DiskClass, DiskReport, Ownership, VolumePhase};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -61,9 +61,12 @@ pub(crate) async fn keep(
     let mut running: JoinSet<Done> = JoinSet::new();
     loop {
         // The last report stays true while icn-disks restarts: it does not unmount.
-        let wanted = wanted(reports.borrow_and_update().latest.as_ref());
+        let (wanted, classes) = {
+            let report = reports.borrow_and_update();
+            (wanted(report.latest.as_ref()), classes(report.latest.as_ref()))
+        };
         for step in plan(&wanted, &held, Instant::now()) {
-            start(step, &store, &mut held, &mut running);
+            start(step, &classes, &store, &mut held, &mut running);
         }
         publish(&held, &failures);
         let retry = held.values().filter_map(|holding| match holding.phase {
@@ -87,6 +90,19 @@ fn wanted(report: Option<&DiskReport>) -> BTreeMap<VolumeId, PathBuf> {
         Some((VolumeId::new(&volume.id).ok()?, mount.clone()))
     });
     volumes.collect()
+}
+
+/// How fast the volumes are.
+fn classes(report: Option<&DiskReport>) -> BTreeMap<String, Class> {
+    let classes = report.into_iter().flat_map(|report| &report.disks).filter_map(|disk| {
+        let class = match disk.class {
+            DiskClass::Hdd => Class::Hdd,
+            DiskClass::Ssd | DiskClass::Virtual => Class::Ssd,
+            DiskClass::Nvme => Class::Nvme,
+        };
+        Some((disk.volume.as_ref()?.id.clone(), class))
+    });
+    classes.collect()
 }
 
 /// Decides. A volume that is just being attached or detached is left until that is done.
@@ -114,6 +130,7 @@ fn plan(
 
 fn start(
     step: Step,
+    classes: &BTreeMap<String, Class>,
     store: &Arc<FileStore>,
     held: &mut BTreeMap<VolumeId, Holding>,
     running: &mut JoinSet<Done>,
@@ -122,8 +139,9 @@ fn start(
     match step {
         Step::Attach(id, path) => {
             held.insert(id.clone(), Holding { path: path.clone(), phase: Phase::Attaching });
+            let class = classes.get(id.as_str()).copied().unwrap_or(Class::Ssd);
             running.spawn(async move {
-                let volume = Volume { id: id.clone(), path };
+                let volume = Volume { id: id.clone(), path, class };
                 let done = store.attach(volume).await.map(|_| ());
                 Done::Attached(id, done.map_err(|error| in_words(&error)))
             });

@@ -106,6 +106,14 @@ impl Bulk {
         seal(writer.clone());
     }
 
+    /// Ends all groups that are being filled, as volumes came or went: new ones are made on those that
+    /// are here.
+    pub(crate) fn renew(&self) {
+        for writer in std::mem::take(&mut *self.open()) {
+            seal(writer);
+        }
+    }
+
     fn open(&self) -> MutexGuard<'_, Vec<GroupWriter>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

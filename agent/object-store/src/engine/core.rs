@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_object_store_pool::group::set::Groups;
 use agent_object_store_pool::io::Io;
-use agent_object_store_pool::journal::Lsn;
+use agent_object_store_pool::journal::{JournalConfig, Lsn};
 use bytes::Bytes;
 
 use super::apply::{apply, get};
@@ -32,6 +32,8 @@ pub(crate) struct Core {
     pub(super) volumes: Volumes,
     pub(super) bulk: Bulk,
     pub(super) groups: Arc<Groups>,
+    /// How journals are written; none for what suits each volume.
+    pub(super) journal: Option<JournalConfig>,
     pub(super) progress: Mutex<Progress>,
     /// The last version that was given.
     pub(super) version: Mutex<VersionId>,

@@ -47,3 +47,19 @@ impl StoreError {
         Self::Engine { operation, source: source.into() }
     }
 }
+
+/// An error and what caused it.
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // A transparent error says what its cause says.
+        if !words.ends_with(&more) {
+            words.push_str(": ");
+            words.push_str(&more);
+        }
+        cause = error.source();
+    }
+    words
+}

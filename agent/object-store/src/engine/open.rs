@@ -3,19 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_object_store_pool::device::Device;
 use agent_object_store_pool::group::set::Groups;
 use agent_object_store_pool::group::writer::EXTENT;
 use agent_object_store_pool::io::Io;
-use agent_object_store_pool::journal::{Damage, Journal, JournalConfig, JournalPlace, Lsn};
+use agent_object_store_pool::journal::{Damage, Found, Journal, JournalConfig, JournalPlace, Lsn};
+use agent_object_store_pool::superblock::VolumeNo;
 
 use super::apply::{apply, get};
 use super::bulk::Bulk;
 use super::core::{Core, index_error};
 use super::entry::{Applied, FORM, encode};
+use super::error::in_words;
 use super::index::{Batch, Index};
 use super::keys;
 use super::progress::Progress;
@@ -32,17 +34,20 @@ pub(crate) struct Opening {
     pub clock: Arc<dyn Clock>,
     pub index: Arc<dyn Index>,
     pub io: Io,
-    /// Bytes that stay free on every volume.
-    pub reserve: u64,
     /// Length of a group's extents in bytes.
     pub extent: u64,
     /// How journals are written; none for what suits each volume.
     pub journal: Option<JournalConfig>,
+    /// The volumes in use, filled by opening.
+    pub volumes: Volumes,
+    /// How many of the volumes may turn out not to be readable.
+    pub spare: usize,
 }
 
 impl Opening {
     pub(crate) fn new(clock: Arc<dyn Clock>, index: Arc<dyn Index>, reserve: u64) -> Self {
-        Self { clock, index, io: Io::Threads, reserve, extent: EXTENT, journal: None }
+        let volumes = Volumes::new(reserve);
+        Self { clock, index, io: Io::Threads, extent: EXTENT, journal: None, volumes, spare: 0 }
     }
 }
 
@@ -53,7 +58,16 @@ pub(crate) struct Opened {
     pub replayed: u64,
     /// Journal segments with damage.
     pub damaged: Vec<(PathBuf, Damage)>,
+    /// Volumes that cannot be read and are not in use, with the reason.
+    pub failed: Vec<(VolumeNo, String)>,
 }
+
+/// What was found on one volume.
+type ReadIn = (Lsn, Vec<(Lsn, JournalPlace)>, Vec<(PathBuf, Damage)>);
+
+/// How far the next LSN, and the next bucket's number, is from the greatest that was seen: a volume
+/// that is not here may have some that nobody else has. Far more than are under way at once.
+const SKIP: u64 = 1 << 20;
 
 /// Records by LSN, each with its copies.
 type Records = BTreeMap<Lsn, Vec<JournalPlace>>;
@@ -77,49 +91,37 @@ impl Core {
         let groups = Arc::new(Groups::new(Arc::new(|damage: &_| {
             tracing::warn!(?damage, "a block is damaged");
         })));
-        let volumes = Volumes::new(opening.reserve);
+        let volumes = opening.volumes;
         let mut opened = Opened::default();
         let known = Lsn(applied.lsn);
         let mut records = Records::new();
         let mut last = known;
         for device in devices {
-            let config = opening.journal.unwrap_or(JournalConfig::of(device.class()));
-            let found = Arc::new(Mutex::new((known, Vec::new())));
-            let sink = Arc::clone(&found);
-            let visit = move |found: agent_object_store_pool::journal::Found| {
-                let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                sink.0 = sink.0.max(found.lsn);
-                if found.lsn > known {
-                    sink.1.push((found.lsn, found.place));
+            let number = device.number();
+            match read_in(&volumes, &groups, device, opening.journal, known).await {
+                Ok((greatest, new, damaged)) => {
+                    last = last.max(greatest);
+                    for (lsn, place) in new {
+                        records.entry(lsn).or_default().push(place);
+                    }
+                    opened.damaged.extend(damaged);
                 }
-            };
-            let (journal, scans) = Journal::open(device.clone(), config, visit)
-                .await
-                .map_err(|error| StoreError::engine("open a journal", error))?;
-            for scan in scans.iter().filter(|scan| scan.damage.is_any()) {
-                let slot = format!("journal/{:04x}", scan.slot);
-                opened.damaged.push((device.root().join(slot), scan.damage));
+                Err(error) if opened.failed.len() < opening.spare => {
+                    tracing::error!(volume = %number, %error, "a volume cannot be read in");
+                    opened.failed.push((number, in_words(&error)));
+                }
+                Err(error) => return Err(error),
             }
-            let (greatest, new) =
-                std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
-            last = last.max(greatest);
-            for (lsn, place) in new {
-                records.entry(lsn).or_default().push(place);
-            }
-            groups
-                .add_device(&device)
-                .await
-                .map_err(|error| StoreError::engine("open the groups of a volume", error))?;
-            volumes.add(Volume { device, journal });
         }
         let core = Self {
             io: opening.io,
             clock: opening.clock,
+            journal: opening.journal,
             bulk: Bulk::new(volumes.clone(), Arc::clone(&groups), opening.extent),
             index: opening.index,
             volumes,
             groups,
-            progress: Mutex::new(Progress::behind(last.0)),
+            progress: Mutex::new(Progress::behind(last.0.saturating_add(SKIP))),
             version: Mutex::new(applied.version),
             next_bucket: AtomicU64::new(applied.next_bucket),
             keys: Latches::new(),
@@ -127,6 +129,7 @@ impl Core {
             buckets: Gates::new(),
         };
         opened.replayed = core.replay(records).await?;
+        core.next_bucket.fetch_add(SKIP, Ordering::Relaxed);
         core.checkpoint().await?;
         Ok((Arc::new(core), opened))
     }
@@ -153,7 +156,7 @@ impl Core {
             Change::Delete { version, .. } => Some(*version),
             Change::PutPart { part, .. } => Some(part.version),
             Change::CreateBucket { number, .. } => {
-                self.next_bucket.fetch_max(number.0 + 1, std::sync::atomic::Ordering::Relaxed);
+                self.next_bucket.fetch_max(number.0 + 1, Ordering::Relaxed);
                 None
             }
             _ => None,
@@ -169,7 +172,7 @@ impl Core {
     pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
         let (lsn, next_bucket) = {
             let done = self.progress().done();
-            (done, self.next_bucket.load(std::sync::atomic::Ordering::Relaxed))
+            (done, self.next_bucket.load(Ordering::Relaxed))
         };
         let version = *self.version.lock().unwrap_or_else(PoisonError::into_inner);
         let applied = Applied { form: FORM, lsn, next_bucket, version };
@@ -183,10 +186,76 @@ impl Core {
             .map_err(index_error)
     }
 
+    /// Takes a volume into use while others are: one that was away, or a new one. Its journal is not
+    /// replayed: what is acknowledged of it stands on the other volumes too, or is in the index.
+    ///
+    /// # Errors
+    /// It cannot be read; it is not in use then.
+    pub(crate) async fn add_volume(
+        &self,
+        device: Device,
+    ) -> Result<Vec<(PathBuf, Damage)>, StoreError> {
+        let all = Lsn(u64::MAX);
+        let (_, _, damaged) =
+            read_in(&self.volumes, &self.groups, device, self.journal, all).await?;
+        self.bulk.renew();
+        Ok(damaged)
+    }
+
+    /// Lets a volume go, also one that does not answer: waits for nothing.
+    pub(crate) fn remove_volume(&self, number: VolumeNo) {
+        let Some(volume) = self.volumes.remove(number) else { return };
+        self.groups.remove_device(number);
+        self.bulk.renew();
+        tokio::spawn(async move { volume.journal.close().await });
+    }
+
+    /// How far records are in the index, as an LSN.
+    pub(crate) fn done(&self) -> u64 {
+        self.progress().done()
+    }
+
     /// Ends the journals behind all that was written.
     pub(crate) async fn close(&self) {
         for volume in self.volumes.all() {
             volume.journal.close().await;
         }
     }
+}
+
+/// Opens journal and groups of a volume, and takes it into use. Records up to `known` are passed
+/// over.
+async fn read_in(
+    volumes: &Volumes,
+    groups: &Groups,
+    device: Device,
+    config: Option<JournalConfig>,
+    known: Lsn,
+) -> Result<ReadIn, StoreError> {
+    let config = config.unwrap_or(JournalConfig::of(device.class()));
+    let found = Arc::new(Mutex::new((known, Vec::new())));
+    let sink = Arc::clone(&found);
+    let visit = move |found: Found| {
+        let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.0 = sink.0.max(found.lsn);
+        if found.lsn > known {
+            sink.1.push((found.lsn, found.place));
+        }
+    };
+    let (journal, scans) = Journal::open(device.clone(), config, visit)
+        .await
+        .map_err(|error| StoreError::engine("open a journal", error))?;
+    let damaged = scans.iter().filter(|scan| scan.damage.is_any()).map(|scan| {
+        let slot = format!("journal/{:04x}", scan.slot);
+        (device.root().join(slot), scan.damage)
+    });
+    let damaged = damaged.collect();
+    if let Err(error) = groups.add_device(&device).await {
+        journal.close().await;
+        return Err(StoreError::engine("open the groups of a volume", error));
+    }
+    volumes.add(Volume { device, journal });
+    let (greatest, new) =
+        std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((greatest, new, damaged))
 }

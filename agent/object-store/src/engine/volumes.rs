@@ -1,21 +1,31 @@
 //! The volumes in use, and what is spread over them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use agent_object_store_pool::device::Device;
 use agent_object_store_pool::group::run::GroupId;
-use agent_object_store_pool::journal::{Journal, JournalPlace, Lsn};
+use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Lsn};
 use agent_object_store_pool::redundancy::{Redundancy, choose_volumes, redundancy};
 use agent_object_store_pool::superblock::{Class, VolumeNo};
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::Instant;
 
 use super::error::EngineError;
 use crate::error::StoreError;
 
 /// A group's number is that of its first volume and an incarnation of it, so that none is used twice.
 const INCARNATION_BITS: u32 = 48;
+
+/// Copies of a record that are the least to be acknowledged, unless the pool has one volume only:
+/// losing a volume must not lose what was acknowledged.
+const COPIES_MIN: usize = 2;
+
+/// How old the answer may be whether there is room: volumes do not fill up so quickly.
+const ROOM_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// A volume in use.
 #[derive(Debug, Clone)]
@@ -34,12 +44,23 @@ pub(crate) struct Volumes {
 struct Inner {
     /// Bytes that stay free on every volume.
     reserve: u64,
+    /// How many volumes have room, and when that was found out.
+    room: Mutex<Option<(Instant, usize)>>,
+    /// Volumes that the pool has, whether they are here or not.
+    members: AtomicUsize,
     volumes: RwLock<BTreeMap<VolumeNo, Volume>>,
 }
 
 impl Volumes {
     pub(crate) fn new(reserve: u64) -> Self {
-        Self { inner: Arc::new(Inner { reserve, volumes: RwLock::default() }) }
+        let (room, members, volumes) = (Mutex::default(), AtomicUsize::new(0), RwLock::default());
+        Self { inner: Arc::new(Inner { reserve, room, members, volumes }) }
+    }
+
+    /// Says how many volumes the pool has. Of a pool with two or more, nothing is acknowledged that
+    /// only one volume has.
+    pub(crate) fn set_members(&self, members: usize) {
+        self.inner.members.store(members, Ordering::Relaxed);
     }
 
     pub(crate) fn add(&self, volume: Volume) {
@@ -58,18 +79,68 @@ impl Volumes {
         self.read().values().cloned().collect()
     }
 
-    /// Those that take writes.
-    fn usable(&self) -> Vec<Volume> {
-        let volumes = self.read();
-        volumes.values().filter(|volume| volume.device.fenced().is_none()).cloned().collect()
+    /// Those that take writes, and the redundancy that they carry.
+    ///
+    /// # Errors
+    /// No volume takes writes, or only one of several.
+    fn usable(&self) -> Result<(Vec<Volume>, Redundancy), StoreError> {
+        let usable: Vec<Volume> = {
+            let volumes = self.read();
+            volumes.values().filter(|volume| volume.device.fenced().is_none()).cloned().collect()
+        };
+        let wanted = redundancy(usable.len()).ok_or_else(|| StoreError::Unavailable {
+            reason: "no volume takes writes".to_owned(),
+        })?;
+        let members = self.inner.members.load(Ordering::Relaxed);
+        if members >= COPIES_MIN && usable.len() < COPIES_MIN {
+            let reason = format!(
+                "only {} of the pool's {members} volumes takes writes, and what is written must \
+                 be on {COPIES_MIN}; bring another one back or give the missing ones up",
+                usable.len()
+            );
+            return Err(StoreError::Unavailable { reason });
+        }
+        Ok((usable, wanted))
     }
 
     /// How much redundancy there is for what is written now.
     ///
     /// # Errors
-    /// No volume takes writes.
+    /// No volume takes writes, or only one of several.
     pub(crate) fn redundancy(&self) -> Result<Redundancy, StoreError> {
-        redundancy(self.usable().len()).ok_or_else(nowhere)
+        self.usable().map(|(_, redundancy)| redundancy)
+    }
+
+    /// Whether a body of so many bytes may be begun: whether enough volumes have room beside the
+    /// reserve, as of late.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], or no volume takes writes.
+    pub(crate) fn check_room(&self, wanted: u64) -> Result<(), StoreError> {
+        let (usable, redundancy) = self.usable()?;
+        let known = *self.room();
+        let count = match known.filter(|(at, _)| at.elapsed() < ROOM_AGE_MAX) {
+            Some((_, count)) => count,
+            None => {
+                let count = usable.iter().filter(|volume| self.free(&volume.device) > 0).count();
+                *self.room() = Some((Instant::now(), count));
+                count
+            }
+        };
+        if count < usize::from(redundancy.copies).min(COPIES_MIN) {
+            return Err(StoreError::Full { wanted });
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
+        self.inner.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that a volume still takes.
+    fn free(&self, device: &Device) -> u64 {
+        let space = device.backend().space(device.root());
+        space.map_or(0, |space| space.free).saturating_sub(self.inner.reserve)
     }
 
     /// The volumes of a new group, and its number.
@@ -77,32 +148,27 @@ impl Volumes {
     /// # Errors
     /// Too few volumes have room.
     pub(crate) fn for_group(&self) -> Result<(Redundancy, Vec<Device>, GroupId), StoreError> {
-        let usable = self.usable();
+        let (usable, wanted) = self.usable()?;
         let free: Vec<(VolumeNo, u64, Class)> = usable
             .iter()
             .map(|volume| {
                 let device = &volume.device;
-                let space = device.backend().space(device.root());
-                let free = space.map_or(0, |space| space.free);
-                (device.number(), free.saturating_sub(self.inner.reserve), device.class())
+                (device.number(), self.free(device), device.class())
             })
             .collect();
-        let wanted = redundancy(usable.len()).ok_or_else(nowhere)?;
-        let incarnation = usable
-            .first()
-            .ok_or_else(nowhere)?
-            .device
-            .incarnation()
-            .map_err(|source| StoreError::engine("make a group", source))?;
+        // There is a first one, or there were no redundancy.
+        let full = StoreError::Full { wanted: u64::from(wanted.shape().full_row()) };
+        let Some(first) = usable.first().map(|volume| &volume.device) else { return Err(full) };
+        let incarnation =
+            first.incarnation().map_err(|source| StoreError::engine("make a group", source))?;
         let count = usize::from(wanted.k + wanted.m);
-        let chosen = choose_volumes(&free, count, incarnation)
-            .ok_or(StoreError::Full { wanted: u64::from(wanted.shape().full_row()) })?;
+        let chosen = choose_volumes(&free, count, incarnation).ok_or(full)?;
         let device = |number: &VolumeNo| {
             usable.iter().map(|volume| &volume.device).find(|device| device.number() == *number)
         };
         let devices: Vec<Device> = chosen.iter().filter_map(device).cloned().collect();
-        let first = usable.first().map_or(0, |volume| u64::from(volume.device.number().0));
-        Ok((wanted, devices, GroupId(first << INCARNATION_BITS | incarnation)))
+        let number = u64::from(first.number().0);
+        Ok((wanted, devices, GroupId(number << INCARNATION_BITS | incarnation)))
     }
 
     /// Appends a record to the journals of as many volumes as copies are wanted; durable when this
@@ -115,8 +181,8 @@ impl Volumes {
         lsn: Lsn,
         record: &Bytes,
     ) -> Result<Vec<JournalPlace>, StoreError> {
-        let mut usable = self.usable();
-        let wanted = usize::from(redundancy(usable.len()).ok_or_else(nowhere)?.copies);
+        let (mut usable, redundancy) = self.usable()?;
+        let wanted = usize::from(redundancy.copies);
         // In turn, so that all fill up alike.
         let count = usable.len() as u64;
         usable.rotate_left(usize::try_from(lsn.0 % count).unwrap_or_default());
@@ -136,9 +202,11 @@ impl Volumes {
                 }
             }
         }
-        // Losing one more volume must not lose what is acknowledged.
-        let enough = wanted.min(2);
+        let enough = wanted.min(COPIES_MIN);
         match failure {
+            Some(JournalError::Full { .. }) if places.len() < enough => {
+                Err(StoreError::Full { wanted: record.len() as u64 })
+            }
             Some(error) if places.len() < enough => {
                 Err(StoreError::engine("write to the journals", EngineError::Journal(error)))
             }
@@ -153,8 +221,4 @@ impl Volumes {
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<VolumeNo, Volume>> {
         self.inner.volumes.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn nowhere() -> StoreError {
-    StoreError::Unavailable { reason: "no volume takes writes".to_owned() }
 }

@@ -8,16 +8,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Shared;
 use super::catalog::Catalog;
 use super::format::{self, CatalogRecord, FormatError, NameHash, ObjectRecord, TombstoneRecord};
 use super::index::{Entry, Phase, Slot, SlotNo, Upload};
 use super::multi::Multi;
 use super::scan::{self, Scan, ScannedObject};
 use super::volume::VolumeIo;
-use super::{AttachError, AttachReport, ForgetError, Shared, Volume};
 use crate::error::StoreError;
 use crate::names::VolumeId;
 use crate::object::UploadInfo;
+use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
 
 impl Shared {
     /// Attaches a volume. See [`super::FileStore::attach`].
@@ -38,9 +39,8 @@ impl Shared {
             done
         });
         let report = task.await.unwrap_or_else(|_| Err(interrupted(&io)))?;
-        tracing::info!(volume = %io.id, path = %io.path.display(), objects = report.objects,
-            bytes = report.bytes, removed = report.removed, damaged = report.damaged.len(),
-            joined = report.joined, "volume attached");
+        tracing::info!(volume = %io.id, path = %io.path.display(), removed = report.removed,
+            damaged = report.damaged.len(), joined = report.joined, "volume attached");
         Ok(report)
     }
 
@@ -136,7 +136,7 @@ impl Shared {
             Err(error) => return Err(AttachError::Damaged { path, reason: error.to_string() }),
         };
         if record.pool != self.config.pool {
-            let (found, pool) = (record.pool, self.config.pool.clone());
+            let (found, pool) = (record.pool.to_string(), self.config.pool.to_string());
             return Err(AttachError::ForeignPool { path: io.path.clone(), found, pool });
         }
         if record.volume != io.id {
@@ -156,8 +156,6 @@ impl Shared {
     ) -> Result<AttachReport, AttachError> {
         let mut report = AttachReport {
             joined: record.is_none(),
-            objects: 0,
-            bytes: 0,
             removed: scan.removed,
             damaged: scan.damaged.clone(),
         };
@@ -185,9 +183,6 @@ impl Shared {
         self.open_slot(no, io)?;
         self.mark_open();
         self.purge_if_complete();
-        if let Some(slot) = self.read().slot(no) {
-            (report.objects, report.bytes) = (slot.objects, slot.bytes);
-        }
         Ok(report)
     }
 

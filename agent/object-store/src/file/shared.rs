@@ -195,8 +195,6 @@ impl Shared {
                 state,
                 capacity_bytes: space.map_or(0, |s| s.total),
                 free_bytes: space.map_or(0, |s| s.free),
-                objects: slot.objects,
-                bytes: slot.bytes,
                 since: slot.since,
             });
         }

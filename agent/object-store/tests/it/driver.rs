@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use agent_object_store::{
-    AttachError, AttachReport, Attributes, Body, Bucket, Checksums, Clock, CompleteRequest,
-    DeleteRequest, ETag, FileStore, FileStoreConfig, GetRequest, ListEntry, ListQuery, ObjectInfo,
+    AttachError, AttachReport, Attributes, Body, Bucket, Checksums, Class, Clock, CompleteRequest,
+    DeleteRequest, ETag, Engine, EngineConfig, GetRequest, ListEntry, ListQuery, ObjectInfo,
     ObjectKey, ObjectStore as _, Owner, PartNumber, PoolId, PutRequest, StoreError, UnixMillis,
     UploadRequest, UploadTarget, Volume, VolumeId, WriteConditions,
 };
+use agent_object_store_pool::io::Io;
+use agent_object_store_pool::journal::JournalConfig;
+use agent_object_store_pool::sim::{Dice, SimDisk};
 use bytes::Bytes;
-
-use crate::sim::SimDisk;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
 
 /// A clock that moves one millisecond with each look.
 #[derive(Debug, Default)]
@@ -25,18 +27,29 @@ impl Clock for StepClock {
     }
 }
 
-pub(crate) fn config(disk: &SimDisk) -> FileStoreConfig {
-    FileStoreConfig {
-        pool: PoolId::new("pool").unwrap(),
-        reserve_bytes: 1 << 16,
-        settle: Duration::ZERO,
-        backend: Arc::new(disk.clone()),
-        clock: Arc::new(StepClock::default()),
-    }
-}
+/// Small segments, as all files are in memory.
+const JOURNAL: JournalConfig = JournalConfig {
+    segment_bytes: 1 << 20,
+    lanes: 2,
+    frame_bytes_max: 512 << 10,
+    record_bytes_max: 512 << 10,
+    spare_segments: 0,
+};
 
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+/// Settings for simulated disks: everything runs in one order, and time passes when nothing else is
+/// to be done.
+pub(crate) fn config(disk: &SimDisk, index: &TempDir) -> EngineConfig {
+    let pool = PoolId::new("pool").unwrap();
+    EngineConfig {
+        reserve_bytes: 1 << 16,
+        backend: Arc::new(disk.clone()),
+        io: Io::Inline,
+        clock: Arc::new(StepClock::default()),
+        extent: 8 << 20,
+        journal: Some(JOURNAL),
+        index_folder: Some(index.path().to_owned()),
+        ..EngineConfig::new(pool, Zeroizing::new([1; 32]))
+    }
 }
 
 pub(crate) fn bucket(name: &str) -> Bucket {
@@ -52,7 +65,11 @@ pub(crate) fn owner() -> Owner {
 }
 
 pub(crate) fn volume(name: &str) -> Volume {
-    Volume { id: VolumeId::new(name).unwrap(), path: PathBuf::from(format!("/{name}")) }
+    Volume {
+        id: VolumeId::new(name).unwrap(),
+        path: PathBuf::from(format!("/{name}")),
+        class: Class::Ssd,
+    }
 }
 
 pub(crate) fn part(number: u16) -> PartNumber {
@@ -61,7 +78,7 @@ pub(crate) fn part(number: u16) -> PartNumber {
 
 /// Bytes that tell where they belong.
 pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
-    let mut dice = crate::sim::Dice(seed);
+    let mut dice = Dice(seed);
     let mut bytes: Vec<u8> = Vec::with_capacity(len + 8);
     while bytes.len() < len {
         bytes.extend_from_slice(&dice.roll(u64::MAX).to_le_bytes());
@@ -70,21 +87,40 @@ pub(crate) fn content(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A store with short words.
+/// A folder for an index, in memory where that can be: an index syncs often.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// A store with short words, and where its index is.
 #[derive(Debug, Clone)]
-pub(crate) struct Store(pub(crate) FileStore);
+pub(crate) struct Store(pub(crate) Engine, pub(crate) Arc<TempDir>);
 
 impl Store {
     pub(crate) fn open(disk: &SimDisk) -> Self {
-        Self(FileStore::open(config(disk)))
+        let index = Arc::new(folder());
+        Self(Engine::open(config(disk, &index)), index)
     }
 
+    /// Opens a store without an index on these volumes.
     pub(crate) async fn open_with(disk: &SimDisk, volumes: &[&str]) -> Self {
         let store = Self::open(disk);
-        for name in volumes {
-            store.attach(name).await.unwrap();
-        }
+        store.attach_all(volumes).await;
         store
+    }
+
+    /// Opens a store with an index that was there before.
+    pub(crate) async fn reopen(disk: &SimDisk, index: Arc<TempDir>, volumes: &[&str]) -> Self {
+        let store = Self(Engine::open(config(disk, &index)), index);
+        store.attach_all(volumes).await;
+        store
+    }
+
+    /// Attaches volumes side by side.
+    pub(crate) async fn attach_all(&self, volumes: &[&str]) {
+        for attached in futures::future::join_all(volumes.iter().map(|v| self.attach(v))).await {
+            attached.unwrap();
+        }
     }
 
     pub(crate) async fn attach(&self, name: &str) -> Result<AttachReport, AttachError> {

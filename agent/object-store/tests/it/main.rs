@@ -1,13 +1,13 @@
 //! Tests of the store through its public interface.
 
 #[cfg(test)]
-mod crash;
-#[cfg(test)]
 mod driver;
 #[cfg(test)]
-mod objects;
+mod gathering;
 #[cfg(test)]
-mod sim;
+mod joining;
+#[cfg(test)]
+mod objects;
 #[cfg(test)]
 mod uploads;
 #[cfg(test)]

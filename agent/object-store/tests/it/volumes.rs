@@ -1,306 +1,351 @@
-//! Volumes that come, go, fail and disagree.
+//! Volumes that come, go and fail while the store serves.
 
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_object_store::{
-    AttachError, Body, FileStore, ForgetError, GetRequest, ObjectStore as _, PoolId, StoreError,
-    VolumeId, VolumeState, WriteConditions,
+    Body, Engine, GetRequest, ObjectStore as _, StoreError, VolumeId, VolumeState, WriteConditions,
 };
+use agent_object_store_pool::device::superblock;
+use agent_object_store_pool::io::Io;
+use agent_object_store_pool::sim::{Cut, Fault, SimDisk};
 use bytes::Bytes;
 
-use crate::driver::{Store, bucket, config, content, key, put_request, volume};
-use crate::sim::{Cut, Fault, SimDisk};
+use crate::driver::{Store, bucket, config, content, folder, key, put_request};
+use crate::gathering::{attaching, is_unavailable, reason};
 
-fn is_unavailable<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
-    matches!(result, Err(error @ StoreError::Unavailable { .. }) if error.retryable())
-}
-
-#[tokio::test]
-async fn without_volumes_everything_is_unavailable() {
-    let disk = SimDisk::new(&["/a"]);
-    let store = Store::open(&disk);
-    assert!(is_unavailable(&store.create_bucket("photos").await));
-    assert!(is_unavailable(&store.put("photos", "k", b"v").await));
-    assert!(is_unavailable(&store.get("photos", "k").await));
-    assert!(is_unavailable(&store.keys("photos").await));
-    assert_eq!(store.0.usage().await.volumes, []);
-}
-
-/// Twenty objects spread over two volumes; returns a key on each.
-async fn spread(store: &Store) -> (String, String) {
-    store.create_bucket("photos").await.unwrap();
-    let (mut on_a, mut on_b) = (None, None);
-    for n in 0..20 {
-        let k = format!("k{n}");
-        let before = objects_on(store, "a").await;
-        store.put("photos", &k, k.as_bytes()).await.unwrap();
-        let slot = if objects_on(store, "a").await > before { &mut on_a } else { &mut on_b };
-        slot.get_or_insert(k);
-    }
-    (on_a.unwrap(), on_b.unwrap())
-}
-
-async fn objects_on(store: &Store, name: &str) -> u64 {
+async fn state(store: &Store, name: &str) -> VolumeState {
     let usage = store.0.usage().await;
-    usage.volumes.iter().find(|v| v.id.as_str() == name).map_or(0, |v| v.objects)
+    usage.volumes.into_iter().find(|volume| volume.id.as_str() == name).unwrap().state
 }
 
-#[tokio::test]
-async fn objects_of_a_missing_volume_are_unavailable_and_come_back() {
-    let disk = SimDisk::new(&["/a", "/b"]);
-    let store = Store::open_with(&disk, &["a", "b"]).await;
-    let (on_a, on_b) = spread(&store).await;
+/// The volume that the index is on, as a volume says.
+fn home(disk: &SimDisk, asked: &str) -> &'static str {
+    let superblock = superblock(disk, asked.as_ref()).unwrap().unwrap();
+    let member = superblock.members.iter().find(|member| Some(member.number) == superblock.index);
+    ["a", "b", "c", "d"].into_iter().find(|name| *name == member.unwrap().volume).unwrap()
+}
+
+/// Objects of all sizes.
+async fn fill(store: &Store, seed: u64) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for (number, length) in (0..).zip([10, 4000, 300_000, 100_000, 3 << 20]) {
+        let (name, data) = (format!("k{seed}-{number}"), content(seed + number, length));
+        store.put("photos", &name, &data).await.unwrap();
+        all.push((name, data));
+    }
+    all
+}
+
+async fn check(store: &Store, all: &[(String, Vec<u8>)]) {
+    for (name, data) in all {
+        assert!(store.get("photos", name).await.unwrap() == *data, "{name}");
+    }
+}
+
+async fn open(disk: &SimDisk, volumes: &[&str]) -> Store {
+    let store = Store::open_with(disk, volumes).await;
+    store.create_bucket("photos").await.unwrap();
+    store
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_goes_and_comes_back_without_a_restart() {
+    let disk = SimDisk::new(&["/a", "/b", "/c"]);
+    let store = open(&disk, &["a", "b", "c"]).await;
+    let mut all = fill(&store, 10).await;
+    assert_eq!(home(&disk, "/b"), "a");
+    disk.pull("/b");
     assert!(store.detach("b").await);
     assert!(!store.detach("b").await);
-    assert_eq!(store.get("photos", &on_a).await.unwrap(), on_a.as_bytes());
-    assert!(is_unavailable(&store.get("photos", &on_b).await));
-    // Its keys are known, so the listing is whole, and a key that never was is just absent.
-    assert_eq!(store.keys("photos").await.unwrap().len(), 20);
-    assert!(matches!(store.get("photos", "never").await, Err(StoreError::NoSuchKey { .. })));
-    store.attach("b").await.unwrap();
-    assert_eq!(store.get("photos", &on_b).await.unwrap(), on_b.as_bytes());
-}
-
-#[tokio::test]
-async fn a_restart_without_a_volume_does_not_call_its_objects_absent() {
-    let disk = SimDisk::new(&["/a", "/b"]);
-    let store = Store::open_with(&disk, &["a", "b"]).await;
-    let (on_a, on_b) = spread(&store).await;
-    store.create_bucket("empty").await.unwrap();
+    assert_eq!(state(&store, "b").await, VolumeState::Missing);
+    check(&store, &all).await;
+    all.extend(fill(&store, 20).await);
+    store.delete("photos", "k10-0").await.unwrap();
+    all.remove(0);
+    disk.plug("/b");
+    assert!(!store.attach("b").await.unwrap().joined);
+    assert_eq!(state(&store, "b").await, VolumeState::Attached);
+    check(&store, &all).await;
+    all.extend(fill(&store, 30).await);
+    // Everything is there without any one of the volumes, also with a new index.
+    let index = store.1.clone();
     drop(store);
-    let disk = disk.cut(Cut::Lost);
-    let mut settings = config(&disk);
-    settings.settle = Duration::from_secs(3600);
-    let store = Store(FileStore::open(settings));
-    store.attach("a").await.unwrap();
-    assert_eq!(store.get("photos", &on_a).await.unwrap(), on_a.as_bytes());
-    assert!(is_unavailable(&store.get("photos", &on_b).await));
-    assert!(is_unavailable(&store.get("photos", "never").await));
-    assert!(is_unavailable(&store.keys("photos").await));
-    assert!(is_unavailable(&store.delete_bucket("empty").await));
-    let missing = store.0.usage().await.volumes;
-    let missing = missing.iter().find(|v| v.id.as_str() == "b").unwrap();
-    assert_eq!(missing.state, VolumeState::Missing);
-    store.attach("b").await.unwrap();
-    assert_eq!(store.keys("photos").await.unwrap().len(), 20);
-}
-
-#[tokio::test]
-async fn deletes_and_overwrites_hold_when_an_old_volume_comes_back() {
-    let disk = SimDisk::new(&["/a", "/b"]);
-    let store = Store::open_with(&disk, &["a", "b"]).await;
-    let (_, on_b) = spread(&store).await;
-    store.put("photos", &on_b, b"first").await.unwrap();
-    let second = "other-on-b";
-    drop(store);
-    // While b is away and its keys are not even known.
-    let disk = disk.cut(Cut::Lost);
-    let store = Store::open_with(&disk, &["a"]).await;
-    store.delete("photos", &on_b).await.unwrap();
-    store.put("photos", second, b"new").await.unwrap();
-    drop(store);
-    let disk = disk.cut(Cut::Lost);
-    let store = Store::open_with(&disk, &["b", "a"]).await;
-    let gone = store.get("photos", &on_b).await;
-    assert!(matches!(gone, Err(StoreError::NoSuchKey { .. })), "{gone:?}");
-    assert_eq!(store.get("photos", second).await.unwrap(), b"new");
-    drop(store);
-    // Nothing depends on the tombstone any more.
-    let disk = disk.cut(Cut::Kept);
-    assert!(disk.files("/a/icn-store/tombstones").is_empty());
-    let store = Store::open_with(&disk, &["b"]).await;
-    assert!(!store.keys("photos").await.unwrap().contains(&on_b));
-}
-
-#[tokio::test]
-async fn buckets_survive_the_loss_of_any_volume() {
-    let disk = SimDisk::new(&["/a", "/b"]);
-    let store = Store::open_with(&disk, &["a", "b"]).await;
-    store.create_bucket("both").await.unwrap();
-    store.detach("b").await;
-    store.create_bucket("late").await.unwrap();
-    store.attach("b").await.unwrap();
-    drop(store);
-    let disk = disk.cut(Cut::Lost);
-    let store = Store::open_with(&disk, &["b"]).await;
-    for name in ["both", "late"] {
-        store.0.bucket(&bucket(name)).await.unwrap();
+    let mut disk = disk.cut(Cut::Lost);
+    for volumes in [["a", "b"], ["b", "c"], ["c", "a"]] {
+        let store = Store::reopen(&disk, index.clone(), &volumes).await;
+        check(&store, &all).await;
+        assert!(matches!(store.get("photos", "k10-0").await, Err(StoreError::NoSuchKey { .. })));
+        drop(store);
+        disk = disk.cut(Cut::Lost);
     }
 }
 
-#[tokio::test]
-async fn a_volume_that_is_given_up_takes_its_objects_along_and_is_refused_later() {
-    let disk = SimDisk::new(&["/a", "/b"]);
-    let store = Store::open_with(&disk, &["a", "b"]).await;
-    let (on_a, on_b) = spread(&store).await;
-    let lost = objects_on(&store, "b").await;
-    let b = VolumeId::new("b").unwrap();
-    assert!(matches!(store.0.forget(&b).await, Err(ForgetError::Attached { .. })));
-    store.detach("b").await;
-    assert_eq!(store.0.forget(&b).await.unwrap(), lost);
-    assert!(matches!(store.get("photos", &on_b).await, Err(StoreError::NoSuchKey { .. })));
-    assert_eq!(store.get("photos", &on_a).await.unwrap(), on_a.as_bytes());
-    assert!(matches!(store.attach("b").await, Err(AttachError::Forgotten { .. })));
-    drop(store);
-    let disk = disk.cut(Cut::Lost);
-    let store = Store::open_with(&disk, &["a"]).await;
-    assert!(matches!(store.get("photos", &on_b).await, Err(StoreError::NoSuchKey { .. })));
-    assert!(matches!(store.attach("b").await, Err(AttachError::Forgotten { .. })));
+#[tokio::test(start_paused = true)]
+async fn the_volume_of_the_index_is_pulled_while_serving() {
+    let disk = SimDisk::new(&["/a", "/b", "/c", "/d"]);
+    let store = open(&disk, &["a", "b", "c", "d"]).await;
+    let mut all = fill(&store, 10).await;
+    for (gone, next) in [("a", "b"), ("b", "c")] {
+        assert_eq!(home(&disk, "/d"), gone);
+        disk.pull(&format!("/{gone}"));
+        assert!(store.detach(gone).await);
+        assert!(is_unavailable(&store.get("photos", "k10-0").await));
+        while is_unavailable(&store.keys("photos").await) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(home(&disk, "/d"), next);
+        check(&store, &all).await;
+        all.extend(fill(&store, 20).await);
+    }
+    // One that comes back has no say about the index.
+    for back in ["a", "b"] {
+        disk.plug(&format!("/{back}"));
+        store.attach(back).await.unwrap();
+        assert_eq!(home(&disk, &format!("/{back}")), "c");
+    }
+    check(&store, &all).await;
+    let folders = std::fs::read_dir(store.1.path()).unwrap();
+    let folders: Vec<_> = folders.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(folders, ["2"], "old indexes are left");
 }
 
-#[tokio::test]
-async fn a_volume_that_is_not_ours_is_refused_and_left_as_it_is() {
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_older_than_the_pool_is_not_used() {
     let disk = SimDisk::new(&["/a", "/b"]);
-    let store = Store::open_with(&disk, &["a"]).await;
-    assert!(matches!(store.attach("a").await, Err(AttachError::AlreadyAttached { .. })));
-    let second = Store::open(&disk);
-    assert!(matches!(second.attach("a").await, Err(AttachError::InUse { .. })));
+    let store = open(&disk, &["a", "b"]).await;
+    let old = fill(&store, 10).await;
     store.detach("a").await;
-    let files = disk.files("/a");
-    let mut other = volume("b");
-    other.path = "/a".into();
-    let wrong = store.0.attach(other).await;
-    assert!(matches!(wrong, Err(AttachError::WrongVolume { .. })), "{wrong:?}");
-    let mut settings = config(&disk);
-    settings.pool = PoolId::new("another").unwrap();
-    let foreign = FileStore::open(settings).attach(volume("a")).await;
-    assert!(matches!(foreign, Err(AttachError::ForeignPool { .. })), "{foreign:?}");
-    assert_eq!(disk.files("/a"), files);
-    // Refused, it can still be attached where it belongs.
-    store.attach("a").await.unwrap();
+    store.put("photos", "late", b"late").await.unwrap_err();
+    let index = store.1.clone();
+    drop(store);
+    let disk = disk.cut(Cut::Lost);
+    // The index is on a, by a's own word; b knows better.
+    assert_eq!((home(&disk, "/a"), home(&disk, "/b")), ("a", "a"));
+    let store = Store::reopen(&disk, index.clone(), &["b"]).await;
+    assert_eq!((home(&disk, "/a"), home(&disk, "/b")), ("a", "b"));
+    drop(store);
+    let disk = disk.cut(Cut::Lost);
+    let store = Store::reopen(&disk, index, &["a", "b"]).await;
+    assert_eq!((home(&disk, "/a"), home(&disk, "/b")), ("b", "b"));
+    check(&store, &old).await;
 }
 
-#[tokio::test]
-async fn a_lost_catalogue_is_not_taken_for_a_blank_volume() {
-    let disk = SimDisk::new(&["/a"]);
-    let store = Store::open_with(&disk, &["a"]).await;
-    store.create_bucket("photos").await.unwrap();
-    store.put("photos", "k", b"v").await.unwrap();
-    store.detach("a").await;
-    use agent_object_store::Backend as _;
-    disk.remove_file(Path::new("/a/icn-store/catalog")).unwrap();
-    let refused = store.attach("a").await;
-    assert!(matches!(refused, Err(AttachError::Damaged { .. })), "{refused:?}");
+#[tokio::test(start_paused = true)]
+async fn an_index_that_is_damaged_is_made_again() {
+    let disk = SimDisk::new(&["/a", "/b"]);
+    let store = open(&disk, &["a", "b"]).await;
+    let all = fill(&store, 10).await;
+    store.0.close().await;
+    let index = store.1.clone();
+    drop(store);
+    std::fs::write(index.path().join("0/mark"), b"nonsense").unwrap();
+    let store = Store::reopen(&disk, index, &["a", "b"]).await;
+    check(&store, &all).await;
+    assert_eq!(home(&disk, "/b"), "a");
 }
 
-#[tokio::test]
-async fn a_flipped_bit_is_noticed_before_the_body_ends() {
-    let disk = SimDisk::new(&["/a"]);
-    let store = Store::open_with(&disk, &["a"]).await;
-    store.create_bucket("photos").await.unwrap();
-    store.put("photos", "small", &content(1, 5000)).await.unwrap();
-    store.put("photos", "large", &content(2, 900_000)).await.unwrap();
-    store.put_in_parts("photos", "parts", &[&content(3, 400_000), b"x"]).await.unwrap();
-    for file in disk.files("/a/icn-store/objects") {
-        disk.flip_bit(&file, 100);
-    }
-    for file in disk.files("/a/icn-store/multi") {
-        disk.flip_bit(&file, 0);
-    }
-    let request = |k: &str| GetRequest::new(bucket("photos"), key(k));
-    assert!(matches!(store.0.get(&request("small")).await, Err(StoreError::Damaged { .. })));
-    assert!(store.get("photos", "large").await.is_err());
-    assert!(store.get("photos", "parts").await.is_err());
-}
-
-#[tokio::test]
-async fn an_object_whose_record_is_damaged_is_not_called_absent() {
-    let disk = SimDisk::new(&["/a"]);
-    let store = Store::open_with(&disk, &["a"]).await;
-    store.create_bucket("photos").await.unwrap();
-    for k in ["k", "l"] {
-        store.put("photos", k, b"v").await.unwrap();
-    }
-    for file in disk.files("/a/icn-store/objects") {
-        disk.flip_bit(&file, 5);
-    }
-    store.detach("a").await;
-    let report = store.attach("a").await.unwrap();
-    assert_eq!((report.objects, report.damaged.len()), (0, 2), "{:?}", report.damaged);
-    assert!(matches!(store.get("photos", "k").await, Err(StoreError::Damaged { .. })));
-    assert!(matches!(store.get("photos", "other").await, Err(StoreError::NoSuchKey { .. })));
-    store.put("photos", "k", b"again").await.unwrap();
-    assert_eq!(store.get("photos", "k").await.unwrap(), b"again");
-    store.delete("photos", "l").await.unwrap();
-    assert!(matches!(store.get("photos", "l").await, Err(StoreError::NoSuchKey { .. })));
-    assert_eq!(disk.files("/a/icn-store/objects").len(), 1);
-}
-
-#[tokio::test]
-async fn a_failed_sync_is_never_tried_again() {
-    let disk = SimDisk::new(&["/a"]);
-    let store = Store::open_with(&disk, &["a"]).await;
-    store.create_bucket("photos").await.unwrap();
-    store.put("photos", "old", b"old").await.unwrap();
-    // Create, write, then the sync.
-    disk.set_fault(Some(Fault::ErrorAt(2)));
-    let failed = store.put("photos", "k", b"v").await;
-    assert!(matches!(failed, Err(StoreError::Io { operation: "sync", .. })), "{failed:?}");
-    let calls = disk.calls();
-    assert!(is_unavailable(&store.put("photos", "k", b"v").await));
-    assert_eq!(disk.calls(), calls, "a fenced volume is written to");
-    assert_eq!(store.get("photos", "old").await.unwrap(), b"old");
-    let state = store.0.usage().await.volumes[0].state.clone();
-    assert!(matches!(state, VolumeState::Fenced { reason } if reason.contains("sync")));
-    store.detach("a").await;
-    store.attach("a").await.unwrap();
-    store.put("photos", "k", b"v").await.unwrap();
-}
-
-#[tokio::test]
-async fn writers_go_on_while_volumes_come_and_go() {
+#[tokio::test(start_paused = true)]
+async fn the_index_moves_away_from_a_volume_that_takes_no_writes() {
     let disk = SimDisk::new(&["/a", "/b", "/c"]);
-    let store = Store::open_with(&disk, &["a", "b", "c"]).await;
-    store.create_bucket("photos").await.unwrap();
-    let writer = |name: usize| {
-        let store = store.clone();
-        async move {
-            let mut acked = Vec::new();
-            for round in 0..60_u64 {
-                let k = format!("w{name}-{}", round % 7);
-                if store.put("photos", &k, &round.to_le_bytes()).await.is_ok() {
-                    acked.retain(|(other, _): &(String, u64)| *other != k);
-                    acked.push((k, round));
-                }
-            }
-            acked
+    let store = open(&disk, &["a", "b", "c"]).await;
+    let all = fill(&store, 10).await;
+    // The first sync is that of the volume of the index.
+    for at in 0.. {
+        disk.set_fault(Some(Fault::SyncErrorAt(at)));
+        // A copy on another volume takes its place.
+        let _ = store.put("photos", "k", b"v").await;
+        disk.set_fault(None);
+        if matches!(state(&store, "a").await, VolumeState::Fenced { .. }) {
+            break;
         }
-    };
-    let disturb = async {
-        for name in ["b", "c", "a", "b"] {
-            tokio::time::sleep(Duration::from_millis(3)).await;
+        for name in ["b", "c"] {
             store.detach(name).await;
-            tokio::time::sleep(Duration::from_millis(3)).await;
-            while store.attach(name).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            store.attach(name).await.unwrap();
         }
-    };
-    let writers = futures::future::join_all((0..4).map(writer));
-    let (acked, ()) = futures::future::join(writers, disturb).await;
-    for (k, round) in acked.into_iter().flatten() {
-        let seen = u64::from_le_bytes(store.get("photos", &k).await.unwrap().try_into().unwrap());
-        // A write that failed after it may have taken place all the same.
-        assert!(seen >= round && seen % 7 == round % 7, "{k}: {seen}, acknowledged {round}");
     }
+    while is_unavailable(&store.keys("photos").await) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_ne!(home(&disk, "/b"), "a");
+    check(&store, &all).await;
+    // It is still read from, and back in use when it is attached again.
+    assert!(matches!(state(&store, "a").await, VolumeState::Fenced { .. }));
+    assert!(store.attach("a").await.is_err());
+    store.detach("a").await;
+    store.attach("a").await.unwrap();
+    assert_eq!(state(&store, "a").await, VolumeState::Attached);
+    check(&store, &all).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn of_a_pool_of_two_volumes_nothing_is_acknowledged_by_one() {
+    let disk = SimDisk::new(&["/a", "/b"]);
+    let store = open(&disk, &["a", "b"]).await;
+    let all = fill(&store, 10).await;
+    store.detach("b").await;
+    for length in [10, 3 << 20] {
+        match store.put("photos", "new", &content(1, length)).await {
+            Err(StoreError::Unavailable { reason }) => assert_eq!(
+                reason,
+                "only 1 of the pool's 2 volumes takes writes, and what is written must be on 2; \
+                 bring another one back or give the missing ones up"
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(is_unavailable(&store.delete("photos", "k10-0").await));
+    check(&store, &all).await;
+    store.0.forget(&VolumeId::new("b").unwrap()).await.unwrap();
+    store.put("photos", "new", b"v").await.unwrap();
+    assert_eq!(store.get("photos", "new").await.unwrap(), b"v");
+    assert_eq!(store.0.usage().await.volumes.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_joins_takes_writes() {
+    let disk = SimDisk::new(&["/a", "/b", "/c"]);
+    let store = open(&disk, &["a"]).await;
+    let mut all = fill(&store, 10).await;
+    for name in ["b", "c"] {
+        assert!(store.attach(name).await.unwrap().joined);
+    }
+    let new = fill(&store, 20).await;
+    // What was written since stands the loss of the first volume.
+    disk.pull("/a");
+    store.detach("a").await;
+    while is_unavailable(&store.keys("photos").await) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    check(&store, &new).await;
+    disk.plug("/a");
+    store.attach("a").await.unwrap();
+    all.extend(new);
+    let found = store.get("photos", "k20-0").await.unwrap();
+    assert_eq!(found, all[5].1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_volume_the_store_waits_for_enough_of_them() {
+    let disk = SimDisk::new(&["/a", "/b", "/c", "/d"]);
+    let store = open(&disk, &["a", "b", "c"]).await;
+    let all = fill(&store, 10).await;
+    for name in ["c", "b", "a"] {
+        store.detach(name).await;
+    }
+    assert!(reason(&store).await.starts_with("0 of the pool's 3 volumes are here"));
+    // A blank volume is no reason to found another pool.
+    let blank = attaching(&store, "d");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(superblock(&disk, "/d".as_ref()).unwrap().is_none());
+    store.attach_all(&["b", "c"]).await;
+    assert!(blank.await.unwrap().unwrap().joined);
+    check(&store, &all).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_is_detached_while_it_is_waited_for_is_let_go() {
+    let disk = SimDisk::new(&["/a", "/b"]);
+    drop(open(&disk, &["a", "b"]).await);
+    let store = Store::open(&disk.cut(Cut::Lost));
+    let waiting = attaching(&store, "a");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(store.detach("a").await);
+    let ended = waiting.await.unwrap();
+    assert!(matches!(ended, Err(agent_object_store::AttachError::Interrupted { .. })), "{ended:?}");
+    store.attach_all(&["a", "b"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flipped_bit_is_noticed_or_made_good() {
+    let disk = SimDisk::new(&["/a"]);
+    let store = open(&disk, &["a"]).await;
+    let all = fill(&store, 10).await;
+    for file in disk.files("/a/icn-pool/extents") {
+        disk.flip_bit(&file, 5000);
+    }
+    let mut bad = 0;
+    for (name, data) in &all {
+        match store.get("photos", name).await {
+            Ok(found) => assert!(found == *data, "{name}"),
+            Err(_) => bad += 1,
+        }
+    }
+    assert!(bad > 0, "one volume cannot make it good");
+}
+
+#[test]
+fn writers_go_on_while_volumes_come_and_go() {
+    let disk = SimDisk::new(&["/a", "/b", "/c", "/d"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let index = Arc::new(folder());
+        let settings =
+            agent_object_store::EngineConfig { io: Io::Threads, ..config(&disk, &index) };
+        let store = Store(Engine::open(settings), index);
+        store.attach_all(&["a", "b", "c", "d"]).await;
+        store.create_bucket("photos").await.unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let writer = |name: usize| {
+            let (store, done) = (store.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut acked: Vec<(String, u64)> = Vec::new();
+                for round in 0..2000_u64 {
+                    let k = format!("w{name}-{}", round % 7);
+                    if store.put("photos", &k, &round.to_le_bytes()).await.is_ok() {
+                        acked.retain(|(other, _)| *other != k);
+                        acked.push((k, round));
+                    }
+                    if done.load(Ordering::Relaxed) && round > 60 {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                acked
+            })
+        };
+        let writers: Vec<_> = (0..4).map(writer).collect();
+        // The volume of the index among them.
+        for name in ["b", "c", "a", "d", "a", "b"] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            store.detach(name).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            store.attach(name).await.unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        for writer in writers {
+            for (k, round) in writer.await.unwrap() {
+                let seen = store.get("photos", &k).await.unwrap();
+                let seen = u64::from_le_bytes(seen.try_into().unwrap());
+                // A write that failed after it may have taken place all the same.
+                assert!(
+                    seen >= round && seen % 7 == round % 7,
+                    "{k}: {seen}, acknowledged {round}"
+                );
+            }
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_leaves_all_or_nothing() {
     let disk = SimDisk::new(&["/a"]);
-    let store = Store::open_with(&disk, &["a"]).await;
-    store.create_bucket("photos").await.unwrap();
+    let store = open(&disk, &["a"]).await;
     let data = content(1, 1 << 20);
-    for wait in 0..30 {
-        let endless = futures::stream::iter(
-            data.chunks(100_000).map(|c| Ok(Bytes::copy_from_slice(c))).collect::<Vec<_>>(),
-        );
+    for polls in 0..30 {
+        let pieces: Vec<_> = data.chunks(100_000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
         let request = put_request("photos", "k", WriteConditions::default());
-        let put = store.0.put(request, Body::new(Box::pin(endless)));
-        let _ = tokio::time::timeout(Duration::from_micros(wait * 300), put).await;
-        match store.get("photos", "k").await {
-            Ok(seen) => assert_eq!(seen, data),
+        let put = store.0.put(request, Body::new(Box::pin(futures::stream::iter(pieces))));
+        let mut put = std::pin::pin!(put);
+        for _ in 0..polls {
+            if futures::poll!(put.as_mut()).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        match store.0.get(&GetRequest::new(bucket("photos"), key("k"))).await {
+            Ok(reader) => assert!(reader.body.collect().await.unwrap() == data),
             Err(error) => assert!(matches!(error, StoreError::NoSuchKey { .. }), "{error}"),
         }
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store::{FileStore, FileStoreConfig, Owner, PoolId, Volume, VolumeId};
+use agent_object_store::{Class, FileStore, FileStoreConfig, Owner, PoolId, Volume, VolumeId};
 use agent_s3::{S3Config, S3Server, User};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -60,8 +60,11 @@ impl Node {
         config.reserve_bytes = setup.reserve_bytes.unwrap_or(config.reserve_bytes);
         let store = FileStore::open(config);
         if !setup.no_disk {
-            let volume =
-                Volume { id: VolumeId::new("disk").unwrap(), path: folder.path().to_owned() };
+            let volume = Volume {
+                id: VolumeId::new("disk").unwrap(),
+                path: folder.path().to_owned(),
+                class: Class::Ssd,
+            };
             runtime.block_on(store.attach(volume)).unwrap();
         }
         let config = S3Config {

@@ -1,0 +1,63 @@
+//! What a volume says of itself, before it is used. Calls block.
+
+use std::io;
+
+use agent_object_store_pool::backend::{Backend, EntryKind};
+use agent_object_store_pool::device::{DeviceError, FOLDER, superblock};
+use agent_object_store_pool::superblock::{FORMAT, Superblock, SuperblockError};
+
+use crate::error::StoreError;
+use crate::volumes::{AttachError, Volume};
+
+/// What superblocks' names begin with.
+const SUPERBLOCK: &str = "superblock-";
+
+/// The superblock of a volume; none if it is blank, or formatting it was cut off.
+///
+/// # Errors
+/// It cannot be read, or has lost its superblocks.
+pub(super) fn inspect(
+    backend: &dyn Backend,
+    volume: &Volume,
+) -> Result<Option<Superblock>, AttachError> {
+    let found = superblock(backend, &volume.path);
+    let damaged = match found {
+        Ok(Some(found)) => return Ok(Some(found)),
+        Ok(None) => false,
+        Err(DeviceError::Superblock { source: SuperblockError::Damaged, .. }) => true,
+        Err(error) => return Err(refusal(volume, error)),
+    };
+    let root = volume.path.join(FOLDER);
+    let names = match backend.list_dir(&root) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(AttachError::Io { operation: "list", path: root, source }),
+    };
+    let superblocks = names.iter().filter(|(name, _)| name.starts_with(SUPERBLOCK)).count();
+    // Journal and extents are made when both superblocks are there; formatting makes those one by one.
+    let is_used = names.iter().any(|(_, kind)| *kind == EntryKind::Directory);
+    if is_used || (damaged && superblocks > 1) {
+        let reason = "its superblocks are lost or damaged; it was left as it is".to_owned();
+        return Err(AttachError::Damaged { path: volume.path.clone(), reason });
+    }
+    Ok(None)
+}
+
+/// Why a volume is refused.
+pub(super) fn refusal(volume: &Volume, error: DeviceError) -> AttachError {
+    let path = volume.path.clone();
+    match error {
+        DeviceError::InUse { .. } => AttachError::InUse { path },
+        DeviceError::Io { operation, path, source } => AttachError::Io { operation, path, source },
+        DeviceError::Superblock { source: SuperblockError::Newer { found }, .. } => {
+            AttachError::NewerFormat { path, found, known: FORMAT }
+        }
+        DeviceError::Superblock { source, .. } => {
+            AttachError::Damaged { path, reason: source.to_string() }
+        }
+        DeviceError::WrongKey { .. } => AttachError::WrongKey { path },
+        error @ DeviceError::Random(_) => {
+            AttachError::Failed(StoreError::engine("format a volume", error))
+        }
+    }
+}

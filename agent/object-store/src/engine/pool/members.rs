@@ -1,0 +1,198 @@
+//! What the superblocks of a pool say together. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_object_store_pool::redundancy::redundancy;
+use agent_object_store_pool::superblock::{Class, Member, Superblock, VolumeNo};
+
+/// What is known of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The pool's name, with the number of its founding.
+    pub pool: String,
+    /// Every volume that ever was in it, by number.
+    pub members: Vec<Member>,
+    /// The volume that the index is on.
+    pub home: Option<VolumeNo>,
+    /// How often that was decided.
+    pub epoch: u64,
+}
+
+/// How a volume with a superblock of the pool stands to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It belongs to it.
+    Member,
+    /// It was given up.
+    Gone,
+    /// It was formatted and never used, and its number was given to another one since.
+    Unused,
+    /// Its number is another volume's.
+    Conflict,
+}
+
+impl Known {
+    /// What superblocks of one pool say together, beside what was known before; none if there are no
+    /// superblocks.
+    ///
+    /// Lists of members only grow, and a member that one calls gone is gone. Of two volumes that
+    /// claim a number, the one that was known before has it, else the one that more superblocks
+    /// name.
+    pub(super) fn of(before: Option<&Self>, superblocks: &[&Superblock]) -> Option<Self> {
+        let first = superblocks.first().map(|superblock| superblock.pool.clone());
+        let pool = before.map(|before| before.pool.clone()).or(first)?;
+        let mut claims: BTreeMap<VolumeNo, BTreeMap<&str, (usize, &Member)>> = BTreeMap::new();
+        let mut gone: BTreeSet<(VolumeNo, &str)> = BTreeSet::new();
+        let (mut home, mut epoch) = before.map_or((None, 0), |before| (before.home, before.epoch));
+        let known = before.iter().flat_map(|before| before.members.iter().map(|m| (usize::MAX, m)));
+        let said = superblocks.iter().flat_map(|superblock| &superblock.members).map(|m| (1, m));
+        for (weight, member) in known.chain(said) {
+            let of_number = claims.entry(member.number).or_default();
+            let claim = of_number.entry(&member.volume).or_insert((0, member));
+            claim.0 = claim.0.saturating_add(weight);
+            if member.gone {
+                gone.insert((member.number, &member.volume));
+            }
+        }
+        for superblock in superblocks {
+            if superblock.index_epoch > epoch {
+                (home, epoch) = (superblock.index, superblock.index_epoch);
+            }
+        }
+        let members = claims.into_values().filter_map(|claims| {
+            let (_, member) = claims.into_values().max_by_key(|(weight, _)| *weight)?;
+            let gone = gone.contains(&(member.number, member.volume.as_str()));
+            Some(Member { gone, ..member.clone() })
+        });
+        Some(Self { pool, members: members.collect(), home, epoch })
+    }
+
+    /// How a volume stands to the pool.
+    pub(super) fn standing(&self, superblock: &Superblock) -> Standing {
+        match self.members.iter().find(|member| member.number == superblock.number) {
+            Some(member) if member.volume == superblock.volume => {
+                if member.gone {
+                    Standing::Gone
+                } else {
+                    Standing::Member
+                }
+            }
+            None => Standing::Member,
+            Some(_) if superblock.index.is_none() => Standing::Unused,
+            Some(_) => Standing::Conflict,
+        }
+    }
+
+    /// The members that were not given up.
+    pub(super) fn living(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.gone)
+    }
+
+    /// The number of the living member with this identity.
+    pub(super) fn number(&self, volume: &str) -> Option<VolumeNo> {
+        self.living().find(|member| member.volume == volume).map(|member| member.number)
+    }
+
+    /// How many of the members may be missing without anything being lost.
+    pub(super) fn spare(&self) -> usize {
+        redundancy(self.living().count()).map_or(0, |redundancy| usize::from(redundancy.m))
+    }
+
+    /// The members and one more, with a number that was never used; none if all numbers were.
+    pub(super) fn with(&self, volume: &str, class: Class) -> Option<(VolumeNo, Vec<Member>)> {
+        let last = self.members.iter().map(|member| member.number.0).max();
+        let number = VolumeNo(last.map_or(Some(0), |last| last.checked_add(1))?);
+        let mut members = self.members.clone();
+        members.push(Member { volume: volume.to_owned(), number, class, gone: false });
+        Some((number, members))
+    }
+
+    /// The members, and those of another list that are not among them.
+    pub(super) fn with_all(&self, others: &[Member]) -> Vec<Member> {
+        let is_new = |other: &&Member| !self.members.iter().any(|m| m.number == other.number);
+        let mut members = self.members.clone();
+        members.extend(others.iter().filter(is_new).cloned());
+        members.sort_by_key(|member| member.number);
+        members
+    }
+
+    /// The same without a volume; none if it is not a living member.
+    pub(super) fn without(&self, volume: &str) -> Option<Self> {
+        let number = self.number(volume)?;
+        let mut known = self.clone();
+        for member in known.members.iter_mut().filter(|member| member.number == number) {
+            member.gone = true;
+        }
+        Some(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(number: u16, volume: &str) -> Member {
+        let volume = volume.to_owned();
+        Member { volume, number: VolumeNo(number), class: Class::Ssd, gone: false }
+    }
+
+    fn superblock(number: u16, members: &[Member]) -> Superblock {
+        let own = members.iter().find(|member| member.number.0 == number).unwrap();
+        Superblock {
+            pool: "pool/1".to_owned(),
+            volume: own.volume.clone(),
+            number: own.number,
+            class: own.class,
+            generation: 2,
+            incarnations: 1,
+            key: String::new(),
+            members: members.to_vec(),
+            index: None,
+            index_epoch: 0,
+        }
+    }
+
+    #[test]
+    fn the_longest_list_counts_and_gone_is_gone() {
+        let mut old = [member(0, "a"), member(1, "b")];
+        old[1].gone = true;
+        let new = [member(0, "a"), member(1, "b"), member(2, "c")];
+        let (a, c) = (superblock(0, &old), superblock(2, &new));
+        let known = Known::of(None, &[&a, &c]).unwrap();
+        assert_eq!(known.living().map(|m| m.volume.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(known.standing(&superblock(1, &old)), Standing::Gone);
+        assert_eq!(known.standing(&c), Standing::Member);
+        assert_eq!(known.with("b", Class::Ssd).unwrap().0, VolumeNo(3));
+        assert_eq!((known.spare(), known.number("b")), (1, None));
+        assert_eq!(known.without("c").unwrap().living().count(), 1);
+        assert_eq!(Known::of(None, &[]), None);
+    }
+
+    #[test]
+    fn a_number_is_that_of_whom_more_superblocks_name() {
+        let first = [member(0, "a"), member(1, "x")];
+        let second = [member(0, "a"), member(1, "y")];
+        let (a, mut x, y) = (superblock(0, &second), superblock(1, &first), superblock(1, &second));
+        for order in [[&a, &x, &y], [&x, &y, &a]] {
+            let known = Known::of(None, &order).unwrap();
+            assert_eq!(known.number("y"), Some(VolumeNo(1)));
+            assert_eq!(known.standing(&x), Standing::Unused);
+        }
+        let before = Known::of(None, &[&y]);
+        x.index = Some(VolumeNo(0));
+        let known = Known::of(before.as_ref(), &[&x]).unwrap();
+        assert_eq!(known.standing(&x), Standing::Conflict);
+    }
+
+    #[test]
+    fn the_last_decision_about_the_index_counts() {
+        let members = [member(0, "a"), member(1, "b")];
+        let (mut a, mut b) = (superblock(0, &members), superblock(1, &members));
+        (a.index, a.index_epoch) = (Some(VolumeNo(0)), 1);
+        (b.index, b.index_epoch) = (Some(VolumeNo(1)), 2);
+        for order in [[&a, &b], [&b, &a]] {
+            let known = Known::of(None, &order).unwrap();
+            assert_eq!((known.home, known.epoch), (Some(VolumeNo(1)), 2));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The engine as its callers see it: volumes are attached and detached while it serves, and
+//! everything else follows from that.
+//!
+//! ```text
+//! attach ─▶ Reading ─▶ Blank ──format──▶ Member ─▶ InUse ─▶ (detach)
+//!                   └───────────────────▶
+//! ```
+//!
+//! One task ([`owner`]) acts, on what the pure [`plan`] says. It waits until the members of the pool
+//! are here, or enough of them for long enough, and opens the store on them; blank volumes then join
+//! one by one. When the index is lost, with its volume or by itself, the store is closed and opened
+//! anew on the volumes that are left, with an index that is made from them.
+
+mod home;
+mod inspect;
+mod members;
+mod owner;
+mod plan;
+mod shared;
+mod state;
+mod store;
+mod usage;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_object_store_pool::backend::{Backend, DiskBackend};
+use agent_object_store_pool::group::writer::EXTENT;
+use agent_object_store_pool::io::Io;
+use agent_object_store_pool::journal::JournalConfig;
+use agent_object_store_pool::seal::KeyBytes;
+
+use self::shared::Shared;
+use crate::clock::{Clock, SystemClock};
+use crate::names::{PoolId, VolumeId};
+use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
+
+/// Room for superblocks, the index and the cleaning of groups, small against any disk.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// Disks of one node are mounted within seconds of each other; a minute covers slow spin-up.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Blank disks of one node are handed over together; a second covers that they are not at once.
+const FOUNDING: Duration = Duration::from_secs(1);
+
+/// How the engine behaves.
+#[derive(Clone)]
+pub struct EngineConfig {
+    /// The node's pool. A volume of another one is refused.
+    pub pool: PoolId,
+    /// Wraps the volumes' keys.
+    pub node_key: KeyBytes,
+    /// Bytes that stay free on every volume.
+    pub reserve_bytes: u64,
+    /// How long after the first volume the others are waited for, as long as enough are here.
+    pub settle: Duration,
+    /// How long after the last blank volume a new pool waits for more.
+    pub founding: Duration,
+    /// The file system of the volumes.
+    pub backend: Arc<dyn Backend>,
+    /// Where calls that block run.
+    pub io: Io,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Length of a group's extents in bytes.
+    pub extent: u64,
+    /// How journals are written; none for what suits each volume.
+    pub journal: Option<JournalConfig>,
+    /// A folder for the index; none for the volumes themselves. For tests whose volumes are no
+    /// folders.
+    pub index_folder: Option<PathBuf>,
+}
+
+impl EngineConfig {
+    /// The usual settings, on real files.
+    #[must_use]
+    pub fn new(pool: PoolId, node_key: KeyBytes) -> Self {
+        Self {
+            pool,
+            node_key,
+            reserve_bytes: RESERVE_BYTES,
+            settle: SETTLE,
+            founding: FOUNDING,
+            backend: Arc::new(DiskBackend),
+            io: Io::Threads,
+            clock: Arc::new(SystemClock),
+            extent: EXTENT,
+            journal: None,
+            index_folder: None,
+        }
+    }
+}
+
+impl fmt::Debug for EngineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineConfig").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// The engine. A clone is another handle; when the last one is dropped, it ends as if the process
+/// were killed, unless it was closed.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Engine {
+    /// Opens a store without volumes; until enough are attached it answers everything with
+    /// [`StoreError::Unavailable`](crate::StoreError::Unavailable). Touches no disk.
+    #[must_use]
+    pub fn open(config: EngineConfig) -> Self {
+        Self { handle: Arc::new(Handle { shared: Arc::new(Shared::new(config)) }) }
+    }
+
+    /// Attaches a volume; returns when it is in use. That may be long: the first ones wait for each
+    /// other, so volumes are attached side by side. A blank one joins the pool, or is founded one
+    /// on. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The volume is not one of this pool, is in use elsewhere, or failed; it is not attached then.
+    /// Or it was detached meanwhile.
+    pub async fn attach(&self, volume: Volume) -> Result<AttachReport, AttachError> {
+        self.shared().attach(volume).await
+    }
+
+    /// Detaches a volume, also one whose disk is gone: waits for nothing. Says whether it was
+    /// attached, or on the way to be.
+    pub async fn detach(&self, id: &VolumeId) -> bool {
+        self.shared().detach(id)
+    }
+
+    /// Gives a missing volume up for good, when its disk will not come back: it is not waited for any
+    /// more, and should it come back it is refused.
+    ///
+    /// # Errors
+    /// The volume is not known or attached, or the decision could not be recorded.
+    pub async fn forget(&self, id: &VolumeId) -> Result<(), ForgetError> {
+        self.shared().forget(id).await
+    }
+
+    /// Ends the store: brings the index to stable storage, so that the next start is quick, and lets
+    /// go of the volumes. Everything is answered with
+    /// [`StoreError::Unavailable`](crate::StoreError::Unavailable) from now on.
+    pub async fn close(&self) {
+        owner::close(self.shared()).await;
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}

@@ -1,0 +1,490 @@
+//! The task that owns the pool: it alone opens and closes the store and writes superblocks, one step
+//! after the other. A step that waits for a disk is begun anew when a volume goes.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use agent_object_store_pool::device::{Device, DeviceError, NewVolume};
+use agent_object_store_pool::superblock::{Member, VolumeNo};
+use futures::future::join_all;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::home::{Watched, bury, tell};
+use super::inspect::refusal;
+use super::members::Known;
+use super::plan::{Step, Waits, missing, plan};
+use super::shared::{Shared, unrecorded};
+use super::state::{Phase, Serving};
+use crate::engine::core::Core;
+use crate::engine::error::in_words;
+use crate::engine::fjall::FjallIndex;
+use crate::engine::open::{Opened, Opening};
+use crate::engine::volumes::Volumes;
+use crate::error::StoreError;
+use crate::names::VolumeId;
+use crate::volumes::{AttachError, Volume};
+
+/// How long after a failure the same is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How long after a lock was found held it is tried again, and how often.
+const LOCK_RETRY: Duration = Duration::from_millis(500);
+const LOCK_TRIES: u32 = 20;
+
+/// How long is waited for an index to be closed, before it is looked for another place.
+const BURY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How often the index is brought to stable storage while there are changes: what a restart reads
+/// again is what was written in this time.
+const CHECKPOINT: Duration = Duration::from_secs(30);
+
+/// The owner.
+pub(super) struct Owner {
+    shared: Weak<Shared>,
+    departures: watch::Receiver<u64>,
+}
+
+impl Owner {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let departures = shared.departures.subscribe();
+        Self { shared: Arc::downgrade(shared), departures }
+    }
+
+    /// Does what is to be done, for ever.
+    pub(super) async fn run(mut self) {
+        loop {
+            let Some(shared) = self.shared.upgrade() else { return };
+            let wake = Arc::clone(&shared.wake);
+            let waits = Waits { settle: shared.config.settle, founding: shared.config.founding };
+            self.departures.mark_unchanged();
+            let step = plan(&shared.state(), waits, Instant::now());
+            match step {
+                Step::Idle => {
+                    drop(shared);
+                    wake.notified().await;
+                }
+                Step::Wait(until) => {
+                    drop(shared);
+                    tokio::select! {
+                        () = wake.notified() => {}
+                        () = sleep_until(until) => {}
+                    }
+                }
+                Step::Refuse(id, error) => refuse(&shared, &id, error),
+                Step::Blank(id) => blank(&shared, &id),
+                Step::Stop => shared.state().stop_serving(shared.config.io),
+                step => {
+                    let mut departures = self.departures.clone();
+                    tokio::select! {
+                        biased;
+                        () = act(&shared, step) => {}
+                        // Fails only when the engine is gone.
+                        _ = departures.changed() => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn act(shared: &Arc<Shared>, step: Step) {
+    match step {
+        Step::EndJournals => end_journals(shared).await,
+        Step::Forget => forget(shared).await,
+        Step::Found(volumes) => found(shared, volumes).await,
+        Step::Complete(id, number) => {
+            let known = shared.state().known.clone();
+            if let Some(Known { pool, members, .. }) = known {
+                format(shared, &id, number, pool, members).await;
+            }
+        }
+        Step::Open => try_to_open(shared).await,
+        Step::Join(id) => join(shared, &id).await,
+        Step::Add(id) => add(shared, &id).await,
+        Step::Idle | Step::Wait(_) | Step::Refuse(..) | Step::Blank(_) | Step::Stop => {}
+    }
+}
+/// Opens the store on the volumes that are here, when the index that was open before is closed.
+async fn try_to_open(shared: &Arc<Shared>) {
+    let burials = std::mem::take(&mut shared.state().burials);
+    if timeout(BURY_WAIT_MAX, join_all(burials)).await.is_err() {
+        tracing::warn!("an index is still open; it may be made anew elsewhere");
+    }
+    let Err((reason, index)) = open(shared).await else { return };
+    tracing::error!(reason, "the store cannot be opened");
+    let mut state = shared.state();
+    state.burials.extend(index.map(|index| bury(index, shared.config.io)));
+    state.trouble = Some(reason);
+    state.retry_at = Some(Instant::now() + RETRY);
+}
+
+fn refuse(shared: &Shared, id: &VolumeId, error: AttachError) {
+    let mut state = shared.state();
+    let slot = state.slots.remove(id);
+    if state.serving.is_none() {
+        state.learn();
+    }
+    drop(state);
+    tracing::warn!(volume = %id, %error, "a volume is refused");
+    if let Some(slot) = slot {
+        slot.refuse(error);
+    }
+}
+
+/// What it holds was never used: its number may be another volume's.
+fn blank(shared: &Shared, id: &VolumeId) {
+    if let Some(slot) = shared.state().slots.get_mut(id) {
+        slot.phase = Phase::Blank;
+    }
+}
+
+async fn end_journals(shared: &Shared) {
+    let closing = shared.state().closing.clone();
+    for volume in closing.iter().flat_map(Volumes::all) {
+        volume.journal.close().await;
+    }
+    // Only this task adds to them.
+    shared.state().closing.clear();
+}
+
+async fn forget(shared: &Shared) {
+    let (forgets, known, devices) = {
+        let mut state = shared.state();
+        (std::mem::take(&mut state.forgets), state.known.clone(), state.devices())
+    };
+    let Some(mut known) = known else { return };
+    let devices: Vec<Device> = devices.into_iter().map(|(.., device)| device).collect();
+    for (id, reply) in forgets {
+        let result = match known.without(id.as_str()) {
+            None => Err(crate::volumes::ForgetError::Unknown { id }),
+            Some(_) if shared.state().slots.contains_key(&id) => {
+                Err(crate::volumes::ForgetError::Attached { id })
+            }
+            Some(next) if tell(shared.config.io, &devices, &next).await > 0 => {
+                tracing::warn!(volume = %id, "volume given up");
+                known = next;
+                accept(shared, &known);
+                Ok(())
+            }
+            Some(_) => Err(unrecorded(&id)),
+        };
+        // It may not be waited for any more.
+        let _ = reply.send(result);
+    }
+}
+
+/// Takes note of what all volumes were told.
+fn accept(shared: &Shared, known: &Known) {
+    let mut state = shared.state();
+    if let Some(serving) = &state.serving {
+        serving.core.volumes.set_members(known.living().count());
+    }
+    for slot in state.slots.values_mut() {
+        if let Phase::Member { says: Some(says), .. } = &mut slot.phase {
+            says.members = known.with_all(&says.members);
+            (says.index, says.index_epoch) = (known.home, known.epoch);
+        }
+    }
+    let members = state.known.as_ref().map(|present| known.with_all(&present.members));
+    let members = members.unwrap_or_else(|| known.members.clone());
+    state.known = Some(Known { members, ..known.clone() });
+}
+
+/// Founds the pool.
+async fn found(shared: &Arc<Shared>, volumes: Vec<VolumeId>) {
+    let mut random = [0; 8];
+    if let Err(error) = getrandom::fill(&mut random) {
+        let mut state = shared.state();
+        state.trouble = Some(format!("the system gives no random numbers: {error}"));
+        state.retry_at = Some(Instant::now() + RETRY);
+        return;
+    }
+    let pool = format!("{}/{}", shared.config.pool, hex::encode(random));
+    tracing::info!(pool, volumes = volumes.len(), "founding the pool");
+    let members: Vec<Member> = {
+        let state = shared.state();
+        let member = |(number, id): (u16, &VolumeId)| {
+            let (class, volume) = (state.slots.get(id)?.volume.class, id.as_str().to_owned());
+            Some(Member { volume, number: VolumeNo(number), class, gone: false })
+        };
+        (0..).zip(&volumes).filter_map(member).collect()
+    };
+    let mut refused = Vec::new();
+    for member in &members {
+        let Some(id) = volumes.iter().find(|id| id.as_str() == member.volume) else { continue };
+        if !format(shared, id, member.number, pool.clone(), members.clone()).await {
+            refused.push(id);
+        }
+    }
+    let (known, devices) = {
+        let state = shared.state();
+        (state.known.clone(), state.devices())
+    };
+    // Nothing is on them; nobody is to wait for them.
+    let next = refused.iter().fold(known, |known, id| {
+        let known = known?;
+        Some(known.without(id.as_str()).unwrap_or(known))
+    });
+    if let Some(next) = next.filter(|_| !refused.is_empty()) {
+        let devices: Vec<Device> = devices.into_iter().map(|(.., device)| device).collect();
+        tell(shared.config.io, &devices, &next).await;
+        accept(shared, &next);
+    }
+}
+
+/// Formats a blank volume under the next number.
+async fn join(shared: &Arc<Shared>, id: &VolumeId) {
+    let (known, class) = {
+        let state = shared.state();
+        let class = state.slots.get(id).map(|slot| slot.volume.class);
+        (state.known.clone(), class)
+    };
+    let (Some(known), Some(class)) = (known, class) else { return };
+    let Some((number, members)) = known.with(id.as_str(), class) else {
+        let path = shared.state().slots.get(id).map(|slot| slot.volume.path.clone());
+        let reason = "the pool has had so many volumes that no number is left".to_owned();
+        let path = path.unwrap_or_default();
+        return refuse(shared, id, AttachError::Damaged { path, reason });
+    };
+    format(shared, id, number, known.pool, members).await;
+}
+
+/// Formats a blank volume; then it is a member that is not in use. Says whether it was not refused.
+async fn format(
+    shared: &Arc<Shared>,
+    id: &VolumeId,
+    number: VolumeNo,
+    pool: String,
+    members: Vec<Member>,
+) -> bool {
+    let found = shared.state().slots.get(id).map(|slot| (slot.volume.clone(), slot.token));
+    let Some((volume, token)) = found else { return true };
+    let surroundings = shared.surroundings();
+    let on = volume.clone();
+    let formatted = shared.config.io.run(move || {
+        let class = members.iter().find(|member| member.number == number).map(|m| m.class);
+        let class = class.unwrap_or(on.class);
+        let new = NewVolume { pool, volume: on.id.to_string(), number, class, members };
+        let device = Device::format(&on.path, new, surroundings)?;
+        let says = device.superblock();
+        Ok((device, says))
+    });
+    let formatted =
+        formatted.await.unwrap_or_else(|_| Err(DeviceError::InUse { path: volume.path.clone() }));
+    let mut state = shared.state();
+    match formatted {
+        Ok((device, says)) => {
+            let Some(slot) = state.slot(id, token) else { return true };
+            slot.joined = true;
+            slot.phase = Phase::Member { device, says: Some(Box::new(says)) };
+            state.had.insert(id.clone());
+            state.first.get_or_insert(Instant::now());
+            state.learn();
+        }
+        // A step that was begun anew may still hold it.
+        Err(DeviceError::InUse { .. }) if has_tries(state.slot(id, token)) => {
+            state.retry_at = Some(Instant::now() + LOCK_RETRY);
+        }
+        Err(error) => {
+            drop(state);
+            refuse(shared, id, refusal(&volume, error));
+            return false;
+        }
+    }
+    true
+}
+
+fn has_tries(slot: Option<&mut super::state::Slot>) -> bool {
+    slot.is_some_and(|slot| {
+        slot.tries += 1;
+        slot.tries < LOCK_TRIES
+    })
+}
+
+/// Takes a member into use that is not, while the store is open.
+async fn add(shared: &Arc<Shared>, id: &VolumeId) {
+    let found = {
+        let mut state = shared.state();
+        state.learn();
+        let serving = state.serving.as_ref().map(|serving| Arc::clone(&serving.core));
+        let slot = state.slots.get(id);
+        let device = slot.and_then(|slot| Some((slot.device()?.clone(), slot.token)));
+        let devices: Vec<Device> = state.devices().into_iter().map(|(.., d)| d).collect();
+        serving.zip(device).zip(state.known.clone()).map(|found| (found, devices))
+    };
+    let Some((((core, (device, token)), known), devices)) = found else { return };
+    // All know of it before anything is on it.
+    let io = shared.config.io;
+    let others: Vec<Device> =
+        devices.into_iter().filter(|other| other.number() != device.number()).collect();
+    tell(io, &others, &known).await;
+    let own = std::slice::from_ref(&device);
+    let is_told = tell(io, own, &known).await > 0;
+    shared.places.tidy(io, own, known.home).await;
+    core.volumes.set_members(known.living().count());
+    let added = if is_told {
+        core.add_volume(device.clone()).await
+    } else {
+        let reason = device.fenced().unwrap_or_default();
+        Err(StoreError::Unavailable { reason: format!("its superblock was not written: {reason}") })
+    };
+    let now = shared.config.clock.now();
+    let mut state = shared.state();
+    match added {
+        Ok(damaged) => {
+            let damaged = damaged
+                .into_iter()
+                .map(|(path, damage)| format!("{}: {damage:?}", path.display()))
+                .collect();
+            match state.slot(id, token) {
+                Some(slot) => {
+                    slot.phase = Phase::InUse { device };
+                    slot.since = now;
+                    slot.ready(damaged);
+                    state.missing_since.remove(id.as_str());
+                }
+                // It went meanwhile.
+                None => core.remove_volume(device.number()),
+            }
+        }
+        Err(error) => {
+            let slot = state.take(id, token);
+            drop(state);
+            tracing::warn!(volume = %id, error = in_words(&error), "a volume cannot be used");
+            if let Some(slot) = slot {
+                slot.refuse(AttachError::Failed(error));
+            }
+        }
+    }
+}
+
+/// Opens the store on the volumes that are here.
+///
+/// # Errors
+/// In words; with the index if that was opened, to be closed.
+async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex>>)> {
+    let config = &shared.config;
+    let (known, slots, trouble, missing) = {
+        let state = shared.state();
+        let missing = state.known.as_ref().map_or(0, |known| missing(&state, known));
+        (state.known.clone(), state.devices(), state.index_trouble.clone(), missing)
+    };
+    let Some(mut known) = known else { return Ok(()) };
+    let devices: Vec<Device> = slots.iter().map(|(.., device)| device.clone()).collect();
+    let opened = shared.places.open(config.io, &devices, &mut known, trouble.as_ref()).await;
+    accept(shared, &known);
+    let (index, home) = opened.map_err(|reason| (reason, None))?;
+    shared.places.tidy(config.io, &devices, known.home).await;
+    let watched = Arc::new(Watched::new(Arc::clone(&index), home, Arc::clone(&shared.wake)));
+    let mut opening = Opening::new(
+        Arc::clone(&config.clock),
+        Arc::clone(&watched) as Arc<_>,
+        config.reserve_bytes,
+    );
+    (opening.io, opening.extent, opening.journal) = (config.io, config.extent, config.journal);
+    opening.spare = known.spare().saturating_sub(missing);
+    let volumes = opening.volumes.clone();
+    volumes.set_members(known.living().count());
+    // Should this be cut off, the journals are ended before they are opened again.
+    shared.state().closing.push(volumes);
+    let (core, opened) = match Core::open(opening, devices).await {
+        Ok(opened) => opened,
+        Err(error) => return Err((in_words(&error), Some(index))),
+    };
+    serve(shared, core, watched, opened, &slots);
+    Ok(())
+}
+
+/// Serves from now on.
+fn serve(
+    shared: &Arc<Shared>,
+    core: Arc<Core>,
+    index: Arc<Watched>,
+    opened: Opened,
+    slots: &[(VolumeId, u64, Device)],
+) {
+    let now = shared.config.clock.now();
+    let Opened { replayed, damaged, failed } = opened;
+    tracing::info!(volumes = slots.len(), replayed, damaged = damaged.len(), "the store is open");
+    let keeper = tokio::spawn(keep(Arc::downgrade(&core)));
+    let mut state = shared.state();
+    if state.is_closed {
+        return;
+    }
+    // These are in use again; there are no others, or it would not have been opened.
+    state.closing.clear();
+    (state.settled, state.trouble, state.retry_at, state.index_trouble) = (true, None, None, None);
+    for (id, token, device) in slots {
+        let reason = failed.iter().find(|(number, _)| *number == device.number());
+        let Some(slot) = state.slot(id, *token) else {
+            // It went meanwhile.
+            core.remove_volume(device.number());
+            continue;
+        };
+        slot.since = now;
+        if let Some((_, reason)) = reason {
+            slot.phase = Phase::Failed { reason: reason.clone() };
+            let path = slot.volume.path.clone();
+            if let Some(waiting) = slot.waiting.take() {
+                let reason = reason.clone();
+                // It may not be waited for any more.
+                let _ = waiting.send(Err(AttachError::Damaged { path, reason }));
+                state.slots.remove(id);
+            }
+            continue;
+        }
+        slot.phase = Phase::InUse { device: device.clone() };
+        let of_volume = damaged.iter().filter(|(path, _)| path.starts_with(device.root()));
+        let damaged = of_volume.map(|(path, damage)| format!("{}: {damage:?}", path.display()));
+        slot.ready(damaged.collect());
+        state.missing_since.remove(id.as_str());
+    }
+    state.serving = Some(Serving { core, index, keeper });
+}
+
+/// Writes checkpoints while there are changes.
+async fn keep(core: Weak<Core>) {
+    let mut last = None;
+    loop {
+        sleep(CHECKPOINT).await;
+        let Some(core) = core.upgrade() else { return };
+        let done = core.done();
+        if last == Some(done) {
+            continue;
+        }
+        match core.checkpoint().await {
+            Ok(()) => last = Some(done),
+            // The index has taken note of it.
+            Err(error) => tracing::error!(error = in_words(&error), "no checkpoint was written"),
+        }
+    }
+}
+
+/// Ends the store: everything is on stable storage when this returns.
+pub(super) async fn close(shared: &Arc<Shared>) {
+    let (serving, slots) = {
+        let mut state = shared.state();
+        state.is_closed = true;
+        (state.serving.take(), std::mem::take(&mut state.slots))
+    };
+    // What the owner is about is ended.
+    shared.departures.send_modify(|count| *count += 1);
+    shared.wake.notify_one();
+    for slot in slots.into_values() {
+        let Volume { id, path, .. } = slot.volume.clone();
+        slot.refuse(AttachError::Interrupted { id, path });
+    }
+    if let Some(serving) = serving {
+        if let Err(error) = serving.core.checkpoint().await {
+            tracing::error!(error = in_words(&error), "no checkpoint was written");
+        }
+        serving.core.close().await;
+        let index = serving.index.index();
+        drop(serving);
+        if timeout(BURY_WAIT_MAX, bury(index, shared.config.io)).await.is_err() {
+            tracing::warn!("the index is still in use");
+        }
+    }
+    end_journals(shared).await;
+}

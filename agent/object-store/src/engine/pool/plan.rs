@@ -1,0 +1,158 @@
+//! What to do next, as things are. Pure.
+
+use std::time::Duration;
+
+use agent_object_store_pool::superblock::VolumeNo;
+use tokio::time::Instant;
+
+use super::members::{Known, Standing};
+use super::state::{Phase, Slot, State};
+use crate::names::VolumeId;
+use crate::volumes::AttachError;
+
+/// The next step.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Wait for something to happen.
+    Idle,
+    /// The same, but not for longer than this.
+    Wait(Instant),
+    /// Turn a volume away.
+    Refuse(VolumeId, AttachError),
+    /// Take a volume for a blank one: what it holds was never used.
+    Blank(VolumeId),
+    /// Stop serving, as the index cannot be used any more.
+    Stop,
+    /// End the journals of a store that is not open any more.
+    EndJournals,
+    /// Record that volumes were given up.
+    Forget,
+    /// Found the pool on these volumes.
+    Found(Vec<VolumeId>),
+    /// Format a volume under its number: founding the pool was cut off.
+    Complete(VolumeId, VolumeNo),
+    /// Open the store.
+    Open,
+    /// Format a blank volume.
+    Join(VolumeId),
+    /// Take a member into use.
+    Add(VolumeId),
+}
+
+/// How long is waited for volumes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    pub settle: Duration,
+    pub founding: Duration,
+}
+
+/// Decides.
+pub(super) fn plan(state: &State, waits: Waits, now: Instant) -> Step {
+    if state.is_closed {
+        return Step::Idle;
+    }
+    if let Some(step) = state.slots.iter().find_map(|(id, slot)| unwanted(state, id, slot)) {
+        return step;
+    }
+    if state.serving.is_some() && is_index_lost(state) {
+        return Step::Stop;
+    }
+    if !state.closing.is_empty() {
+        return Step::EndJournals;
+    }
+    if let Some(until) = state.retry_at.filter(|until| *until > now) {
+        return Step::Wait(until);
+    }
+    if !state.forgets.is_empty() {
+        return Step::Forget;
+    }
+    if state.serving.is_some() { serve(state) } else { gather(state, waits, now) }
+}
+
+/// What to do with a volume that cannot be used as it is.
+fn unwanted(state: &State, id: &VolumeId, slot: &Slot) -> Option<Step> {
+    let known = state.known.as_ref()?;
+    let path = slot.volume.path.clone();
+    match &slot.phase {
+        Phase::Member { says: Some(says), .. } => match known.standing(says) {
+            Standing::Member => None,
+            Standing::Gone => {
+                Some(Step::Refuse(id.clone(), AttachError::Forgotten { id: id.clone() }))
+            }
+            Standing::Unused => Some(Step::Blank(id.clone())),
+            Standing::Conflict => {
+                let reason = format!(
+                    "its number {} in the pool is another volume's by now; empty it to use it again",
+                    says.number
+                );
+                Some(Step::Refuse(id.clone(), AttachError::Damaged { path, reason }))
+            }
+        },
+        Phase::Blank if known.home.is_some() && known.number(id.as_str()).is_some() => {
+            let reason = "it belongs to the pool but has lost its superblocks; give it up, then it \
+                          can join anew";
+            let reason = reason.to_owned();
+            Some(Step::Refuse(id.clone(), AttachError::Damaged { path, reason }))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the index failed, or the volume that it is on is gone or takes no writes.
+pub(super) fn is_index_lost(state: &State) -> bool {
+    let Some(serving) = &state.serving else { return false };
+    let home = state.known.as_ref().and_then(|known| known.home);
+    let device = state.in_use().into_iter().find(|device| Some(device.number()) == home);
+    serving.index.trouble().is_some() || device.is_none_or(|device| device.fenced().is_some())
+}
+
+/// The store is open.
+fn serve(state: &State) -> Step {
+    let first = |wanted: fn(&Phase) -> bool| {
+        state.slots.iter().find(|(_, slot)| wanted(&slot.phase)).map(|(id, _)| id.clone())
+    };
+    if let Some(id) = first(|phase| matches!(phase, Phase::Member { .. })) {
+        return Step::Add(id);
+    }
+    first(|phase| matches!(phase, Phase::Blank)).map_or(Step::Idle, Step::Join)
+}
+
+/// The store is not open.
+fn gather(state: &State, waits: Waits, now: Instant) -> Step {
+    let Some(known) = &state.known else { return found(state, waits, now) };
+    let blank = state.slots.iter().filter(|(_, slot)| matches!(slot.phase, Phase::Blank));
+    if known.home.is_none() {
+        let mut cut_off = blank.filter_map(|(id, _)| Some((id, known.number(id.as_str())?)));
+        if let Some((id, number)) = cut_off.next() {
+            return Step::Complete(id.clone(), number);
+        }
+    }
+    let missing = missing(state, known);
+    if missing > known.spare() || state.slots.values().all(|slot| slot.device().is_none()) {
+        return Step::Idle;
+    }
+    let until = state.first.map_or(now, |first| first + waits.settle);
+    if missing == 0 || state.settled || until <= now { Step::Open } else { Step::Wait(until) }
+}
+
+/// How many members are not here.
+pub(super) fn missing(state: &State, known: &Known) -> usize {
+    let is_here = |number| {
+        let devices = state.slots.values().filter_map(Slot::device);
+        devices.into_iter().any(|device| device.number() == number)
+    };
+    known.living().filter(|member| !is_here(member.number)).count()
+}
+
+/// There is no member: the pool is founded when no more blank volumes come.
+fn found(state: &State, waits: Waits, now: Instant) -> Step {
+    // One that is still being read may be a member.
+    let is_reading = state.slots.values().any(|slot| matches!(slot.phase, Phase::Reading));
+    let blank = state.slots.iter().filter(|(_, slot)| matches!(slot.phase, Phase::Blank));
+    let blank: Vec<VolumeId> = blank.map(|(id, _)| id.clone()).collect();
+    if is_reading || blank.is_empty() {
+        return Step::Idle;
+    }
+    let until = state.last_blank.map_or(now, |last| last + waits.founding);
+    if until <= now { Step::Found(blank) } else { Step::Wait(until) }
+}

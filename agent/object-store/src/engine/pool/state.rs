@@ -1,0 +1,244 @@
+//! The volumes of the pool that are here, and whether the store is open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use agent_object_store_pool::backend::Space;
+use agent_object_store_pool::device::Device;
+use agent_object_store_pool::io::Io;
+use agent_object_store_pool::superblock::Superblock;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::home::{IndexTrouble, Watched, bury};
+use super::members::Known;
+use crate::engine::core::Core;
+use crate::engine::volumes::Volumes;
+use crate::error::StoreError;
+use crate::names::{UnixMillis, VolumeId};
+use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
+
+/// Who waits until a volume is in use.
+pub(super) type Waiting = oneshot::Sender<Result<AttachReport, AttachError>>;
+
+/// A volume that is here.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub volume: Volume,
+    pub since: UnixMillis,
+    /// Tells it from one of the same name before it.
+    pub token: u64,
+    pub phase: Phase,
+    pub waiting: Option<Waiting>,
+    /// Whether it was blank.
+    pub joined: bool,
+    /// How often formatting it met another one that held its lock.
+    pub tries: u32,
+    /// Its space when that was last known.
+    pub space: Option<Space>,
+}
+
+/// How far a volume is.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Its superblock is being read.
+    Reading,
+    /// It has none.
+    Blank,
+    /// It is one of the pool; with what it said when it was read, unless it was in use since.
+    Member { device: Device, says: Option<Box<Superblock>> },
+    /// In use by the store that is open.
+    InUse { device: Device },
+    /// It cannot be read; left alone until it is detached.
+    Failed { reason: String },
+}
+
+impl Slot {
+    /// The device, if it has one.
+    pub(super) fn device(&self) -> Option<&Device> {
+        match &self.phase {
+            Phase::Member { device, .. } | Phase::InUse { device } => Some(device),
+            Phase::Reading | Phase::Blank | Phase::Failed { .. } => None,
+        }
+    }
+
+    /// Tells who waits that it is in use.
+    pub(super) fn ready(&mut self, damaged: Vec<String>) {
+        let report = AttachReport { joined: self.joined, removed: 0, damaged };
+        tracing::info!(volume = %self.volume.id, path = %self.volume.path.display(),
+            joined = report.joined, damaged = report.damaged.len(), "volume in use");
+        if let Some(waiting) = self.waiting.take() {
+            // It may not be waited for any more.
+            let _ = waiting.send(Ok(report));
+        }
+    }
+
+    /// Tells who waits why it is not.
+    pub(super) fn refuse(self, error: AttachError) {
+        if let Some(waiting) = self.waiting {
+            // It may not be waited for any more.
+            let _ = waiting.send(Err(error));
+        }
+    }
+}
+
+/// The store while it is open.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub core: Arc<Core>,
+    pub index: Arc<Watched>,
+    /// Writes checkpoints; ended with this.
+    pub keeper: JoinHandle<()>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// A volume to be given up, and who waits for that.
+pub(super) type Forget = (VolumeId, oneshot::Sender<Result<(), ForgetError>>);
+
+/// The owner's state. Changed in short steps that do not block.
+#[derive(Debug)]
+pub(super) struct State {
+    pub slots: BTreeMap<VolumeId, Slot>,
+    pub serving: Option<Serving>,
+    /// Volumes of stores that were open or half open; their journals are to be closed.
+    pub closing: Vec<Volumes>,
+    /// What is known of the pool.
+    pub known: Option<Known>,
+    /// Whether the store was open before: then nothing is waited for.
+    pub settled: bool,
+    /// When the first member of those here came.
+    pub first: Option<Instant>,
+    /// When the last blank volume came.
+    pub last_blank: Option<Instant>,
+    /// Before this nothing is tried again that failed.
+    pub retry_at: Option<Instant>,
+    /// What failed, in words.
+    pub trouble: Option<String>,
+    /// How the index failed.
+    pub index_trouble: Option<IndexTrouble>,
+    /// Indexes that are being closed.
+    pub burials: Vec<JoinHandle<()>>,
+    pub forgets: Vec<Forget>,
+    /// Volumes that were here before: their locks may be released a little later.
+    pub had: BTreeSet<VolumeId>,
+    /// When members that are not here went.
+    pub missing_since: BTreeMap<String, UnixMillis>,
+    pub opened: UnixMillis,
+    pub next_token: u64,
+    pub is_closed: bool,
+}
+
+impl State {
+    pub(super) fn new(opened: UnixMillis) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            serving: None,
+            closing: Vec::new(),
+            known: None,
+            settled: false,
+            first: None,
+            last_blank: None,
+            retry_at: None,
+            trouble: None,
+            index_trouble: None,
+            burials: Vec::new(),
+            forgets: Vec::new(),
+            had: BTreeSet::new(),
+            missing_since: BTreeMap::new(),
+            opened,
+            next_token: 0,
+            is_closed: false,
+        }
+    }
+
+    /// The slot of a volume, if it is still the same.
+    pub(super) fn slot(&mut self, id: &VolumeId, token: u64) -> Option<&mut Slot> {
+        self.slots.get_mut(id).filter(|slot| slot.token == token)
+    }
+
+    /// Takes a slot away, if it is still the same.
+    pub(super) fn take(&mut self, id: &VolumeId, token: u64) -> Option<Slot> {
+        self.slot(id, token)?;
+        self.slots.remove(id)
+    }
+
+    /// Puts together anew what is known, as a volume came or went.
+    pub(super) fn learn(&mut self) {
+        let says = self.slots.values().filter_map(|slot| match &slot.phase {
+            Phase::Member { says, .. } => says.as_deref(),
+            _ => None,
+        });
+        let says: Vec<&Superblock> = says.collect();
+        let before = self.known.as_ref().filter(|_| self.settled);
+        let known = Known::of(before, &says);
+        self.known = known;
+        if !self.settled && self.known.is_none() {
+            self.first = None;
+        }
+    }
+
+    /// Volumes of the pool that are here, in use or about to be.
+    pub(super) fn devices(&self) -> Vec<(VolumeId, u64, Device)> {
+        let device =
+            |(id, slot): (&VolumeId, &Slot)| Some((id.clone(), slot.token, slot.device()?.clone()));
+        self.slots.iter().filter_map(device).collect()
+    }
+
+    /// The same, without what is not yet in use.
+    pub(super) fn in_use(&self) -> Vec<Device> {
+        let device = |slot: &Slot| match &slot.phase {
+            Phase::InUse { device } => Some(device.clone()),
+            _ => None,
+        };
+        self.slots.values().filter_map(device).collect()
+    }
+
+    /// Ends serving: requests are refused from now on, and the journals are to be closed. The index
+    /// is closed when the last request has ended.
+    pub(super) fn stop_serving(&mut self, io: Io) {
+        let Some(serving) = self.serving.take() else { return };
+        tracing::warn!("the index or the volume that it is on failed; it is made anew");
+        self.index_trouble = serving.index.trouble().cloned();
+        self.burials.push(bury(serving.index.index(), io));
+        self.closing.push(serving.core.volumes.clone());
+        for slot in self.slots.values_mut() {
+            if let Phase::InUse { device } = &slot.phase {
+                slot.phase = Phase::Member { device: device.clone(), says: None };
+            }
+        }
+    }
+
+    /// Why nothing is served.
+    pub(super) fn reason(&self) -> StoreError {
+        let reason = if self.is_closed {
+            "the store is closed".to_owned()
+        } else if let Some(trouble) = &self.trouble {
+            format!("the volumes cannot be opened: {trouble}; it is tried again")
+        } else if let Some(known) = &self.known {
+            let here = self.slots.values().filter(|slot| slot.device().is_some()).count();
+            let all = known.living().count();
+            let needed = all.saturating_sub(known.spare());
+            if here < needed {
+                format!(
+                    "{here} of the pool's {all} volumes are here, {needed} are needed; attach the \
+                     others or give those up that will not come back"
+                )
+            } else if self.settled {
+                "the index is made anew".to_owned()
+            } else {
+                format!("{here} of the pool's {all} volumes are here; waiting for the others")
+            }
+        } else if self.slots.is_empty() {
+            "no volume is attached".to_owned()
+        } else {
+            "the first volumes are being read in".to_owned()
+        };
+        StoreError::Unavailable { reason }
+    }
+}

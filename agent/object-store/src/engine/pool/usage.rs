@@ -1,0 +1,81 @@
+//! What is stored and what has room.
+
+use std::time::Duration;
+
+use agent_object_store_pool::backend::Space;
+use futures::future::join_all;
+
+use super::Engine;
+use super::shared::Shared;
+use super::state::{Phase, Slot};
+use crate::names::VolumeId;
+use crate::store::{Usage, VolumeState, VolumeUsage};
+
+/// How long a volume may take to say how much room it has; behind that, what it said last counts.
+const SPACE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+impl Engine {
+    pub(super) async fn usage_now(&self) -> Usage {
+        let shared = self.shared();
+        measure(shared).await;
+        let (core, volumes) = {
+            let state = shared.state();
+            let reserve = shared.config.reserve_bytes;
+            let mut volumes: Vec<VolumeUsage> =
+                state.slots.iter().map(|(id, slot)| of_slot(id, slot, reserve)).collect();
+            let members = state.known.iter().flat_map(|known| known.living());
+            for member in members {
+                let Ok(id) = VolumeId::new(&member.volume) else { continue };
+                if state.slots.contains_key(&id) {
+                    continue;
+                }
+                let since = state.missing_since.get(id.as_str()).copied().unwrap_or(state.opened);
+                let state = VolumeState::Missing;
+                let (path, capacity_bytes, free_bytes) = (None, 0, 0);
+                volumes.push(VolumeUsage { id, path, state, capacity_bytes, free_bytes, since });
+            }
+            (state.serving.as_ref().map(|serving| serving.core.clone()), volumes)
+        };
+        let totals = core.map(|core| core.totals()).unwrap_or_default();
+        Usage { objects: totals.objects, bytes: totals.bytes, uploads: totals.uploads, volumes }
+    }
+}
+
+/// Asks all volumes how much room they have.
+async fn measure(shared: &Shared) {
+    let devices = shared.state().devices();
+    let io = shared.config.io;
+    let spaces = devices.into_iter().map(|(id, token, device)| async move {
+        let space = io.run(move || device.backend().space(device.root()));
+        let space = tokio::time::timeout(SPACE_WAIT_MAX, space).await;
+        Some((id, token, space.ok()?.ok()?.ok()?))
+    });
+    let spaces = join_all(spaces).await;
+    let mut state = shared.state();
+    for (id, token, space) in spaces.into_iter().flatten() {
+        if let Some(slot) = state.slot(&id, token) {
+            slot.space = Some(space);
+        }
+    }
+}
+
+fn of_slot(id: &VolumeId, slot: &Slot, reserve: u64) -> VolumeUsage {
+    let state = match &slot.phase {
+        Phase::Reading | Phase::Blank | Phase::Member { .. } => VolumeState::Attaching,
+        Phase::InUse { device } => match device.fenced() {
+            None => VolumeState::Attached,
+            Some(reason) => VolumeState::Fenced { reason },
+        },
+        Phase::Failed { reason } => VolumeState::Fenced { reason: reason.clone() },
+    };
+    let is_attached = state == VolumeState::Attached;
+    let space = slot.space.filter(|_| is_attached).unwrap_or(Space { total: 0, free: 0 });
+    VolumeUsage {
+        id: id.clone(),
+        path: Some(slot.volume.path.clone()),
+        state,
+        capacity_bytes: space.total,
+        free_bytes: space.free.saturating_sub(reserve),
+        since: slot.since,
+    }
+}

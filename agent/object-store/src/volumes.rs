@@ -1,0 +1,148 @@
+//! Volumes as the store's owner sees them: how they are handed over and why they are refused.
+
+use std::path::PathBuf;
+
+use agent_object_store_pool::superblock::Class;
+
+use crate::error::StoreError;
+use crate::names::VolumeId;
+
+/// A directory to keep objects in: the root of a disk's file system, or a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its identity, which stays when it is mounted elsewhere.
+    pub id: VolumeId,
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// How fast it is.
+    pub class: Class,
+}
+
+/// What attaching a volume found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachReport {
+    /// Whether the volume was blank and now belongs to the pool.
+    pub joined: bool,
+    /// Leftovers of interrupted writes, and versions that were replaced or deleted while the volume
+    /// was away, all removed.
+    pub removed: u64,
+    /// Files that are not what was written, in words; left where they are.
+    pub damaged: Vec<String>,
+}
+
+/// Why a volume was not attached. Unless it failed, nothing on it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// It is attached already.
+    #[error("volume {id} is attached already, at {path}")]
+    AlreadyAttached {
+        /// The volume.
+        id: VolumeId,
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another process uses it.
+    #[error("{path} is in use by another process")]
+    InUse {
+        /// Where it is mounted.
+        path: PathBuf,
+    },
+    /// It belongs to another pool.
+    #[error("{path} belongs to pool {found}, this is pool {pool}; it was left as it is")]
+    ForeignPool {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// The pool it belongs to.
+        found: String,
+        /// The pool of this store.
+        pool: String,
+    },
+    /// It is another volume than was said.
+    #[error("{path} is volume {found}, not {id}; it was left as it is")]
+    WrongVolume {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// What it says of itself.
+        found: VolumeId,
+        /// What was expected.
+        id: VolumeId,
+    },
+    /// It was declared lost before.
+    #[error("volume {id} was given up before; empty it to use it again")]
+    Forgotten {
+        /// The volume.
+        id: VolumeId,
+    },
+    /// It was written by a later release.
+    #[error("{path} has format {found}, this release knows {known}; it was left as it is")]
+    NewerFormat {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest format known.
+        known: u32,
+    },
+    /// The node's key does not open it.
+    #[error("{path} was written with another key than this node's; it was left as it is")]
+    WrongKey {
+        /// Where it is mounted.
+        path: PathBuf,
+    },
+    /// A record of the store on it cannot be read.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file system failed.
+    #[error("cannot {operation} {path}")]
+    Io {
+        /// What was to be done.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The volume failed while it was read in.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+    /// It was detached while it was being attached, or the process is ending.
+    #[error("attaching volume {id} at {path} was interrupted")]
+    Interrupted {
+        /// The volume.
+        id: VolumeId,
+        /// Where it is mounted.
+        path: PathBuf,
+    },
+}
+
+/// Why a volume was not given up.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// The store does not know it.
+    #[error("volume {id} does not belong to the store")]
+    Unknown {
+        /// The volume.
+        id: VolumeId,
+    },
+    /// It is in use.
+    #[error("volume {id} is attached; detach it first")]
+    Attached {
+        /// The volume.
+        id: VolumeId,
+    },
+    /// No volume took the record of it.
+    #[error("cannot record that volume {id} was given up")]
+    Record {
+        /// The volume.
+        id: VolumeId,
+        /// What failed.
+        #[source]
+        source: StoreError,
+    },
+}
