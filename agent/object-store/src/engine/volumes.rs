@@ -65,6 +65,7 @@ impl Volumes {
 
     pub(crate) fn add(&self, volume: Volume) {
         self.write().insert(volume.device.number(), volume);
+        *self.room() = None;
     }
 
     pub(crate) fn remove(&self, number: VolumeNo) -> Option<Volume> {
