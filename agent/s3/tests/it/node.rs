@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store::{Class, FileStore, FileStoreConfig, Owner, PoolId, Volume, VolumeId};
+use agent_object_store::{Class, Engine, EngineConfig, Owner, PoolId, Volume, VolumeId};
 use agent_s3::{S3Config, S3Server, User};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -56,9 +56,12 @@ impl Node {
     pub(crate) fn with(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Runtime::new().unwrap();
-        let mut config = FileStoreConfig::new(PoolId::new("test").unwrap());
+        let node_key = Zeroizing::new([7; 32]);
+        let mut config = EngineConfig::new(PoolId::new("test").unwrap(), node_key);
+        // Nothing else comes.
+        config.founding = Duration::ZERO;
         config.reserve_bytes = setup.reserve_bytes.unwrap_or(config.reserve_bytes);
-        let store = FileStore::open(config);
+        let store = Engine::open(config);
         if !setup.no_disk {
             let volume = Volume {
                 id: VolumeId::new("disk").unwrap(),

@@ -117,16 +117,17 @@ impl FjallIndex {
     /// [`IndexFault`] tells what helps.
     pub(crate) fn open(folder: &Path) -> Result<Self, IndexError> {
         let lock = lock(folder)?;
-        let mark = match Mark::load(folder)? {
-            Some(mark) => mark,
-            None => create(folder)?,
+        let (mark, is_made) = match Mark::load(folder)? {
+            Some(mark) => (mark, false),
+            None => (create(folder)?, true),
         };
         if mark.form != FORM {
             let reason = format!("it has form {}, this program {FORM}", mark.form);
             return Err(IndexError { fault: IndexFault::OtherForm, reason });
         }
         let path = folder.join(STORE);
-        let last = journals::prove(&path, &mark.jumps)?;
+        // What was just made is empty.
+        let last = if is_made { None } else { journals::prove(&path, &mark.jumps)? };
         let (store, keyspace) = guarded(|| {
             let store = open_store(&path)?;
             if !store.keyspace_exists(KEYSPACE) {
