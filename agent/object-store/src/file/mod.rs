@@ -73,7 +73,7 @@ pub struct FileStore {
 
 impl FileStore {
     /// Opens a store without volumes; until the first one is attached it answers everything with
-    /// [`StoreError::Unavailable`]. Touches no disk.
+    /// [`StoreError::Unavailable`](crate::StoreError::Unavailable). Touches no disk.
     #[must_use]
     pub fn open(config: FileStoreConfig) -> Self {
         Self { shared: Arc::new(Shared::new(config)) }
