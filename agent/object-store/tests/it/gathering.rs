@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use agent_object_store::{
-    AttachError, AttachReport, Engine, ForgetError, PoolId, StoreError, VolumeId, VolumeState,
+    AttachError, AttachReport, Engine, ForgetError, ObjectStore as _, PoolId, StoreError, VolumeId,
+    VolumeState,
 };
 use agent_object_store_pool::device::{FOLDER, superblock};
 use agent_object_store_pool::sim::{Cut, SimDisk};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
-
-use agent_object_store::ObjectStore as _;
 
 use crate::driver::{Store, config, content, volume};
 
@@ -153,15 +152,9 @@ async fn with_too_few_members_the_store_stays_closed_until_the_others_are_given_
 
 #[tokio::test(start_paused = true)]
 async fn blank_volumes_wait_until_the_pool_is_open() {
-    let disk = pool(&["a", "b"]).await;
-    let disk = {
-        // A disk of its own that nobody knows.
-        let fresh = SimDisk::new(&["/a", "/b", "/x"]);
-        drop(disk);
-        let store = Store::open_with(&fresh, &["a", "b"]).await;
-        drop(store);
-        fresh.cut(Cut::Lost)
-    };
+    let disk = SimDisk::new(&["/a", "/b", "/x"]);
+    drop(Store::open_with(&disk, &["a", "b"]).await);
+    let disk = disk.cut(Cut::Lost);
     let store = Store::open(&disk);
     let blank = attaching(&store, "x");
     let member = attaching(&store, "a");
