@@ -335,6 +335,12 @@ impl VersionId {
         Self(moment.0.saturating_mul(1 << 20))
     }
 
+    /// The moment it was given, or a later one if more were given then than a moment has versions.
+    #[must_use]
+    pub fn moment(self) -> UnixMillis {
+        UnixMillis(self.0 >> 20)
+    }
+
     /// The version that lies so many milliseconds later.
     #[must_use]
     pub fn later(self, millis: u64) -> Self {

@@ -2,7 +2,9 @@ use agent_object_store_pool::group::run::{GroupId, Run};
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::index::MemoryIndex;
+use crate::engine::entry::{BucketUsage, GroupEntry, Packed, PackedSpot};
+use crate::engine::memory::MemoryIndex;
+use crate::engine::stored::StoredPart;
 use crate::engine::stored::{StoredAttributes, StoredChecksums, StoredUpload};
 use crate::names::{Bucket, ETag, Owner, UnixMillis};
 
@@ -54,7 +56,8 @@ fn put_part(of: u8, part: u16, number: u64) -> Change {
         checksums: StoredChecksums::default(),
         root: [0; 32],
     };
-    Change::PutPart { upload: upload(of), part, content: content(number) }
+    let (upload, content) = (upload(of), content(number));
+    Change::PutPart { bucket: BUCKET, key: key("a"), upload, part, content }
 }
 
 fn begin(of: u8) -> Change {
@@ -67,15 +70,26 @@ fn begin(of: u8) -> Change {
     Change::BeginUpload { bucket: BUCKET, key: key("a"), upload: upload(of), about }
 }
 
+/// The groups of which a byte is needed.
+fn live(index: &MemoryIndex) -> Vec<u64> {
+    let groups = dump(index).into_iter().filter_map(|(key, value)| {
+        let entry: GroupEntry = decode(&value).ok()?;
+        (entry.live > 0).then_some(keys::group_id(&key)?.0)
+    });
+    groups.collect()
+}
+
 /// Makes a change; the numbers of the groups whose bytes are released.
 fn make(index: &MemoryIndex, change: Change) -> Vec<u64> {
-    let effect = apply(index, change, Vec::new()).unwrap();
-    index.write(&effect.batch).unwrap();
-    let group = |place: &Place| match place {
-        Place::Runs { runs, .. } => Some(runs[0].group.0),
-        Place::Journal(_) | Place::Parts { .. } => None,
-    };
-    effect.released.iter().filter_map(group).collect()
+    let before = live(index);
+    let batch = apply(index, change, RecordAt::Journal(Vec::new())).unwrap();
+    index.write(&batch).unwrap();
+    let after = live(index);
+    before.into_iter().filter(|group| !after.contains(group)).collect()
+}
+
+fn usage(index: &MemoryIndex) -> BucketUsage {
+    get(index, &keys::usage(BUCKET)).unwrap().unwrap_or_default()
 }
 
 fn size_of(index: &MemoryIndex, name: &str) -> Option<u64> {
@@ -88,7 +102,7 @@ fn a_later_version_replaces_an_earlier_one_and_releases_its_bytes() {
     let index = MemoryIndex::default();
     assert_eq!(make(&index, put("a", 1)), NONE);
     assert_eq!(make(&index, put("a", 3)), [1]);
-    assert_eq!(make(&index, put("a", 2)), [2], "an old record that is read again");
+    assert_eq!(make(&index, put("a", 2)), NONE, "an old record that is read again");
     assert_eq!(size_of(&index, "a"), Some(3));
     assert_eq!(make(&index, put("a", 3)), NONE, "the same once more");
     let delete =
@@ -134,7 +148,7 @@ fn an_upload_becomes_an_object_of_the_parts_that_were_named() {
         object: object(30),
         parts: vec![(1, version(10)), (2, version(20))],
     };
-    assert_eq!(make(&index, complete), [12, 1]);
+    assert_eq!(make(&index, complete), [1, 12]);
     let numbers = |index: &MemoryIndex| -> Vec<u16> {
         parts(index, &upload(7)).unwrap().iter().map(|entry| entry.part.number).collect()
     };
@@ -151,7 +165,12 @@ fn an_upload_that_is_given_up_leaves_nothing() {
     make(&index, begin(7));
     make(&index, put_part(7, 1, 10));
     make(&index, put_part(8, 1, 11));
-    let abort = Change::AbortUpload { bucket: BUCKET, key: key("a"), upload: upload(7) };
+    let abort = Change::AbortUpload {
+        bucket: BUCKET,
+        key: key("a"),
+        upload: upload(7),
+        at: UnixMillis(20),
+    };
     assert_eq!(make(&index, abort), [10]);
     assert!(parts(&index, &upload(7)).unwrap().is_empty());
     assert_eq!(parts(&index, &upload(8)).unwrap().len(), 1);
@@ -190,7 +209,8 @@ fn history() -> impl Strategy<Value = Vec<Change>> {
                 (_, Some(chosen)) => {
                     let (of, _) = open.remove(chosen);
                     let (bucket, key, upload) = (BUCKET, key("a"), upload(of));
-                    changes.push(Change::AbortUpload { bucket, key, upload });
+                    let at = UnixMillis(number);
+                    changes.push(Change::AbortUpload { bucket, key, upload, at });
                 }
             }
             if what == 2 && open.len() < 2 {
@@ -230,33 +250,115 @@ proptest! {
     }
 
     #[test]
-    fn all_bytes_are_either_released_once_or_still_named(history in history()) {
+    fn the_counters_say_what_the_entries_say(history in history()) {
         let index = MemoryIndex::default();
-        let (mut written, mut released) = (Vec::new(), Vec::new());
         for change in &history {
-            if let Change::Put { content: Content::Runs(runs), .. }
-                | Change::PutPart { content: Content::Runs(runs), .. } = change
-            {
-                written.push(runs[0].group.0);
-            }
-            released.extend(make(&index, change.clone()));
+            make(&index, change.clone());
         }
-        let named = dump(&index);
-        let in_place = |key: &[u8], value: &[u8]| {
+        let (mut named, mut held) = (Vec::new(), BucketUsage::default());
+        for (key, value) in dump(&index) {
             let place = match key.first() {
-                Some(b'C') => decode::<ObjectEntry>(value).unwrap().place,
-                Some(b'P') => decode::<PartEntry>(value).unwrap().place,
-                _ => return None,
+                Some(b'C') => {
+                    let entry: ObjectEntry = decode(&value).unwrap();
+                    held.objects += 1;
+                    held.bytes += entry.object.size;
+                    entry.place
+                }
+                Some(b'P') => {
+                    let entry: PartEntry = decode(&value).unwrap();
+                    held.part_bytes += if entry.is_counted { entry.part.size } else { 0 };
+                    entry.place
+                }
+                Some(b'U') => {
+                    held.uploads += 1;
+                    continue;
+                }
+                _ => continue,
             };
-            match place {
-                Place::Runs { runs, .. } => Some(runs[0].group.0),
-                Place::Journal(_) | Place::Parts { .. } => None,
+            if let Place::Runs(runs) = place {
+                named.push(runs[0].group.0);
+                let owner = index.get(&keys::owner(&runs[0])).unwrap();
+                prop_assert!(owner.is_some());
             }
-        };
-        let live = named.iter().filter_map(|(key, value)| in_place(key, value));
-        let mut all: Vec<u64> = live.chain(released).collect();
-        all.sort_unstable();
-        written.sort_unstable();
-        prop_assert_eq!(all, written);
+        }
+        named.sort_unstable();
+        prop_assert_eq!(live(&index), named);
+        let found = usage(&index);
+        let (byte_millis, at) = (found.byte_millis, found.at);
+        prop_assert_eq!(found, BucketUsage { byte_millis, at, ..held });
     }
+}
+
+#[test]
+fn what_is_held_counts_for_as_long_as_it_is() {
+    let index = MemoryIndex::default();
+    make(&index, put("a", 10));
+    make(&index, put("b", 20));
+    let delete = Change::Delete { bucket: BUCKET, key: key("a"), version: version(50) };
+    make(&index, delete);
+    make(&index, put("b", 100));
+    // 10 bytes for 40 ms, 20 bytes for 80 ms.
+    assert_eq!(usage(&index).byte_millis, 10 * 40 + 20 * 80);
+    let mut later = usage(&index);
+    later.pass(UnixMillis(101));
+    assert_eq!(later.byte_millis, 10 * 40 + 20 * 80 + 100);
+}
+
+fn packed(number: u32) -> RecordAt {
+    let spot = PackedSpot { group: GroupId(77), row: 4096, number };
+    RecordAt::Packed(Packed { spot, row_bytes: 1000, skip: 0, weight: 9 })
+}
+
+fn is_killed(index: &MemoryIndex, number: u32) -> bool {
+    let spot = PackedSpot { group: GroupId(77), row: 4096, number };
+    index.get(&keys::fresh_kill(spot)).unwrap().is_some()
+}
+
+#[test]
+fn a_packed_record_is_killed_when_what_it_says_is_over() {
+    let index = MemoryIndex::default();
+    let make_at = |change: Change, record: RecordAt| {
+        let batch = apply(&index, change, record).unwrap();
+        index.write(&batch).unwrap();
+    };
+    make_at(put("a", 1), packed(0));
+    make_at(put("a", 1), RecordAt::Journal(Vec::new()));
+    assert!(!is_killed(&index, 0), "the journal's record of the same version");
+    make_at(put("a", 1), packed(1));
+    assert!(is_killed(&index, 1) && !is_killed(&index, 0), "packed twice");
+    make_at(put("a", 2), RecordAt::Journal(Vec::new()));
+    assert!(is_killed(&index, 0));
+    make_at(put("a", 1), packed(2));
+    assert!(is_killed(&index, 2), "older than what is there");
+    make_at(begin(7), packed(3));
+    make_at(put_part(7, 1, 10), packed(4));
+    let at = UnixMillis(20);
+    make_at(
+        Change::AbortUpload { bucket: BUCKET, key: key("a"), upload: upload(7), at },
+        RecordAt::Journal(Vec::new()),
+    );
+    assert!(is_killed(&index, 3) && is_killed(&index, 4));
+    let group: GroupEntry = get(&index, &keys::group(GroupId(77))).unwrap().unwrap();
+    assert_eq!(group.live, 0);
+}
+
+#[test]
+fn bytes_that_were_moved_belong_to_the_same_version() {
+    let index = MemoryIndex::default();
+    make(&index, put("a", 1));
+    let move_to = |number: u64, group: u64| match content(group) {
+        Content::Runs(runs) => Change::Put {
+            bucket: BUCKET,
+            key: key("a"),
+            object: object(number),
+            content: Content::Moved(runs),
+        },
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(make(&index, move_to(1, 50)), [1]);
+    assert_eq!(make(&index, move_to(1, 50)), NONE, "the same once more");
+    assert_eq!(live(&index), [50]);
+    make(&index, put("a", 2));
+    assert_eq!(make(&index, move_to(1, 60)), NONE, "of a version that is gone");
+    assert_eq!(live(&index), [2]);
 }

@@ -1,10 +1,10 @@
-//! Groups that are being filled with the bytes of large objects.
+//! Groups that are being filled: bulk ones with the bytes of large objects, packed ones with records.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_object_store_pool::group::error::WriteError;
-use agent_object_store_pool::group::geometry::RowPlace;
+use agent_object_store_pool::group::geometry::{EXTENT_HEADER, RowPlace, Shape};
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::run::{GroupId, Run};
 use agent_object_store_pool::group::set::Groups;
@@ -13,7 +13,13 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 
+use super::apply::get;
+use super::core::index_error;
+use super::entry::{GroupEntry, encode};
 use super::error::EngineError;
+use super::index::{Batch, Index, IndexError};
+use super::keys;
+use super::publish::Publisher;
 use super::volumes::Volumes;
 use crate::error::StoreError;
 
@@ -27,11 +33,13 @@ const TRIES: usize = 8;
 /// Rows of one body that are written at once.
 const AHEAD: usize = 2;
 
-/// The groups that are being filled.
+/// The groups of one kind that are being filled.
 #[derive(Debug)]
 pub(crate) struct Bulk {
     volumes: Volumes,
     groups: Arc<Groups>,
+    publisher: Publisher,
+    kind: Kind,
     extent: u64,
     open: Mutex<Vec<GroupWriter>>,
     /// Held while a group is made.
@@ -39,10 +47,18 @@ pub(crate) struct Bulk {
 }
 
 impl Bulk {
-    pub(crate) fn new(volumes: Volumes, groups: Arc<Groups>, extent: u64) -> Self {
+    pub(crate) fn new(
+        volumes: Volumes,
+        groups: Arc<Groups>,
+        publisher: Publisher,
+        kind: Kind,
+        extent: u64,
+    ) -> Self {
         Self {
             volumes,
             groups,
+            publisher,
+            kind,
             extent,
             open: Mutex::default(),
             making: tokio::sync::Mutex::default(),
@@ -78,9 +94,33 @@ impl Bulk {
         };
         drop(making);
         if let Some(surplus) = surplus {
-            seal(surplus);
+            self.seal_behind(surplus);
         }
         Ok(made)
+    }
+
+    /// Writes a row; it is on stable storage when this returns.
+    ///
+    /// # Errors
+    /// It is not, or on fewer volumes than must be.
+    pub(crate) async fn put_row(&self, row: Bytes) -> Result<(GroupId, RowPlace), StoreError> {
+        let (writer, place) = write_row(self, row, None).await?;
+        sync(&writer, place.at).await?;
+        Ok((writer.group(), place))
+    }
+
+    /// The groups that are being filled.
+    pub(crate) fn filling(&self) -> Vec<GroupId> {
+        self.open().iter().map(GroupWriter::group).collect()
+    }
+
+    fn seal_behind(&self, writer: GroupWriter) {
+        let publisher = self.publisher.clone();
+        tokio::spawn(async move {
+            if let Err(error) = seal(&writer, &publisher).await {
+                tracing::warn!(group = %writer.group(), %error, "a group is not sealed");
+            }
+        });
     }
 
     fn find(&self, length: usize, near: Option<GroupId>) -> Option<GroupWriter> {
@@ -95,22 +135,31 @@ impl Bulk {
     async fn make(&self) -> Result<GroupWriter, StoreError> {
         let (redundancy, devices, group) = self.volumes.for_group()?;
         let shape = redundancy.shape();
-        let new = NewGroup { group, kind: Kind::Bulk, shape, extent: self.extent };
+        let new = NewGroup { group, kind: self.kind, shape, extent: self.extent };
+        // What the index does not know is taken for a leftover.
+        self.publisher.publish(|_| known(group, GroupEntry::default())).map_err(index_error)?;
         let failed = |source| StoreError::engine("make a group", EngineError::Create(source));
         self.groups.create(new, &devices).await.map_err(failed)
     }
 
     /// Takes no more rows for a group.
     fn retire(&self, writer: &GroupWriter) {
-        self.open().retain(|open| open.group() != writer.group());
-        seal(writer.clone());
+        let was_open = {
+            let mut open = self.open();
+            let before = open.len();
+            open.retain(|open| open.group() != writer.group());
+            open.len() < before
+        };
+        if was_open {
+            self.seal_behind(writer.clone());
+        }
     }
 
     /// Ends all groups that are being filled, as volumes came or went: new ones are made on those that
     /// are here.
     pub(crate) fn renew(&self) {
         for writer in std::mem::take(&mut *self.open()) {
-            seal(writer);
+            self.seal_behind(writer);
         }
     }
 
@@ -119,13 +168,35 @@ impl Bulk {
     }
 }
 
-/// Cuts off what a group did not use. That it fails is no loss: it is cut off at the next start.
-fn seal(writer: GroupWriter) {
-    tokio::spawn(async move {
-        if let Err(error) = writer.seal().await {
+/// What is written to the index of a group.
+fn known(group: GroupId, entry: GroupEntry) -> Result<Batch, IndexError> {
+    let mut batch = Batch::default();
+    batch.put(keys::group(group), encode(&entry)?);
+    Ok(batch)
+}
+
+/// Cuts off what a group did not use, and says so in the index. That a volume fails is no loss: the
+/// group is looked through at the next start.
+async fn seal(writer: &GroupWriter, publisher: &Publisher) -> Result<(), StoreError> {
+    let end = match writer.seal().await {
+        Ok(end) => end,
+        Err(error) => {
             tracing::debug!(group = %writer.group(), %error, "a group is not sealed");
+            return Ok(());
         }
-    });
+    };
+    let group = writer.group();
+    let written = written_bytes(&writer.shape(), end);
+    let sealed = |index: &dyn Index| {
+        let entry: GroupEntry = get(index, &keys::group(group))?.unwrap_or_default();
+        known(group, GroupEntry { written: Some(written), ..entry })
+    };
+    publisher.publish(sealed).map_err(index_error)
+}
+
+/// Bytes that the rows up to an offset hold, about.
+pub(super) fn written_bytes(shape: &Shape, end: u64) -> u64 {
+    end.saturating_sub(EXTENT_HEADER).saturating_mul(u64::from(shape.k))
 }
 
 type Written = Result<(GroupWriter, RowPlace), StoreError>;
@@ -168,14 +239,7 @@ impl<'a> Rows<'a> {
             self.take().await?;
         }
         for (writer, last) in self.used.values() {
-            match writer.sync().await {
-                Ok(()) => {}
-                Err(WriteError::Degraded(lost))
-                    if lost.reduced > *last && is_safe(writer, lost.lost.len()) => {}
-                Err(source) => {
-                    return Err(StoreError::engine("sync a group", EngineError::Write(source)));
-                }
-            }
+            sync(writer, *last).await?;
         }
         Ok(self.runs)
     }
@@ -194,6 +258,19 @@ impl<'a> Rows<'a> {
             self.runs.push(Run::row(group, place));
         }
         Ok(())
+    }
+}
+
+/// Waits until the rows up to the one at `last` are on stable storage of enough volumes.
+async fn sync(writer: &GroupWriter, last: u64) -> Result<(), StoreError> {
+    match writer.sync().await {
+        Ok(()) => Ok(()),
+        Err(WriteError::Degraded(lost))
+            if lost.reduced > last && is_safe(writer, lost.lost.len()) =>
+        {
+            Ok(())
+        }
+        Err(source) => Err(StoreError::engine("sync a group", EngineError::Write(source))),
     }
 }
 

@@ -1,26 +1,32 @@
 //! The store over volumes that are open and an index that is up to date: what every request goes
 //! through.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agent_object_store_pool::group::run::GroupId;
 use agent_object_store_pool::group::set::Groups;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::{JournalConfig, Lsn};
 use bytes::Bytes;
+use tokio::sync::OwnedMutexGuard;
 
 use super::apply::{apply, get};
 use super::bulk::Bulk;
-use super::entry::{BucketEntry, ObjectEntry};
+use super::entry::{BucketEntry, ObjectEntry, RecordAt};
 use super::error::EngineError;
+use super::heal::Damages;
 use super::index::{Index, IndexError};
 use super::keys;
 use super::progress::Progress;
+use super::publish::Publisher;
+use super::reads::Reads;
 use super::record::{self, BucketNo, Change};
 use super::volumes::Volumes;
 use crate::clock::Clock;
 use crate::error::StoreError;
-use crate::latch::{Gates, Latches};
+use crate::latch::{Gates, Latches, number_of};
 use crate::names::{Bucket, ObjectKey, UnixMillis, VersionId};
 
 /// The store while its volumes are there.
@@ -29,8 +35,17 @@ pub(crate) struct Core {
     pub(super) io: Io,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) index: Arc<dyn Index>,
+    pub(super) publisher: Publisher,
     pub(super) volumes: Volumes,
     pub(super) bulk: Bulk,
+    /// Packed groups.
+    pub(super) packed: Bulk,
+    /// Held while the journal is packed.
+    pub(super) packing: tokio::sync::Mutex<()>,
+    pub(super) reads: Reads,
+    pub(super) damages: Damages,
+    /// Groups that could not be cleaned since the start.
+    pub(super) unclean: Mutex<BTreeSet<GroupId>>,
     pub(super) groups: Arc<Groups>,
     /// How journals are written; none for what suits each volume.
     pub(super) journal: Option<JournalConfig>,
@@ -71,6 +86,11 @@ impl Core {
         get(&*self.index, &keys::object(bucket, key.as_str())).map_err(index_error)
     }
 
+    /// The latch of a key. Whoever holds it and one of an upload took that one first.
+    pub(super) async fn key_latch(&self, bucket: BucketNo, key: &ObjectKey) -> OwnedMutexGuard<()> {
+        self.keys.lock(number_of(&(bucket, key))).await
+    }
+
     /// The next version: greater than any before.
     pub(super) fn next_version(&self, now: UnixMillis) -> VersionId {
         let mut last = self.version.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,8 +124,8 @@ impl Core {
         record: &Bytes,
     ) -> Result<(), StoreError> {
         let places = self.volumes.append(Lsn(lsn), record).await?;
-        let effect = apply(&*self.index, change, places).map_err(index_error)?;
-        self.index.write(&effect.batch).map_err(index_error)
+        let record = RecordAt::Journal(places);
+        self.publisher.publish(|index| apply(index, change, record)).map_err(index_error)
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {

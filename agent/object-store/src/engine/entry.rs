@@ -1,7 +1,7 @@
 //! Values of the index. The index can be made again from the volumes, so its form may change with
 //! any release: an index of another [`FORM`] is made again.
 
-use agent_object_store_pool::group::run::Run;
+use agent_object_store_pool::group::run::{GroupId, Run};
 use agent_object_store_pool::journal::JournalPlace;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::index::IndexError;
 use super::record::BucketNo;
 use super::stored::{StoredObject, StoredPart, StoredUpload};
-use crate::names::{Owner, UnixMillis, UploadId, VersionId};
+use crate::names::{ObjectKey, Owner, UnixMillis, UploadId, VersionId};
 
 /// Changes when an older index cannot be read any more.
 pub(crate) const FORM: u32 = 1;
@@ -32,6 +32,7 @@ pub(crate) struct BucketEntry {
     pub number: BucketNo,
     pub owner: Owner,
     pub created: UnixMillis,
+    pub record: RecordAt,
 }
 
 /// An object and where its bytes are.
@@ -39,30 +40,118 @@ pub(crate) struct BucketEntry {
 pub(crate) struct ObjectEntry {
     pub object: StoredObject,
     pub place: Place,
+    pub record: RecordAt,
 }
 
 /// A part and where its bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartEntry {
+    pub bucket: BucketNo,
+    pub key: ObjectKey,
     pub part: StoredPart,
     pub place: Place,
+    pub record: RecordAt,
+    /// Whether it counts among the parts of open uploads.
+    pub is_counted: bool,
 }
 
 /// An open upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UploadEntry {
     pub about: StoredUpload,
+    pub record: RecordAt,
 }
 
 /// Where bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Place {
-    /// In a record of the journal, of which these are the copies.
-    Journal(Vec<JournalPlace>),
-    /// In groups; the record that says so is in the journal.
-    Runs { runs: Vec<Run>, record: Vec<JournalPlace> },
+    /// In the record, wherever that is.
+    Record,
+    /// In bulk groups.
+    Runs(Vec<Run>),
     /// In the parts of this upload.
-    Parts { upload: UploadId, record: Vec<JournalPlace> },
+    Parts(UploadId),
+}
+
+/// Where the record of an entry stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RecordAt {
+    /// In the journal; its copies.
+    Journal(Vec<JournalPlace>),
+    /// In a row of a packed group.
+    Packed(Packed),
+}
+
+/// A record in a row of a packed group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Packed {
+    pub spot: PackedSpot,
+    /// Bytes of the row.
+    pub row_bytes: u32,
+    /// Bytes of the row before the record's content.
+    pub skip: u32,
+    /// Bytes that count as live in the group while the record does.
+    pub weight: u32,
+}
+
+/// Names a record in a packed group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct PackedSpot {
+    pub group: GroupId,
+    /// Offset of the row.
+    pub row: u64,
+    /// Its number in the row's table.
+    pub number: u32,
+}
+
+impl Packed {
+    /// The run of the row's bytes that are the record's content.
+    pub(crate) fn content(&self, length: u64) -> Run {
+        let PackedSpot { group, row, .. } = self.spot;
+        let (rows, skip) = (u64::from(self.row_bytes), u64::from(self.skip));
+        Run { group, at: row, rows, skip, length }
+    }
+}
+
+/// What holds bytes of a bulk group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Holder {
+    /// An object.
+    Object(BucketNo, ObjectKey),
+    /// A part of an upload.
+    Part(UploadId, u16),
+}
+
+/// A group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct GroupEntry {
+    /// Bytes in it that something needs.
+    pub live: u64,
+    /// Bytes in it; none while it is filled, and after a crash in between until it was looked through.
+    pub written: Option<u64>,
+}
+
+/// The last packing of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Marker {
+    /// Records of the journal up to this LSN count no more.
+    pub upto: u64,
+    /// The group where that is written.
+    pub group: GroupId,
+}
+
+/// What a bucket holds, and held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct BucketUsage {
+    pub objects: u64,
+    /// Of objects.
+    pub bytes: u64,
+    pub uploads: u64,
+    /// Of parts of open uploads.
+    pub part_bytes: u64,
+    /// Bytes of objects and parts, times the milliseconds that they were held, up to `at`.
+    pub byte_millis: u128,
+    pub at: UnixMillis,
 }
 
 /// The bytes of a value.

@@ -6,13 +6,22 @@
 //! | `A` | how far the index has come: [`Applied`](super::entry::Applied) |
 //! | `B` name | a bucket |
 //! | `C` bucket u64, key | an object |
+//! | `F` group u64, offset u64, number u32 | a record of a packed group that counts no more, not yet told on the volumes |
+//! | `G` group u64 | a group |
+//! | `K` group u64, offset u64, number u32 | a record of a packed group that counts no more, and the group that tells it |
+//! | `M` | the last packing: [`Marker`](super::entry::Marker) |
 //! | `P` upload, part u16 | a part of an upload, or of the object that the upload became |
+//! | `Q` bucket u64 | what the bucket holds |
 //! | `R` group u64, offset u64, skip u64 | who owns these bytes of a group |
+//! | `S` | how far the scrub has come |
 //! | `U` bucket u64, key, 0, 1, upload | an open upload |
 //!
 //! A key of S3 may hold the byte 0: in the key of an upload it is 0, 255, so that what ends the key is
 //! less than whatever goes on.
 
+use agent_object_store_pool::group::run::{GroupId, Run};
+
+use crate::engine::entry::PackedSpot;
 use crate::engine::record::BucketNo;
 use crate::names::{Bucket, UploadId};
 
@@ -87,11 +96,6 @@ pub(crate) fn behind_uploads_of(bucket: BucketNo, key: &str) -> Vec<u8> {
     bytes
 }
 
-/// The S3 key in the key of an object.
-pub(crate) fn object_key(key: &[u8]) -> Option<&str> {
-    std::str::from_utf8(key.get(HEAD..)?).ok()
-}
-
 /// The S3 key and the upload in the key of an open upload.
 pub(crate) fn upload_key(key: &[u8]) -> Option<(String, UploadId)> {
     let rest = key.get(HEAD..)?;
@@ -121,24 +125,85 @@ pub(crate) fn part(upload: &UploadId, part: u16) -> Vec<u8> {
     bytes
 }
 
-/// The number in the key of a part.
-pub(crate) fn part_number(key: &[u8]) -> Option<u16> {
-    key.last_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+/// The upload in the key of a part.
+pub(crate) fn upload_of_part(key: &[u8]) -> Option<UploadId> {
+    let upload = key.get(1..)?.get(..UPLOAD)?;
+    UploadId::new(std::str::from_utf8(upload).ok()?).ok()
 }
 
 /// What all owners in a group begin with.
-pub(crate) fn owners(group: u64) -> Vec<u8> {
-    let mut bytes = vec![b'R'];
-    bytes.extend_from_slice(&group.to_be_bytes());
+pub(crate) fn owners(group: GroupId) -> Vec<u8> {
+    [b"R", &group.0.to_be_bytes()[..]].concat()
+}
+
+/// The owner of bytes of a bulk group.
+pub(crate) fn owner(run: &Run) -> Vec<u8> {
+    let mut bytes = owners(run.group);
+    bytes.extend_from_slice(&run.at.to_be_bytes());
+    bytes.extend_from_slice(&run.skip.to_be_bytes());
     bytes
 }
 
-/// The owner of bytes of a group.
-pub(crate) fn owner(group: u64, offset: u64, skip: u64) -> Vec<u8> {
-    let mut bytes = owners(group);
-    bytes.extend_from_slice(&offset.to_be_bytes());
-    bytes.extend_from_slice(&skip.to_be_bytes());
-    bytes
+/// The last packing.
+pub(crate) const MARKER: &[u8] = b"M";
+
+/// How far the scrub has come.
+pub(crate) const SCRUB: &[u8] = b"S";
+
+/// What all groups begin with.
+pub(crate) const GROUPS: &[u8] = b"G";
+
+/// A group.
+pub(crate) fn group(group: GroupId) -> Vec<u8> {
+    [GROUPS, &group.0.to_be_bytes()].concat()
+}
+
+/// The group in the key of one.
+pub(crate) fn group_id(key: &[u8]) -> Option<GroupId> {
+    let number = key.strip_prefix(GROUPS)?.try_into().ok()?;
+    Some(GroupId(u64::from_be_bytes(number)))
+}
+
+/// What the usage of all buckets begins with.
+pub(crate) const USAGES: &[u8] = b"Q";
+
+/// What a bucket holds.
+pub(crate) fn usage(bucket: BucketNo) -> Vec<u8> {
+    tagged(b'Q', bucket)
+}
+
+/// What all kills begin with that no volume tells yet.
+pub(crate) const FRESH: &[u8] = b"F";
+
+/// A kill that no volume tells yet.
+pub(crate) fn fresh_kill(spot: PackedSpot) -> Vec<u8> {
+    killed(FRESH, spot)
+}
+
+/// A kill that a volume tells.
+pub(crate) fn kill(spot: PackedSpot) -> Vec<u8> {
+    killed(b"K", spot)
+}
+
+/// What all kills of a group begin with, those that no volume tells yet first.
+pub(crate) fn kills(group: GroupId) -> [Vec<u8>; 2] {
+    [FRESH, b"K"].map(|tag| [tag, &group.0.to_be_bytes()].concat())
+}
+
+fn killed(tag: &[u8], spot: PackedSpot) -> Vec<u8> {
+    let PackedSpot { group, row, number } = spot;
+    [tag, &group.0.to_be_bytes(), &row.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// The record that the key of a kill names.
+pub(crate) fn killed_spot(key: &[u8]) -> Option<PackedSpot> {
+    let (group, rest) = key.get(1..)?.split_first_chunk()?;
+    let (row, rest) = rest.split_first_chunk()?;
+    Some(PackedSpot {
+        group: GroupId(u64::from_be_bytes(*group)),
+        row: u64::from_be_bytes(*row),
+        number: u32::from_be_bytes(rest.try_into().ok()?),
+    })
 }
 
 /// The first key behind all that begin with `prefix`; none if there can be none.
@@ -173,10 +238,9 @@ mod tests {
         let name = Bucket::new("photos").unwrap();
         assert_eq!(bucket_name(&bucket(&name)), Some(name));
         let number = BucketNo(u64::MAX);
-        assert_eq!(object_key(&object(number, "a/b\0c")), Some("a/b\0c"));
         let key = upload(number, "a\0b", &upload_of(7));
         assert_eq!(upload_key(&key), Some(("a\0b".to_owned(), upload_of(7))));
-        assert_eq!(part_number(&part(&upload_of(1), 10_000)), Some(10_000));
+        assert_eq!(upload_of_part(&part(&upload_of(1), 10_000)), Some(upload_of(1)));
         assert_eq!(upload_key(b"U"), None);
         assert_eq!(bucket_name(b"C"), None);
     }

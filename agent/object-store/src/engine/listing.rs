@@ -157,7 +157,7 @@ pub(crate) fn upload_info(
     upload: UploadId,
     value: &[u8],
 ) -> Result<UploadInfo, IndexError> {
-    let UploadEntry { about } = decode(value)?;
+    let UploadEntry { about, .. } = decode(value)?;
     let key = ObjectKey::new(name).map_err(IndexError::damaged)?;
     Ok(UploadInfo {
         upload,

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::entry::{Place, encode};
-use crate::engine::index::{Batch, MemoryIndex};
+use crate::engine::entry::{Place, RecordAt, encode};
+use crate::engine::index::Batch;
+use crate::engine::memory::MemoryIndex;
 use crate::engine::stored::{StoredAttributes, StoredChecksums, StoredObject, StoredUpload};
 use crate::names::{ETag, Owner, UnixMillis, VersionId};
 
@@ -19,7 +20,7 @@ fn object(size: u64) -> ObjectEntry {
         parts: None,
         root: [0; 32],
     };
-    ObjectEntry { object, place: Place::Journal(Vec::new()) }
+    ObjectEntry { object, place: Place::Record, record: RecordAt::Journal(Vec::new()) }
 }
 
 fn index(keys: &[&str]) -> MemoryIndex {
@@ -159,7 +160,7 @@ proptest! {
                 note: None,
             };
             let key = keys::upload(BUCKET, key, &UploadId::from_random([*number; 16]));
-            batch.put(key, encode(&UploadEntry { about }).unwrap());
+            batch.put(key, encode(&UploadEntry { about, record: RecordAt::Journal(Vec::new()) }).unwrap());
         }
         index.write(&batch).unwrap();
         let expect: Vec<_> =

@@ -1,24 +1,36 @@
 //! The engine: small objects in sealed journal lanes, large ones in erasure-coded groups, an index
 //! that can be made again.
-#![expect(dead_code, reason = "some parts are built before what uses them: packing, proofs")]
 
 mod apply;
 mod bulk;
+mod clean;
 mod core;
 mod entry;
 mod error;
 mod feed;
 mod fjall;
+mod heal;
 mod index;
+mod keeper;
 mod keys;
 mod listing;
+#[cfg(test)]
+mod memory;
 mod open;
+mod pack;
+mod packed;
 mod pool;
 mod progress;
+mod publish;
 mod read;
+mod reads;
+mod rebuild;
 mod receive;
 mod record;
+mod records;
+mod settle;
 mod stored;
+mod tally;
 mod totals;
 mod tree;
 mod uploads;

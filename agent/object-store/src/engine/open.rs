@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_object_store_pool::device::Device;
+use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::set::Groups;
 use agent_object_store_pool::group::writer::EXTENT;
 use agent_object_store_pool::io::Io;
@@ -16,11 +17,14 @@ use agent_object_store_pool::superblock::VolumeNo;
 use super::apply::{apply, get};
 use super::bulk::Bulk;
 use super::core::{Core, index_error};
-use super::entry::{Applied, FORM, encode};
+use super::entry::{Applied, FORM, RecordAt, encode};
 use super::error::in_words;
+use super::heal::Damages;
 use super::index::{Batch, Index};
 use super::keys;
 use super::progress::Progress;
+use super::publish::Publisher;
+use super::reads::Reads;
 use super::record::{self, Change};
 use super::volumes::{Volume, Volumes};
 use crate::clock::Clock;
@@ -82,15 +86,16 @@ impl Core {
         devices: Vec<Device>,
     ) -> Result<(Arc<Self>, Opened), StoreError> {
         let applied: Option<Applied> = get(&*opening.index, keys::APPLIED).map_err(index_error)?;
-        let applied = applied.filter(|applied| applied.form == FORM).unwrap_or(Applied {
+        let applied = applied.filter(|applied| applied.form == FORM);
+        let is_empty = applied.is_none();
+        let applied = applied.unwrap_or(Applied {
             form: FORM,
             lsn: 0,
             next_bucket: 1,
             version: VersionId::ZERO,
         });
-        let groups = Arc::new(Groups::new(Arc::new(|damage: &_| {
-            tracing::warn!(?damage, "a block is damaged");
-        })));
+        let damages = Damages::default();
+        let groups = Arc::new(Groups::new(damages.listener()));
         let volumes = opening.volumes;
         let mut opened = Opened::default();
         let known = Lsn(applied.lsn);
@@ -113,12 +118,31 @@ impl Core {
                 Err(error) => return Err(error),
             }
         }
+        let publisher = Publisher::new(Arc::clone(&opening.index));
         let core = Self {
             io: opening.io,
             clock: opening.clock,
             journal: opening.journal,
-            bulk: Bulk::new(volumes.clone(), Arc::clone(&groups), opening.extent),
+            bulk: Bulk::new(
+                volumes.clone(),
+                Arc::clone(&groups),
+                publisher.clone(),
+                Kind::Bulk,
+                opening.extent,
+            ),
+            packed: Bulk::new(
+                volumes.clone(),
+                Arc::clone(&groups),
+                publisher.clone(),
+                Kind::Packed,
+                opening.extent,
+            ),
+            packing: tokio::sync::Mutex::default(),
+            reads: Reads::new(),
+            damages,
+            unclean: Mutex::default(),
             index: opening.index,
+            publisher,
             volumes,
             groups,
             progress: Mutex::new(Progress::behind(last.0.saturating_add(SKIP))),
@@ -128,7 +152,16 @@ impl Core {
             uploads: Latches::new(),
             buckets: Gates::new(),
         };
+        if is_empty {
+            let upto = Lsn(core.rebuild().await?);
+            records = records.split_off(&Lsn(upto.0 + 1));
+            core.progress().skip(upto.0);
+        }
         opened.replayed = core.replay(records).await?;
+        if is_empty {
+            core.uncount_parts_of_objects()?;
+        }
+        core.settle_groups().await?;
         core.next_bucket.fetch_add(SKIP, Ordering::Relaxed);
         core.checkpoint().await?;
         Ok((Arc::new(core), opened))
@@ -142,15 +175,15 @@ impl Core {
             let (change, _) = record::decode(&bytes)
                 .map_err(|error| StoreError::engine("read a record again", error))?;
             self.remember(&change);
-            let effect = apply(&*self.index, change, places).map_err(index_error)?;
-            self.index.write(&effect.batch).map_err(index_error)?;
+            let record = RecordAt::Journal(places);
+            self.publisher.publish(|index| apply(index, change, record)).map_err(index_error)?;
             count += 1;
         }
         Ok(count)
     }
 
     /// Numbers that were given out are not given out again.
-    fn remember(&self, change: &Change) {
+    pub(super) fn remember(&self, change: &Change) {
         let version = match change {
             Change::Put { object, .. } | Change::Complete { object, .. } => Some(object.version),
             Change::Delete { version, .. } => Some(*version),
@@ -199,6 +232,7 @@ impl Core {
         let (_, _, damaged) =
             read_in(&self.volumes, &self.groups, device, self.journal, all).await?;
         self.bulk.renew();
+        self.packed.renew();
         Ok(damaged)
     }
 
@@ -207,6 +241,7 @@ impl Core {
         let Some(volume) = self.volumes.remove(number) else { return };
         self.groups.remove_device(number);
         self.bulk.renew();
+        self.packed.renew();
         tokio::spawn(async move { volume.journal.close().await });
     }
 

@@ -17,6 +17,11 @@ impl Progress {
         Self { next: last + 1, open: BTreeSet::new() }
     }
 
+    /// LSNs up to `last` are not given out any more. Only while none is open.
+    pub(crate) fn skip(&mut self, last: u64) {
+        self.next = self.next.max(last + 1);
+    }
+
     /// The next LSN; open until [`Progress::end`].
     pub(crate) fn begin(&mut self) -> u64 {
         let lsn = self.next;
@@ -28,6 +33,11 @@ impl Progress {
     /// A record is in the index, or was given up: then nothing of it will ever be seen.
     pub(crate) fn end(&mut self, lsn: u64) {
         self.open.remove(&lsn);
+    }
+
+    /// The last LSN that was given out.
+    pub(crate) fn last(&self) -> u64 {
+        self.next - 1
     }
 
     /// The greatest LSN up to which every one is done.

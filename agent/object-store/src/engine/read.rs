@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use super::apply::parts;
 use super::core::{Core, index_error};
-use super::entry::{ObjectEntry, PartEntry, Place};
+use super::entry::{ObjectEntry, PartEntry, Place, RecordAt};
 use super::error::EngineError;
+use super::reads::Reading;
 use super::record;
 use crate::conditions::ReadVerdict;
 use crate::error::{BodyError, StoreError};
@@ -32,8 +33,31 @@ const TRIES: usize = 4;
 /// A part of an object's bytes, in one place.
 #[derive(Debug)]
 struct Piece {
-    place: Place,
+    source: Source,
     range: Range<u64>,
+}
+
+/// Where bytes are read from.
+#[derive(Debug)]
+enum Source {
+    /// The content of a record; its copies.
+    Journal(Vec<JournalPlace>),
+    /// Runs of groups, one behind the other.
+    Runs(Vec<Run>),
+}
+
+impl Source {
+    /// Where the bytes of an object or a part of this size are; none if they are in parts.
+    fn of(place: Place, record: RecordAt, size: u64) -> Option<Self> {
+        match (place, record) {
+            (Place::Record, RecordAt::Journal(copies)) => Some(Self::Journal(copies)),
+            (Place::Record, RecordAt::Packed(packed)) => {
+                Some(Self::Runs(vec![packed.content(size)]))
+            }
+            (Place::Runs(runs), _) => Some(Self::Runs(runs)),
+            (Place::Parts(_), _) => None,
+        }
+    }
 }
 
 impl Core {
@@ -48,8 +72,9 @@ impl Core {
     ) -> Result<ObjectReader, StoreError> {
         let mut last = None;
         for _ in 0..TRIES {
+            let reading = self.reads.begin();
             let (info, range, pieces) = self.locate(request)?;
-            match Arc::clone(&self).read(&range, pieces).await {
+            match Arc::clone(&self).read(&range, pieces, reading).await {
                 Ok(body) => return Ok(ObjectReader { info, range, body }),
                 Err(error) if is_moved(&error) => last = Some(error),
                 Err(error) => return Err(error),
@@ -65,7 +90,7 @@ impl Core {
     ) -> Result<(ObjectInfo, Range<u64>, Vec<Piece>), StoreError> {
         let (bucket, key) = (&request.bucket, &request.key);
         let number = self.bucket_entry(bucket)?.number;
-        let Some(ObjectEntry { object, place }) = self.object_entry(number, key)? else {
+        let Some(ObjectEntry { object, place, record }) = self.object_entry(number, key)? else {
             return Err(StoreError::NoSuchKey { bucket: bucket.clone(), key: key.clone() });
         };
         if let Some(version) = request.version.filter(|version| *version != object.version) {
@@ -80,11 +105,12 @@ impl Core {
                 return Err(StoreError::PreconditionFailed { condition });
             }
         }
-        let pieces = match place {
-            Place::Parts { upload, .. } => {
-                in_sequence(parts(&*self.index, &upload).map_err(index_error)?)
+        let pieces = match &place {
+            Place::Parts(upload) => in_sequence(parts(&*self.index, upload).map_err(index_error)?),
+            _ => {
+                let source = Source::of(place, record, info.size);
+                source.map(|source| Piece { source, range: 0..info.size }).into_iter().collect()
             }
-            place => vec![Piece { place, range: 0..info.size }],
         };
         let range = resolve(request.range, info.size, info.parts.is_some(), &pieces)?;
         Ok((info, range, pieces))
@@ -94,13 +120,14 @@ impl Core {
         self: Arc<Self>,
         range: &Range<u64>,
         pieces: Vec<Piece>,
+        reading: Reading,
     ) -> Result<ReadBody, StoreError> {
         let wanted: Vec<Piece> = pieces.into_iter().filter_map(|piece| cut(piece, range)).collect();
         let length = range.end - range.start;
         match wanted.as_slice() {
             [] => return Ok(ReadBody::Whole(Bytes::new())),
-            [Piece { place, range }] if length <= AT_ONCE => {
-                return Ok(ReadBody::Whole(self.read_piece(place, range).await?));
+            [Piece { source, range }] if length <= AT_ONCE => {
+                return Ok(ReadBody::Whole(self.read_piece(source, range).await?));
             }
             _ => {}
         }
@@ -110,9 +137,10 @@ impl Core {
                 if let Err(error) = self.send_piece(&piece, &sender).await {
                     // The client may be gone.
                     let _ = sender.send(Err(Box::new(error) as BodyError)).await;
-                    return;
+                    break;
                 }
             }
+            drop(reading);
         });
         let body: ByteStream =
             Box::pin(stream::poll_fn(move |context| receiver.poll_recv(context)));
@@ -125,8 +153,8 @@ impl Core {
         piece: &Piece,
         sender: &mpsc::Sender<Result<Bytes, BodyError>>,
     ) -> Result<(), StoreError> {
-        let Place::Runs { runs, .. } = &piece.place else {
-            let bytes = self.read_piece(&piece.place, &piece.range).await?;
+        let Source::Runs(runs) = &piece.source else {
+            let bytes = self.read_piece(&piece.source, &piece.range).await?;
             // The client may be gone.
             let _ = sender.send(Ok(bytes)).await;
             return Ok(());
@@ -144,9 +172,9 @@ impl Core {
     }
 
     /// Bytes of one place, in memory.
-    async fn read_piece(&self, place: &Place, range: &Range<u64>) -> Result<Bytes, StoreError> {
-        match place {
-            Place::Journal(copies) => {
+    async fn read_piece(&self, source: &Source, range: &Range<u64>) -> Result<Bytes, StoreError> {
+        match source {
+            Source::Journal(copies) => {
                 let inline = self.read_record(copies).await?;
                 let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
                 let bounds = bounds.filter(|(_, end)| *end <= inline.len());
@@ -155,7 +183,7 @@ impl Core {
                 })?;
                 Ok(inline.slice(start..end))
             }
-            Place::Runs { runs, .. } => {
+            Source::Runs(runs) => {
                 let mut all = Vec::new();
                 for (reader, run) in self.runs(runs, range).await? {
                     let bytes = reader.read(&run).await.map_err(|source| {
@@ -168,8 +196,6 @@ impl Core {
                     _ => Ok(all.concat().into()),
                 }
             }
-            // Parts are taken apart before.
-            Place::Parts { .. } => Ok(Bytes::new()),
         }
     }
 
@@ -193,9 +219,11 @@ impl Core {
             let Some(volume) = self.volumes.get(place.volume) else { continue };
             match volume.journal.read(*place).await {
                 Ok(record) => return Ok(Some(record)),
+                // It stands elsewhere by now.
+                Err(error @ JournalError::Gone { .. }) => failure = Some(error),
                 Err(error) => {
                     tracing::warn!(volume = %place.volume, %error, "a copy cannot be read");
-                    failure = Some(error);
+                    failure = failure.or(Some(error));
                 }
             }
         }
@@ -232,26 +260,32 @@ impl Core {
 
 /// Whether bytes are no longer where the index said, as they stand elsewhere by now.
 fn is_moved(error: &StoreError) -> bool {
-    let StoreError::Engine { source, .. } = error else { return false };
-    matches!(source, EngineError::Journal(JournalError::Gone { .. }))
+    match error {
+        StoreError::Engine { source, .. } => {
+            matches!(source, EngineError::Journal(JournalError::Gone { .. }))
+        }
+        // Its group may be gone.
+        StoreError::Unavailable { .. } => true,
+        _ => false,
+    }
 }
 
 /// Parts by number become pieces one behind the other.
 fn in_sequence(parts: Vec<PartEntry>) -> Vec<Piece> {
     let mut start = 0;
-    let piece = |PartEntry { part, place }: PartEntry| {
+    let piece = |PartEntry { part, place, record, .. }: PartEntry| {
         let range = start..start + part.size;
         start = range.end;
-        Piece { place, range }
+        Some(Piece { source: Source::of(place, record, part.size)?, range })
     };
-    parts.into_iter().map(piece).collect()
+    parts.into_iter().filter_map(piece).collect()
 }
 
 /// What is wanted of a piece, its range counted from the piece's own start.
 fn cut(piece: Piece, wanted: &Range<u64>) -> Option<Piece> {
     let (from, to) = (wanted.start.max(piece.range.start), wanted.end.min(piece.range.end));
     let start = piece.range.start;
-    (from < to).then(|| Piece { place: piece.place, range: from - start..to - start })
+    (from < to).then(|| Piece { source: piece.source, range: from - start..to - start })
 }
 
 /// The bytes that a range stands for.

@@ -35,7 +35,13 @@ pub(crate) enum Change {
     /// An upload was begun.
     BeginUpload { bucket: BucketNo, key: ObjectKey, upload: UploadId, about: StoredUpload },
     /// A part was written, in the place of the one of the same number before.
-    PutPart { upload: UploadId, part: StoredPart, content: Content },
+    PutPart {
+        bucket: BucketNo,
+        key: ObjectKey,
+        upload: UploadId,
+        part: StoredPart,
+        content: Content,
+    },
     /// Parts, by number and version, became an object.
     Complete {
         bucket: BucketNo,
@@ -45,7 +51,7 @@ pub(crate) enum Change {
         parts: Vec<(u16, VersionId)>,
     },
     /// An upload was given up.
-    AbortUpload { bucket: BucketNo, key: ObjectKey, upload: UploadId },
+    AbortUpload { bucket: BucketNo, key: ObjectKey, upload: UploadId, at: UnixMillis },
 }
 
 /// Where the bytes are.
@@ -55,6 +61,8 @@ pub(crate) enum Content {
     Inline(u32),
     /// In groups, in this order.
     Runs(Vec<Run>),
+    /// As [`Content::Runs`], of a version that is there already: its bytes stand here from now on.
+    Moved(Vec<Run>),
 }
 
 /// Why bytes are not a record.
@@ -94,7 +102,7 @@ pub(crate) fn decode(record: &Bytes) -> Result<(Change, Bytes), NotARecord> {
     let expected = match &change {
         Change::Put { content, .. } | Change::PutPart { content, .. } => match content {
             Content::Inline(length) => usize::try_from(*length).map_err(|_| NotARecord)?,
-            Content::Runs(_) => 0,
+            Content::Runs(_) | Content::Moved(_) => 0,
         },
         _ => 0,
     };

@@ -1,6 +1,10 @@
 //! How much is stored.
 
-use super::core::Core;
+use super::core::{Core, index_error};
+use super::entry::{BucketUsage, decode};
+use super::index::Next;
+use super::keys;
+use crate::error::StoreError;
 
 /// What is stored in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,9 +17,27 @@ pub(crate) struct Totals {
 }
 
 impl Core {
-    /// How much is stored; not counted yet.
-    #[expect(clippy::unused_self, reason = "counting comes with the usage of buckets")]
-    pub(super) fn totals(&self) -> Totals {
-        Totals::default()
+    /// How much is stored.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub(super) fn totals(&self) -> Result<Totals, StoreError> {
+        let (mut totals, mut failed) = (Totals::default(), None);
+        let visit = &mut |key: &[u8], value: &[u8]| {
+            if !key.starts_with(keys::USAGES) {
+                return Next::Stop;
+            }
+            match decode::<BucketUsage>(value) {
+                Ok(usage) => {
+                    totals.objects += usage.objects;
+                    totals.bytes += usage.bytes;
+                    totals.uploads += usage.uploads;
+                }
+                Err(error) => failed = Some(error),
+            }
+            Next::On
+        };
+        self.index.scan(keys::USAGES, visit).map_err(index_error)?;
+        failed.map_or(Ok(totals), |error| Err(index_error(error)))
     }
 }

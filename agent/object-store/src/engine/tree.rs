@@ -81,6 +81,7 @@ fn parents(level: &[ChainingValue]) -> Vec<ChainingValue> {
 
 /// The chaining values beside the way from a group to the root, lowest first; with them and the
 /// group's bytes [`holds`] finds the root. `leaves` are all of the object's.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the challenges of oracles"))]
 pub(crate) fn prove(leaves: &[ChainingValue], index: usize) -> Vec<ChainingValue> {
     let (mut level, mut index, mut path) = (leaves.to_vec(), index, Vec::new());
     while level.len() > 1 {
@@ -95,6 +96,7 @@ pub(crate) fn prove(leaves: &[ChainingValue], index: usize) -> Vec<ChainingValue
 }
 
 /// Whether `bytes` are group `index` of the object of `size` bytes that has this root.
+#[cfg_attr(not(test), expect(dead_code, reason = "for the challenges of oracles"))]
 pub(crate) fn holds(
     root: &[u8; 32],
     size: u64,

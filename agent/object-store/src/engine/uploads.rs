@@ -69,7 +69,7 @@ impl Core {
         detached(async move {
             let latch = self.uploads.lock(number_of(&target.upload)).await;
             // It may have been completed or aborted meanwhile.
-            self.find_upload(&target)?;
+            let (bucket, _) = self.find_upload(&target)?;
             let modified = self.clock.now();
             let stored = StoredPart {
                 number: part.get(),
@@ -81,8 +81,8 @@ impl Core {
                 root: received.root,
             };
             let info = stored.info(part);
-            let (upload, content) = (target.upload, received.content);
-            let change = Change::PutPart { upload, part: stored, content };
+            let (key, upload, content) = (target.key, target.upload, received.content);
+            let change = Change::PutPart { bucket, key, upload, part: stored, content };
             self.commit(change, &received.inline).await?;
             drop(latch);
             Ok(info)
@@ -105,7 +105,7 @@ impl Core {
         after: Option<PartNumber>,
         limit: usize,
     ) -> Result<PartPage, StoreError> {
-        let (_, UploadEntry { about }) = self.find_upload(target)?;
+        let (_, UploadEntry { about, .. }) = self.find_upload(target)?;
         let upload = UploadInfo {
             upload: target.upload.clone(),
             bucket: target.bucket.clone(),
@@ -133,14 +133,15 @@ impl Core {
             let gate = self.buckets.pass(&target.bucket).await;
             let upload_latch = self.uploads.lock(number_of(&target.upload)).await;
             let about = match self.find_upload(&target) {
-                Ok((_, UploadEntry { about })) => about,
+                Ok((_, UploadEntry { about, .. })) => about,
                 Err(StoreError::NoSuchUpload { upload }) => {
                     return self.completed_before(&target, &etag, upload);
                 }
                 Err(error) => return Err(error),
             };
-            let latch = self.keys.lock(number_of(&(&target.bucket, &target.key))).await;
-            let number = self.check_write(&target.bucket, &target.key, &conditions)?;
+            let number = self.bucket_entry(&target.bucket)?.number;
+            let latch = self.key_latch(number, &target.key).await;
+            self.check_write(&target.bucket, &target.key, &conditions)?;
             let chosen = self.pick_parts(&target, &parts)?;
             let modified = self.clock.now();
             let object = StoredObject {
@@ -174,7 +175,7 @@ impl Core {
     ) -> Result<ObjectInfo, StoreError> {
         let number = self.bucket_entry(&target.bucket)?.number;
         match self.object_entry(number, &target.key)? {
-            Some(ObjectEntry { object, place: Place::Parts { upload: of, .. } })
+            Some(ObjectEntry { object, place: Place::Parts(of), .. })
                 if of == upload && object.etag == *etag =>
             {
                 Ok(object.into())
@@ -213,7 +214,8 @@ impl Core {
             let latch = self.uploads.lock(number_of(&target.upload)).await;
             let (bucket, _) = self.find_upload(&target)?;
             let UploadTarget { key, upload, .. } = target;
-            self.commit(Change::AbortUpload { bucket, key, upload }, &[]).await?;
+            let at = self.clock.now();
+            self.commit(Change::AbortUpload { bucket, key, upload, at }, &[]).await?;
             drop(latch);
             Ok(())
         })

@@ -63,6 +63,11 @@ impl Volumes {
         self.inner.members.store(members, Ordering::Relaxed);
     }
 
+    /// Bytes that stay free on every volume.
+    pub(crate) fn reserve(&self) -> u64 {
+        self.inner.reserve
+    }
+
     pub(crate) fn add(&self, volume: Volume) {
         self.write().insert(volume.device.number(), volume);
         *self.room() = None;
@@ -80,15 +85,23 @@ impl Volumes {
         self.read().values().cloned().collect()
     }
 
+    /// Whether every volume of the pool is here, so that what misses is missing for good.
+    pub(crate) fn all_are_here(&self) -> bool {
+        self.read().len() >= self.inner.members.load(Ordering::Relaxed)
+    }
+
+    /// Those that take writes.
+    pub(crate) fn writable(&self) -> Vec<Volume> {
+        let volumes = self.read();
+        volumes.values().filter(|volume| volume.device.fenced().is_none()).cloned().collect()
+    }
+
     /// Those that take writes, and the redundancy that they carry.
     ///
     /// # Errors
     /// No volume takes writes, or only one of several.
     fn usable(&self) -> Result<(Vec<Volume>, Redundancy), StoreError> {
-        let usable: Vec<Volume> = {
-            let volumes = self.read();
-            volumes.values().filter(|volume| volume.device.fenced().is_none()).cloned().collect()
-        };
+        let usable = self.writable();
         let wanted = redundancy(usable.len()).ok_or_else(|| StoreError::Unavailable {
             reason: "no volume takes writes".to_owned(),
         })?;

@@ -146,7 +146,8 @@ impl Core {
         for (key, upload) in open {
             let Ok(key) = ObjectKey::new(&key) else { continue };
             let latch = self.uploads.lock(number_of(&upload)).await;
-            self.commit(Change::AbortUpload { bucket, key, upload }, &[]).await?;
+            let at = self.clock.now();
+            self.commit(Change::AbortUpload { bucket, key, upload, at }, &[]).await?;
             drop(latch);
         }
         Ok(())
@@ -167,8 +168,9 @@ impl Core {
         let Received { size, content, inline, root, .. } = received;
         detached(async move {
             let gate = self.buckets.pass(&bucket).await;
-            let latch = self.keys.lock(number_of(&(&bucket, &key))).await;
-            let number = self.check_write(&bucket, &key, &conditions)?;
+            let number = self.bucket_entry(&bucket)?.number;
+            let latch = self.key_latch(number, &key).await;
+            self.check_write(&bucket, &key, &conditions)?;
             let modified = self.clock.now();
             let object = StoredObject {
                 version: self.next_version(modified),
@@ -210,8 +212,9 @@ impl Core {
         let DeleteRequest { bucket, key, version, conditions } = request;
         detached(async move {
             let gate = self.buckets.pass(&bucket).await;
-            let latch = self.keys.lock(number_of(&(&bucket, &key))).await;
-            let number = self.check_write(&bucket, &key, &conditions)?;
+            let number = self.bucket_entry(&bucket)?.number;
+            let latch = self.key_latch(number, &key).await;
+            self.check_write(&bucket, &key, &conditions)?;
             let Some(present) = self.object_entry(number, &key)? else {
                 return match version {
                     Some(version) => Err(StoreError::NoSuchVersion { bucket, key, version }),

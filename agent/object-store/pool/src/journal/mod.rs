@@ -30,9 +30,11 @@ use bytes::Bytes;
 use crate::device::Device;
 use crate::seal::{Damaged, Sealer, Spot, TAG};
 use lane::Lane;
+use scan::Scanner;
 use slots::Slots;
 pub use types::{
     Damage, Found, JournalConfig, JournalError, JournalPlace, Lsn, SegmentScan, SegmentState,
+    Stretch,
 };
 
 /// The folder of the segments in the pool's folder on a volume.
@@ -136,6 +138,33 @@ impl Journal {
                 Err(slots.find(place).err().unwrap_or(io))
             }
         }
+    }
+
+    /// Reads a sealed segment again, from the offset `from` on (0 for its start), until records of at
+    /// least so many bytes were found.
+    ///
+    /// # Errors
+    /// [`JournalError::Gone`] if there is no such segment, [`JournalError::Open`] if it is being
+    /// written. Damage is no error.
+    pub async fn stretch(
+        &self,
+        slot: u16,
+        incarnation: u64,
+        from: u64,
+        bytes: u64,
+    ) -> Result<Stretch, JournalError> {
+        let slots = Arc::clone(&self.inner.slots);
+        let (file, length) = slots.sealed(slot, incarnation)?;
+        let work = move || {
+            let (mut records, device) = (Vec::new(), &slots.device);
+            let visit = &mut |found| records.push(found);
+            let (sealer, volume) = (device.sealer(), device.number());
+            let scanner = Scanner { sealer, volume, slot, incarnation, visit };
+            let from = from.max(header::BLOCK as u64);
+            let (scan, _, next) = scanner.run_from(&*file, from, length, bytes);
+            Stretch { records, next, damage: scan.damage, is_torn: scan.is_torn }
+        };
+        Ok(self.inner.slots.device.io().run(work).await?)
     }
 
     /// The segments in use, by slot.

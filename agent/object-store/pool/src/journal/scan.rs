@@ -60,7 +60,20 @@ pub(super) struct Scanner<'a> {
 impl Scanner<'_> {
     /// Goes through the frames up to `end`, the length of the segment. Gives what was found, and
     /// whether there was any frame of this incarnation at all.
-    pub(super) fn run(mut self, file: &dyn BackendFile, end: u64) -> (SegmentScan, bool) {
+    pub(super) fn run(self, file: &dyn BackendFile, end: u64) -> (SegmentScan, bool) {
+        let (scan, is_any, _) = self.run_from(file, STEP, end, u64::MAX);
+        (scan, is_any)
+    }
+
+    /// As [`Scanner::run`], from a frame on, until records of so many bytes were found: then also
+    /// gives where it is to go on.
+    pub(super) fn run_from(
+        mut self,
+        file: &dyn BackendFile,
+        from: u64,
+        end: u64,
+        bytes: u64,
+    ) -> (SegmentScan, bool, Option<u64>) {
         let mut scan = SegmentScan {
             slot: self.slot,
             incarnation: self.incarnation,
@@ -73,8 +86,11 @@ impl Scanner<'_> {
         };
         let mut reader = Reader { file, end, start: 0, buffer: Vec::new(), careful_until: 0 };
         // Where the next frame is due; where one begins later, one in between was not recognized.
-        let (mut at, mut due, mut any) = (STEP, STEP, false);
+        let (mut at, mut due, mut any) = (from, from, false);
         while at + STEP <= end {
+            if scan.bytes >= bytes && !scan.is_torn {
+                return (scan, any, Some(at));
+            }
             let spot = Spot { incarnation: self.incarnation, offset: at };
             let Ok(block) = reader.get(at, BLOCK) else {
                 scan.damage.unreadable += 1;
@@ -98,7 +114,7 @@ impl Scanner<'_> {
             scan.is_torn = !counts;
             at = if counts { due } else { at + STEP };
         }
-        (scan, any)
+        (scan, any, None)
     }
 
     /// Gives the records of a frame; says whether it counts.

@@ -191,6 +191,17 @@ impl Slots {
         Ok(fits.then(|| Arc::clone(&segment.file)))
     }
 
+    /// The file of a sealed segment and its length.
+    pub(super) fn sealed(&self, slot: u16, incarnation: u64) -> Result<(File, u64), JournalError> {
+        let (table, volume) = (self.table(), self.device.number());
+        let found = table.segments.get(&slot).filter(|s| s.incarnation == incarnation);
+        let found = found.ok_or_else(|| gone(volume, slot, incarnation))?;
+        match found.is_open {
+            true => Err(JournalError::Open { volume, slot }),
+            false => Ok((Arc::clone(&found.file), found.length)),
+        }
+    }
+
     /// Makes a sealed segment one that can be written again. Blocks.
     pub(super) fn free(&self, slot: u16, incarnation: u64) -> Result<(), JournalError> {
         self.check()?;

@@ -156,6 +156,19 @@ pub struct SegmentScan {
     pub damage: Damage,
 }
 
+/// Some records of a segment, in the order of writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// The records.
+    pub records: Vec<Found>,
+    /// Where the next stretch begins; none at the segment's end.
+    pub next: Option<u64>,
+    /// What is wrong with it.
+    pub damage: Damage,
+    /// As in [`SegmentScan::is_torn`].
+    pub is_torn: bool,
+}
+
 /// A segment in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentState {

@@ -154,6 +154,7 @@ impl FjallIndex {
     }
 
     /// Nothing was ever written to it: everything must be put into it from the volumes.
+    #[cfg(test)]
     pub(crate) fn is_new(&self) -> bool {
         *held(&self.number) == 0
     }

@@ -7,7 +7,7 @@ use agent_object_store_pool::sim::Dice;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::index::MemoryIndex;
+use crate::engine::memory::MemoryIndex;
 use crate::engine::tests::copy_folder;
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;

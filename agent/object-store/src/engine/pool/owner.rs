@@ -8,7 +8,7 @@ use agent_object_store_pool::device::{Device, DeviceError, NewVolume};
 use agent_object_store_pool::superblock::{Member, VolumeNo};
 use futures::future::join_all;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::home::{Watched, bury, tell};
 use super::inspect::refusal;
@@ -34,10 +34,6 @@ const LOCK_TRIES: u32 = 20;
 
 /// How long is waited for an index to be closed, before it is looked for another place.
 const BURY_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// How often the index is brought to stable storage while there are changes: what a restart reads
-/// again is what was written in this time.
-const CHECKPOINT: Duration = Duration::from_secs(30);
 
 /// The owner.
 pub(super) struct Owner {
@@ -407,7 +403,7 @@ fn serve(
     let now = shared.config.clock.now();
     let Opened { replayed, damaged, failed } = opened;
     tracing::info!(volumes = slots.len(), replayed, damaged = damaged.len(), "the store is open");
-    let keeper = tokio::spawn(keep(Arc::downgrade(&core)));
+    let keeper = tokio::spawn(crate::engine::keeper::keep(Arc::downgrade(&core)));
     let mut state = shared.state();
     if state.is_closed {
         return;
@@ -441,24 +437,6 @@ fn serve(
         state.missing_since.remove(id.as_str());
     }
     state.serving = Some(Serving { core, index, keeper });
-}
-
-/// Writes checkpoints while there are changes.
-async fn keep(core: Weak<Core>) {
-    let mut last = None;
-    loop {
-        sleep(CHECKPOINT).await;
-        let Some(core) = core.upgrade() else { return };
-        let done = core.done();
-        if last == Some(done) {
-            continue;
-        }
-        match core.checkpoint().await {
-            Ok(()) => last = Some(done),
-            // The index has taken note of it.
-            Err(error) => tracing::error!(error = in_words(&error), "no checkpoint was written"),
-        }
-    }
 }
 
 /// Ends the store: everything is on stable storage when this returns.

@@ -36,7 +36,8 @@ impl Engine {
             }
             (state.serving.as_ref().map(|serving| serving.core.clone()), volumes)
         };
-        let totals = core.map(|core| core.totals()).unwrap_or_default();
+        // While the index fails, nothing is known.
+        let totals = core.and_then(|core| core.totals().ok()).unwrap_or_default();
         Usage { objects: totals.objects, bytes: totals.bytes, uploads: totals.uploads, volumes }
     }
 }

@@ -42,7 +42,12 @@ async fn work(core: &Arc<Core>, seed: u64, steps: u64, model: &mut Model) -> boo
                 return true;
             }
         }
-        if dice.roll(8) == 0 && core.checkpoint().await.is_err() {
+        let result = match dice.roll(24) {
+            0 | 1 => core.checkpoint().await,
+            2 | 3 => pack(core).await,
+            _ => Ok(()),
+        };
+        if result.is_err() {
             return true;
         }
     }
@@ -94,9 +99,12 @@ fn cut_at_every_call(machine: Machine, steps: u64, stride: usize, cuts: &[Cut]) 
             cut => cut,
         };
         let mut machine = machine.cut(cut);
-        // A second cut right after the restart changes nothing any more.
-        for round in 0..2 {
+        // A second cut right after the restart changes nothing any more, nor does the loss of the index.
+        for round in 0..3 {
             let what = format!("{volumes} volumes, seed {seed}, cut at {at}, restart {round}");
+            if (number + round) % 3 == 0 {
+                machine.index = Arc::new(MemoryIndex::default());
+            }
             run(async {
                 let (core, _) = machine.open().await.unwrap();
                 check(&core, &mut model, &what).await;

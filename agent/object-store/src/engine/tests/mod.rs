@@ -1,7 +1,9 @@
 //! The core on simulated disks, in one order only.
 
 mod crash;
+mod heal;
 mod objects;
+mod pack;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -19,7 +21,8 @@ use zeroize::Zeroizing;
 
 use super::core::Core;
 use super::fjall::FjallIndex;
-use super::index::{Batch, Index, IndexError, MemoryIndex, Next};
+use super::index::{Batch, Index, IndexError, Next};
+use super::memory::MemoryIndex;
 use super::open::{Opened, Opening};
 use crate::clock::Clock;
 use crate::conditions::WriteConditions;
@@ -218,6 +221,12 @@ async fn delete(core: &Arc<Core>, name: &str) -> Result<(), StoreError> {
     let conditions = WriteConditions::default();
     let request = DeleteRequest { bucket: bucket(), key: key(name), version: None, conditions };
     Arc::clone(core).delete(request).await.map(drop)
+}
+
+/// Packs everything, and cleans what is worth it.
+async fn pack(core: &Arc<Core>) -> Result<(), StoreError> {
+    let (victims, _) = core.victims()?;
+    core.pack(&victims).await.map(drop)
 }
 
 async fn read_range(

@@ -149,3 +149,44 @@ fn a_cut_while_segments_of_another_size_are_freed_brings_back_nothing() {
         }
     }
 }
+
+#[test]
+fn a_sealed_segment_is_read_again_in_stretches() {
+    run(async {
+        let disk = formatted();
+        let Opened { journal, .. } = open(&disk).await;
+        let mut dice = Dice(11);
+        let mut appended = Vec::new();
+        for lsn in 1..=12 {
+            let content = content(lsn, 900, &mut dice);
+            let place = journal.append(Lsn(lsn), content.clone()).await.unwrap();
+            appended.push(Found { lsn: Lsn(lsn), place, content });
+        }
+        let segment = journal.segments().into_iter().find(|segment| segment.is_open).unwrap();
+        let (slot, incarnation) = (segment.slot, segment.incarnation);
+        let open = journal.stretch(slot, incarnation, 0, 1).await;
+        assert!(matches!(open, Err(JournalError::Open { .. })), "{open:?}");
+        journal.seal().await;
+        let mut found = Vec::new();
+        let mut pieces = 0;
+        for segment in journal.segments() {
+            let mut next = Some(0);
+            while let Some(from) = next {
+                let read = journal.stretch(segment.slot, segment.incarnation, from, 700).await;
+                let stretch = read.unwrap();
+                assert!(!stretch.damage.is_any() && !stretch.is_torn);
+                pieces += 1;
+                found.extend(stretch.records);
+                next = stretch.next;
+            }
+        }
+        assert!(pieces > 3, "{pieces}");
+        found.sort_by_key(|found| found.lsn);
+        assert_eq!(found, appended);
+        for segment in journal.segments() {
+            journal.free(segment.slot, segment.incarnation).await.unwrap();
+        }
+        let gone = journal.stretch(slot, incarnation, 0, 1).await;
+        assert!(matches!(gone, Err(JournalError::Gone { .. })), "{gone:?}");
+    });
+}

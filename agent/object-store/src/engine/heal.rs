@@ -1,0 +1,249 @@
+//! Healing: shards that are missing, on volumes that failed, or damaged are made anew, on other volumes
+//! where need be, the groups first that can lose least. And evening out: shards go from full volumes to
+//! empty ones.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent_object_store_pool::device::Device;
+use agent_object_store_pool::group::error::RebuildError;
+use agent_object_store_pool::group::reader::{Damage, OnDamage};
+use agent_object_store_pool::group::repair::{Holes, verify};
+use agent_object_store_pool::group::run::GroupId;
+use agent_object_store_pool::group::set::{GroupRebuildError, GroupStatus};
+use agent_object_store_pool::superblock::VolumeNo;
+
+use super::core::Core;
+use super::error::EngineError;
+use crate::error::StoreError;
+
+/// Difference of what two volumes are full, in percent of their size, from which on shards are moved.
+const UNEVEN: u64 = 10;
+
+/// Damaged shards that are known and not made anew yet. A clone is another handle.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Damages {
+    inner: Arc<Mutex<Found>>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    shards: BTreeSet<(GroupId, u8)>,
+    blocks: u64,
+}
+
+/// How whole the groups are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Redundant {
+    /// Groups.
+    pub groups: u64,
+    /// Groups with a shard that is missing or on a volume that failed.
+    pub degraded: u64,
+    /// Shards of these that are wanting.
+    pub shards: u64,
+    /// Groups that miss more than they can.
+    pub lost: u64,
+    /// Damaged blocks that were met since the start.
+    pub damaged_blocks: u64,
+}
+
+impl Damages {
+    /// What tells of damage, once for each shard.
+    pub(crate) fn listener(&self) -> OnDamage {
+        let found = self.clone();
+        Arc::new(move |damage: &Damage| {
+            let mut state = found.lock();
+            state.blocks += 1;
+            if state.shards.insert((damage.group, damage.shard)) {
+                tracing::warn!(?damage, "a block is damaged");
+            }
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Found> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// How whole the groups are.
+    pub(crate) fn redundant(&self) -> Redundant {
+        let degraded = self.groups.degraded();
+        let wanting = |status: &GroupStatus| status.missing.len() + status.fenced.len();
+        Redundant {
+            groups: self.groups.all().len() as u64,
+            degraded: degraded.len() as u64,
+            shards: degraded.iter().map(wanting).sum::<usize>() as u64,
+            lost: degraded.iter().filter(|status| status.spare() < 0).count() as u64,
+            damaged_blocks: self.damages.lock().blocks,
+        }
+    }
+
+    /// Makes one shard anew that is damaged or on a volume that failed, or, if `missing`, that is not
+    /// here; `pace` is awaited after each row. Says whether there was one.
+    ///
+    /// # Errors
+    /// The process is ending.
+    pub(crate) async fn heal_one<P: Future<Output = ()>>(
+        &self,
+        missing: bool,
+        pace: impl FnMut() -> P,
+    ) -> Result<bool, StoreError> {
+        let damaged = {
+            let found = self.damages.lock();
+            found.shards.iter().find(|(group, _)| !self.is_filling(*group)).copied()
+        };
+        if let Some((group, shard)) = damaged {
+            let status = self.groups.status(group);
+            let own = self.own_device(group, shard).await;
+            let onto = own.or_else(|| status.and_then(|status| self.spare_for(&status)));
+            let made = match onto {
+                Some(onto) => self.make_shard(group, shard, &onto, pace).await,
+                None => Ok(true),
+            };
+            // What could not be made is met again by the next read or scrub.
+            self.damages.lock().shards.remove(&(group, shard));
+            return made;
+        }
+        for status in self.groups.degraded() {
+            if status.spare() < 0 || self.is_filling(status.group) {
+                continue;
+            }
+            let missing = status.missing.iter().filter(|_| missing);
+            let shard = missing.chain(&status.fenced).next().copied();
+            if let Some((shard, onto)) = shard.zip(self.spare_for(&status)) {
+                return self.make_shard(status.group, shard, &onto, pace).await;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Moves a shard from a full volume to an empty one, if they differ much; says whether it did.
+    ///
+    /// # Errors
+    /// The process is ending.
+    pub(crate) async fn even_one<P: Future<Output = ()>>(
+        &self,
+        pace: impl FnMut() -> P,
+    ) -> Result<bool, StoreError> {
+        let mut volumes: Vec<(u64, Device)> = Vec::new();
+        for volume in self.volumes.writable() {
+            let device = volume.device;
+            let space = device.backend().space(device.root());
+            let used = space.map(|space| {
+                space.total.saturating_sub(space.free).saturating_mul(100) / space.total.max(1)
+            });
+            volumes.extend(used.ok().map(|used| (used, device)));
+        }
+        volumes.sort_by_key(|(used, device)| (*used, device.number()));
+        let (Some((least, empty)), Some((most, full))) = (volumes.first(), volumes.last()) else {
+            return Ok(false);
+        };
+        if empty.class() != full.class() || most.saturating_sub(*least) < UNEVEN {
+            return Ok(false);
+        }
+        for group in self.groups.all() {
+            let Some(status) = self.groups.status(group) else { continue };
+            let is_movable = status.volumes.contains(&full.number())
+                && !status.volumes.contains(&empty.number())
+                && status.missing.is_empty()
+                && !self.is_filling(group);
+            if is_movable && let Some(shard) = self.shard_on(group, full.number()).await {
+                return self.make_shard(group, shard, empty, pace).await;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads all of a group and compares; what is damaged is told to be healed.
+    ///
+    /// # Errors
+    /// The process is ending.
+    pub(crate) async fn scrub_group<P: Future<Output = ()>>(
+        &self,
+        group: GroupId,
+        pace: impl FnMut() -> P,
+    ) -> Result<(), StoreError> {
+        if self.is_filling(group) {
+            return Ok(());
+        }
+        let Some(reader) = self.groups.reader(group).await else { return Ok(()) };
+        let failed = |source| StoreError::engine("scrub a group", EngineError::Read(source));
+        verify(&reader, pace).await.map_err(failed)?;
+        Ok(())
+    }
+
+    fn is_filling(&self, group: GroupId) -> bool {
+        self.bulk.filling().contains(&group) || self.packed.filling().contains(&group)
+    }
+
+    /// Makes a shard anew; says whether it did. What cannot be made is told and left.
+    async fn make_shard<P: Future<Output = ()>>(
+        &self,
+        group: GroupId,
+        shard: u8,
+        onto: &Device,
+        pace: impl FnMut() -> P,
+    ) -> Result<bool, StoreError> {
+        match self.groups.rebuild(group, shard, onto, Holes::Refuse, pace).await {
+            Ok(rebuilt) => {
+                let (rows, volume) = (rebuilt.rows, onto.number());
+                tracing::info!(%group, shard, %volume, rows, "a shard was made anew");
+                Ok(true)
+            }
+            Err(GroupRebuildError::Rebuild(RebuildError::Read(error))) => {
+                tracing::error!(%group, shard, %error, "a shard cannot be made anew");
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::warn!(%group, shard, %error, "a shard is not made anew");
+                Ok(false)
+            }
+        }
+    }
+
+    /// The volume to make a missing shard on: one that holds none of the group, with most room, of the
+    /// class of the others if there is one.
+    fn spare_for(&self, status: &GroupStatus) -> Option<Device> {
+        let classes: Vec<_> = status
+            .volumes
+            .iter()
+            .filter_map(|number| Some(self.volumes.get(*number)?.device.class()))
+            .collect();
+        let usable = self.volumes.writable().into_iter().map(|volume| volume.device);
+        let spare = usable.filter(|device| !status.volumes.contains(&device.number()));
+        let with_room = spare.filter_map(|device| {
+            let free = device.backend().space(device.root()).ok()?.free;
+            let room = free.checked_sub(self.volumes.reserve())?;
+            Some((classes.contains(&device.class()), room, device))
+        });
+        let best = with_room.max_by_key(|(fits, room, _)| (*fits, *room));
+        best.map(|(_, _, device)| device)
+    }
+
+    async fn own_device(&self, group: GroupId, shard: u8) -> Option<Device> {
+        let reader = self.groups.reader(group).await?;
+        let device = reader.extent(shard)?.device().clone();
+        device.fenced().is_none().then_some(device)
+    }
+
+    async fn shard_on(&self, group: GroupId, volume: VolumeNo) -> Option<u8> {
+        let reader = self.groups.reader(group).await?;
+        let mut extents = reader.extents();
+        let extent = extents.find(|extent| extent.device().number() == volume)?;
+        Some(extent.header().shard)
+    }
+}
+
+/// A pace that takes at most one part in `parts` of the time: what a row took is waited for so many
+/// times.
+pub(crate) fn gentle(parts: u32) -> impl FnMut() -> tokio::time::Sleep {
+    let mut last = tokio::time::Instant::now();
+    move || {
+        let now = tokio::time::Instant::now();
+        let rest = (now - last).min(Duration::from_secs(1)) * parts.saturating_sub(1);
+        last = now + rest;
+        tokio::time::sleep(rest)
+    }
+}

@@ -1,0 +1,173 @@
+//! What goes on while nobody asks: checkpoints, packing and cleaning, healing, scrubbing. It holds the
+//! store only while it does something, and ends with it.
+
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use agent_object_store_pool::group::run::GroupId;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::apply::get;
+use super::core::{Core, index_error};
+use super::entry::encode;
+use super::error::in_words;
+use super::heal::gentle;
+use super::index::Batch;
+use super::keys;
+use crate::error::StoreError;
+use crate::names::UnixMillis;
+
+/// Between checkpoints, while there are changes: what a start reads again of the journals.
+const CHECKPOINT: Duration = Duration::from_secs(30);
+
+/// Between looks at whether there is something to pack, to clean or to heal.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Sealed segments of a journal that are left: packing many at once makes whole rows.
+const SEGMENTS: usize = 4;
+
+/// How long a volume that went is waited for before what it held is made anew elsewhere.
+const ABSENCE: Duration = Duration::from_secs(600);
+
+/// A scrub of everything takes at least so long.
+const SCRUB: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Healing takes at most every second moment of a disk's time, scrubbing every tenth: requests go
+/// first.
+const HEAL_PARTS: u32 = 2;
+const SCRUB_PARTS: u32 = 10;
+
+/// How far a scrub has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Scrub {
+    begun: UnixMillis,
+    /// Groups below this one are done.
+    next: GroupId,
+}
+
+/// Keeps a store until it is gone.
+pub(super) async fn keep(core: Weak<Core>) {
+    tokio::join!(
+        every(CHECKPOINT, core.clone(), "write a checkpoint", checkpoint),
+        every(LOOK, core.clone(), "pack the journal", tend),
+        heal(core.clone()),
+        scrub(core),
+    );
+}
+
+async fn every<F: Future<Output = Result<u64, StoreError>>>(
+    pause: Duration,
+    core: Weak<Core>,
+    what: &'static str,
+    work: impl Fn(Arc<Core>, u64) -> F,
+) {
+    let mut last = u64::MAX;
+    loop {
+        sleep(pause).await;
+        let Some(core) = core.upgrade() else { return };
+        match work(core, last).await {
+            Ok(now) => last = now,
+            Err(error) => tracing::error!(error = in_words(&error), "cannot {what}"),
+        }
+    }
+}
+
+async fn checkpoint(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
+    let done = core.done();
+    if done != last {
+        core.checkpoint().await?;
+    }
+    Ok(done)
+}
+
+/// Packs where there is much, and whenever volumes came or went: what the journals hold has too few
+/// copies then.
+async fn tend(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
+    let volumes = core.volumes.writable().len() as u64;
+    let packed = match last == volumes || last == u64::MAX {
+        true => core.tend(SEGMENTS).await?,
+        false => core.pack(&core.victims()?.0).await?,
+    };
+    if packed != super::pack::Packing::default() {
+        tracing::info!(?packed, "packed the journal");
+    }
+    Ok(volumes)
+}
+
+async fn heal(core: Weak<Core>) {
+    let mut since: Option<Instant> = None;
+    loop {
+        sleep(LOOK).await;
+        let Some(core) = core.upgrade() else { return };
+        let redundant = core.redundant();
+        if redundant.degraded == 0 {
+            since = None;
+        }
+        let waited = since.get_or_insert_with(Instant::now).elapsed();
+        let is_missing_for_long = waited >= ABSENCE || core.volumes.all_are_here();
+        let step = async || -> Result<bool, StoreError> {
+            Ok(core.heal_one(is_missing_for_long, gentle(HEAL_PARTS)).await?
+                || core.even_one(gentle(HEAL_PARTS)).await?)
+        };
+        loop {
+            match step().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(error = in_words(&error), "cannot heal");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn scrub(core: Weak<Core>) {
+    loop {
+        sleep(LOOK).await;
+        let pause = {
+            let Some(core) = core.upgrade() else { return };
+            match scrub_next(&core).await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::error!(error = in_words(&error), "cannot scrub");
+                    LOOK
+                }
+            }
+        };
+        sleep(pause).await;
+    }
+}
+
+/// Scrubs the next group; how long to wait for the one behind it.
+async fn scrub_next(core: &Core) -> Result<Duration, StoreError> {
+    let now = core.clock.now();
+    let begun = Scrub { begun: now, next: GroupId(0) };
+    let state: Scrub = get(&*core.index, keys::SCRUB).map_err(index_error)?.unwrap_or(begun);
+    let groups = core.groups.all();
+    let Some(group) = groups.iter().find(|group| **group >= state.next) else {
+        // All are done; the next round begins when this one has taken its time.
+        let length = u64::try_from(SCRUB.as_millis()).unwrap_or(u64::MAX);
+        let taken = now.0.saturating_sub(state.begun.0);
+        if taken >= length {
+            note(core, begun)?;
+            return Ok(Duration::ZERO);
+        }
+        return Ok(Duration::from_millis(length - taken).min(Duration::from_secs(3600)));
+    };
+    core.scrub_group(*group, gentle(SCRUB_PARTS)).await?;
+    note(core, Scrub { next: GroupId(group.0 + 1), ..state })?;
+    let count = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+    Ok(SCRUB.checked_div(count).unwrap_or(SCRUB))
+}
+
+fn note(core: &Core, state: Scrub) -> Result<(), StoreError> {
+    let noted = |_: &dyn super::index::Index| {
+        let mut batch = Batch::default();
+        batch.put(keys::SCRUB.to_vec(), encode(&state)?);
+        Ok(batch)
+    };
+    core.publisher.publish(noted).map_err(index_error)
+}

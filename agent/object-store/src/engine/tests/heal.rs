@@ -1,0 +1,123 @@
+//! Disks that are lost, come new, or rot.
+
+use super::*;
+use crate::engine::heal::Redundant;
+
+const SIZES: [usize; 4] = [100, 9000, 300 << 10, 3 << 20];
+
+async fn fill(core: &Arc<Core>) {
+    make_bucket(core).await.unwrap();
+    for number in 0..12 {
+        let bytes = content(number, SIZES[usize::try_from(number % 4).unwrap()]);
+        put(core, &format!("key-{number}"), bytes).await.unwrap();
+    }
+}
+
+async fn check(core: &Arc<Core>, what: &str) {
+    for number in 0..12 {
+        let bytes = content(number, SIZES[usize::try_from(number % 4).unwrap()]);
+        let found = read(core, &format!("key-{number}")).await;
+        let found = found.unwrap_or_else(|error| panic!("{what}: {number}: {error}"));
+        assert!(found == Some(bytes), "{what}: {number}");
+    }
+}
+
+async fn heal(core: &Core) -> u64 {
+    let mut made = 0;
+    while core.heal_one(true, async || ()).await.unwrap() {
+        made += 1;
+    }
+    made
+}
+
+fn whole(core: &Core) -> bool {
+    let Redundant { degraded, lost, .. } = core.redundant();
+    degraded == 0 && lost == 0
+}
+
+#[test]
+fn a_lost_volume_is_healed_into_the_room_of_the_others_one_after_the_other() {
+    // From 8 volumes with 6 + 2 down to as many as a group needs.
+    let mut machine = Machine::new(10);
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        fill(&core).await;
+    });
+    for lost in 0..3 {
+        machine = machine.cut(Cut::Lost);
+        machine.disk.pull(&format!("/v{lost}"));
+        run(async {
+            let (core, _) = machine.open().await.unwrap();
+            let what = format!("without {lost}");
+            check(&core, &what).await;
+            assert!(lost > 0 || !whole(&core), "the lost volume held something");
+            core.pack(&[]).await.unwrap();
+            heal(&core).await;
+            let redundant = core.redundant();
+            assert!(redundant.lost == 0, "{what}: {redundant:?}");
+            check(&core, &what).await;
+        });
+    }
+}
+
+#[test]
+fn rot_is_read_around_and_made_good() {
+    for volumes in [2, 4, 6] {
+        let mut machine = Machine::new(volumes);
+        run(async {
+            let (core, _) = machine.open().await.unwrap();
+            fill(&core).await;
+            core.pack(&[]).await.unwrap();
+        });
+        machine = machine.cut(Cut::Lost);
+        let mut dice = Dice(9);
+        for file in machine.disk.files("/v1/icn-pool/extents") {
+            let length = machine.disk.content(&file).len() as u64;
+            for _ in 0..20 {
+                machine.disk.flip_bit(&file, usize::try_from(dice.roll(length)).unwrap());
+            }
+        }
+        run(async {
+            let (core, _) = machine.open().await.unwrap();
+            check(&core, &format!("{volumes} volumes, rotten")).await;
+            for group in core.groups.all() {
+                core.scrub_group(group, async || ()).await.unwrap();
+            }
+            assert!(core.redundant().damaged_blocks > 0, "{volumes} volumes");
+            assert!(heal(&core).await > 0, "{volumes} volumes");
+        });
+        machine = machine.cut(Cut::Lost);
+        for other in 0..volumes.min(2) {
+            if other != 1 {
+                machine.disk.pull(&format!("/v{other}"));
+            }
+        }
+        run(async {
+            let (core, _) = machine.open().await.unwrap();
+            check(&core, &format!("{volumes} volumes, healed, another one pulled")).await;
+        });
+    }
+}
+
+#[test]
+fn what_was_written_with_less_parity_is_written_anew() {
+    let mut machine = Machine { volumes: 1, ..Machine::new(4) };
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        fill(&core).await;
+    });
+    machine = Machine { volumes: 4, ..machine.cut(Cut::Lost) };
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        for _ in 0..3 {
+            pack(&core).await.unwrap();
+        }
+        check(&core, "grown").await;
+    });
+    machine = machine.cut(Cut::Lost);
+    machine.disk.pull("/v0");
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        check(&core, "without the first one").await;
+    });
+}
