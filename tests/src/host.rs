@@ -54,23 +54,6 @@ impl HostAgent {
         &self.endpoint
     }
 
-    /// CPU time it has used so far, user and system.
-    ///
-    /// # Errors
-    /// When `/proc` does not tell.
-    pub fn cpu_time(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Behind the name in brackets: fields 14 and 15 of proc_pid_stat(5), in ticks of 10 ms.
-        let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
-        let ticks: u64 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(|field| field.parse::<u64>().context("no number in stat"))
-            .sum::<Result<u64>>()?;
-        Ok(Duration::from_millis(ticks * 10))
-    }
-
     /// A client of it.
     #[must_use]
     pub fn s3(&self) -> S3 {

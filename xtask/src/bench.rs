@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -20,8 +21,10 @@ pub(crate) enum Subject {
     Image,
     /// Seconds from power-on to the first object, and memory when idle.
     Boot,
-    /// PUT and GET through the agent on this machine.
+    /// S3 through the agent on this machine, from outside.
     S3,
+    /// What lies below S3: hashes, seals, codecs, journal, groups.
+    Engine,
 }
 
 /// Arguments of `cargo xtask bench`.
@@ -29,6 +32,32 @@ pub(crate) enum Subject {
 pub(crate) struct Args {
     /// What to measure; everything, where none is named.
     subjects: Vec<Subject>,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// What `s3` and `engine` are measured with. Where one of these is given, the tables of
+/// docs/performance.md are left as they are: they show the defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args)]
+struct LoadArgs {
+    /// s3, engine: seconds of each measured round [default: 5].
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// s3: objects for listing, reopening and memory [default: 100000].
+    #[arg(long)]
+    objects: Option<u64>,
+    /// s3, engine: folders that stand for disks [default: 4].
+    #[arg(long)]
+    disks: Option<u16>,
+    /// s3, engine: the folder to work in [default: below cargo's target directory].
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// s3, engine: only this work; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// s3, engine: where the figures go as JSON [default: bench/ below cargo's target directory].
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 /// Measures, prints the tables, writes them into docs/performance.md and the figures as JSON into
@@ -38,40 +67,88 @@ pub(crate) struct Args {
 ///
 /// When something cannot be built or measured.
 pub(crate) fn command(args: &Args) -> Result<()> {
-    deps::ensure(Need::ALL)?;
     let layout = Layout::find()?;
-    let built = image::build(&layout, Compression::Release)?;
     let chosen = if args.subjects.is_empty() { Subject::value_variants() } else { &args.subjects };
+    let mut built = None;
     for subject in chosen {
-        let table = match subject {
-            Subject::Image => format!("```text\n{}\n```\n", built.sizes.table().trim_end()),
-            Subject::Boot => boot_table(&measure(&layout, &built, "boot")?)?,
-            Subject::S3 => s3_table(&measure(&layout, &built, "s3")?)?,
-        };
         let name =
             subject.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        let table = match subject {
+            Subject::Image => {
+                let sizes = image(&layout, &mut built)?.sizes.table();
+                format!("```text\n{}\n```\n", sizes.trim_end())
+            }
+            Subject::Boot => boot_table(&boot(&layout, image(&layout, &mut built)?)?)?,
+            Subject::S3 | Subject::Engine => load(&layout, &name, &args.load)?,
+        };
         println!("{name}\n\n{table}");
-        write_table(&layout, &name, &table)?;
+        let is_load = matches!(subject, Subject::S3 | Subject::Engine);
+        if !is_load || args.load == LoadArgs::default() {
+            write_table(&layout, &name, &table)?;
+        }
     }
     Ok(())
 }
 
-/// Runs the measuring program, which drives built artefacts, and keeps its JSON.
-fn measure(layout: &Layout, built: &image::Built, subject: &str) -> Result<Value> {
-    let text = step::timed(&format!("measuring {subject}"), || {
+/// The image, built once where it is needed.
+fn image<'a>(layout: &Layout, built: &'a mut Option<image::Built>) -> Result<&'a image::Built> {
+    if built.is_none() {
+        deps::ensure(Need::ALL)?;
+        *built = Some(image::build(layout, Compression::Release)?);
+    }
+    built.as_ref().context("the image was just built")
+}
+
+/// Runs the program that boots nodes, and keeps its JSON.
+fn boot(layout: &Layout, built: &image::Built) -> Result<Value> {
+    let text = step::timed("measuring boot", || {
         let mut command = process::command(&layout::cargo().to_string_lossy());
         command
             .current_dir(&layout.root)
-            .args(["run", "--quiet", "--release", "--locked", "-p", "e2e", "--bin", "bench", "--"])
-            .arg(subject)
+            .args(["run", "--quiet", "--release", "--locked", "-p", "e2e", "--bin", "bench-boot"])
             .env("ICN_IMAGE_DIR", &built.image_dir)
             .env("ICN_BIN_DIR", &built.bin_dir);
         process::output(&mut command)
     })?;
+    step::replace_file(&figures(layout)?.join("boot.json"), text.as_bytes())?;
+    serde_json::from_str(&text).context("the measuring program printed no JSON")
+}
+
+/// Builds the agent and the program that puts load on it, runs it, and gives its table.
+fn load(layout: &Layout, name: &str, args: &LoadArgs) -> Result<String> {
+    deps::ensure(&[Need::Compile, Need::Measure])?;
+    let mut build = process::command(&layout::cargo().to_string_lossy());
+    build.current_dir(&layout.root).args(["build", "--release", "--locked", "-p", "bench"]);
+    if name == "s3" {
+        build.args(["-p", "agent"]);
+    }
+    step::timed(&format!("building what measures {name}"), || process::run(build.arg("--quiet")))?;
+    let programs = layout.target.join("release");
+    let figures = figures(layout)?;
+    let dir = args.dir.clone().unwrap_or_else(|| figures.clone());
+    let json = args.json.clone().unwrap_or_else(|| figures.join(format!("{name}.json")));
+    let mut command = process::command(&programs.join("bench").to_string_lossy());
+    command.arg(name).arg("--dir").arg(dir).arg("--json").arg(json);
+    if name == "s3" {
+        command.arg("--agent").arg(programs.join("icn-agent"));
+    }
+    let numbers = [
+        ("--seconds", args.seconds),
+        ("--objects", args.objects),
+        ("--disks", args.disks.map(u64::from)),
+    ];
+    for (flag, number) in numbers {
+        command.args(number.map(|number| format!("{flag}={number}")));
+    }
+    command.args(args.only.iter().map(|only| format!("--only={only}")));
+    process::output_with_progress(&mut command)
+}
+
+/// Where figures are kept.
+fn figures(layout: &Layout) -> Result<PathBuf> {
     let dir = layout.target.join("bench");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    step::replace_file(&dir.join(format!("{subject}.json")), text.as_bytes())?;
-    serde_json::from_str(&text).context("the measuring program printed no JSON")
+    Ok(dir)
 }
 
 fn number(value: &Value, name: &str) -> Result<f64> {
@@ -97,44 +174,6 @@ fn boot_table(figures: &Value) -> Result<String> {
     let memory = figures.get("memory").and_then(Value::as_object).context("no memory")?;
     for (process, mib) in memory {
         writeln!(table, "| {process} | {:.1} MiB |", mib.as_f64().context("no figure")?)?;
-    }
-    Ok(table)
-}
-
-fn s3_table(figures: &Value) -> Result<String> {
-    let mut table = String::from(
-        "| work | clients | rate | p50 | p99 | server CPU each | beside it, in the same run | ratio |\n\
-         |---|---|---|---|---|---|---|---|\n",
-    );
-    for row in figures.get("rows").and_then(Value::as_array).context("no rows")? {
-        let cell = |name: &str, unit: &str| {
-            number(row, name).map_or_else(|_| "–".to_owned(), |value| format!("{value:.1} {unit}"))
-        };
-        let rate = number(row, "per_second")
-            .map(|rate| format!("{rate:.0}/s"))
-            .or_else(|_| number(row, "mib_per_second").map(|rate| format!("{rate:.0} MiB/s")))?;
-        let limit = row.get("limit").and_then(Value::as_str).map_or_else(
-            || "–".to_owned(),
-            |name| {
-                let rate = number(row, "limit_per_second")
-                    .map(|rate| format!("{rate:.0}/s"))
-                    .or_else(|_| {
-                        number(row, "limit_mib_per_second").map(|rate| format!("{rate:.0} MiB/s"))
-                    })
-                    .unwrap_or_else(|_| "–".to_owned());
-                format!("{name}: {rate}")
-            },
-        );
-        writeln!(
-            table,
-            "| {} | {} | {rate} | {} | {} | {} | {limit} | {} |",
-            row.get("work").and_then(Value::as_str).context("no work")?,
-            number(row, "clients")?,
-            cell("p50_ms", "ms"),
-            cell("p99_ms", "ms"),
-            cell("server_cpu_us", "µs"),
-            number(row, "ratio").map_or_else(|_| "–".to_owned(), |ratio| format!("{ratio:.2}")),
-        )?;
     }
     Ok(table)
 }

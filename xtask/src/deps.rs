@@ -23,12 +23,14 @@ pub(crate) enum Need {
     Client,
     /// Lay out disks for tests, and look at what a node serves.
     Test,
+    /// Measure what a disk can do.
+    Measure,
 }
 
 impl Need {
     /// All of them.
     pub(crate) const ALL: &[Self] =
-        &[Self::Compile, Self::Image, Self::Machine, Self::Client, Self::Test];
+        &[Self::Compile, Self::Image, Self::Machine, Self::Client, Self::Test, Self::Measure];
 }
 
 /// How to see that a package is there.
@@ -43,7 +45,7 @@ enum Probe {
 }
 
 #[rustfmt::skip]
-const PACKAGES: [(Need, &str, Probe); 23] = [
+const PACKAGES: [(Need, &str, Probe); 24] = [
     (Need::Compile, "gcc", Probe::Program("cc")),
     (Need::Compile, "libc6-dev", Probe::File("/usr/include/stdio.h")),
     (Need::Compile, "libudev-dev", Probe::File("/usr/include/libudev.h")),
@@ -67,6 +69,7 @@ const PACKAGES: [(Need, &str, Probe); 23] = [
     (Need::Test, "openssl", Probe::Program("openssl")),
     (Need::Test, "xfsprogs", Probe::Program("mkfs.xfs")),
     (Need::Test, "zstd", Probe::Program("zstd")),
+    (Need::Measure, "fio", Probe::Program("fio")),
 ];
 
 /// Makes sure that everything for `needs` is installed; installs what is missing.

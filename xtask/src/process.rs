@@ -99,6 +99,21 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{}` printed something other than UTF-8", line(command)))
 }
 
+/// As [`output`], but standard error is shown to the user: for programs that say how far they are.
+///
+/// # Errors
+///
+/// Those of [`output`].
+pub(crate) fn output_with_progress(command: &mut Command) -> Result<String> {
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| cannot_start(command))?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", line(command), output.status);
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{}` printed something other than UTF-8", line(command)))
+}
+
 /// Where a program is, if anywhere.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&path_with_system_programs())
