@@ -117,12 +117,15 @@ fn boot(layout: &Layout, built: &image::Built) -> Result<Value> {
 /// Builds the agent and the program that puts load on it, runs it, and gives its table.
 fn load(layout: &Layout, name: &str, args: &LoadArgs) -> Result<String> {
     deps::ensure(&[Need::Compile, Need::Measure])?;
-    let mut build = process::command(&layout::cargo().to_string_lossy());
-    build.current_dir(&layout.root).args(["build", "--release", "--locked", "-p", "bench"]);
-    if name == "s3" {
-        build.args(["-p", "agent"]);
-    }
-    step::timed(&format!("building what measures {name}"), || process::run(build.arg("--quiet")))?;
+    // One by one: together they would be built with each other's features.
+    let packages: &[&str] = if name == "s3" { &["agent", "bench"] } else { &["bench"] };
+    step::timed(&format!("building what measures {name}"), || {
+        packages.iter().try_for_each(|package| {
+            let mut build = process::command(&layout::cargo().to_string_lossy());
+            build.current_dir(&layout.root).args(["build", "--quiet", "--release", "--locked"]);
+            process::run(build.args(["-p", package]))
+        })
+    })?;
     let programs = layout.target.join("release");
     let figures = figures(layout)?;
     let dir = args.dir.clone().unwrap_or_else(|| figures.clone());

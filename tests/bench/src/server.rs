@@ -69,6 +69,16 @@ impl Server {
         Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
     }
 
+    /// Bytes that were fetched from disks for it so far: `read_bytes` of proc_pid_io(5).
+    ///
+    /// # Errors
+    /// `/proc` does not tell.
+    pub(crate) fn read_from_disk(&self) -> Result<f64> {
+        let path = format!("/proc/{}/io", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        number_of(&text, "read_bytes:").with_context(|| format!("no read_bytes in {path}"))
+    }
+
     /// Ends it without warning.
     pub(crate) fn kill(self) {
         drop(self);
@@ -94,9 +104,13 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 
 /// A field in KiB of proc_pid_status(5), in bytes.
 fn bytes_of(status: &str, name: &str) -> Option<f64> {
-    let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib: f64 = rest.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024.0)
+    number_of(status, name).map(|kib| kib * 1024.0)
+}
+
+/// The first number of a line that starts with a name.
+fn number_of(text: &str, name: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -115,5 +129,6 @@ mod tests {
         let status = "VmPeak:\t  200 kB\nVmHWM:\t   12 kB\nVmRSS:\t   10 kB\n";
         assert_eq!(bytes_of(status, "VmRSS:"), Some(10_240.0));
         assert_eq!(bytes_of(status, "VmSwap:"), None);
+        assert_eq!(number_of("rchar: 7\nread_bytes: 4096\n", "read_bytes:"), Some(4096.0));
     }
 }

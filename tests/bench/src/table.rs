@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::percentile::median;
 
+/// Columns of the table.
+const COLUMNS: usize = 8;
+
 /// What is wanted of figure / limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Wanted {
@@ -114,14 +117,14 @@ impl Row {
 /// All rows as a table in Markdown.
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut cells = vec![
-        ["work", "median", "rounds", "unit", "limit", "its median", "ratio", "wanted", "met"]
+        ["work", "median (range)", "unit", "limit", "its median (range)", "ratio", "wanted", "met"]
             .map(str::to_owned),
     ];
     cells.extend(rows.iter().map(line));
     let width = |column: usize| {
         cells.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
     };
-    let widths: Vec<usize> = (0..9).map(|column| width(column).unwrap_or_default()).collect();
+    let widths: Vec<usize> = (0..COLUMNS).map(|column| width(column).unwrap_or_default()).collect();
     let mut text = String::new();
     for (number, line) in cells.iter().enumerate() {
         for (cell, width) in line.iter().zip(&widths) {
@@ -139,13 +142,8 @@ pub(crate) fn text(rows: &[Row]) -> String {
     text
 }
 
-fn line(row: &Row) -> [String; 9] {
+fn line(row: &Row) -> [String; COLUMNS] {
     let none = || "–".to_owned();
-    let number = |figure: Option<f64>| figure.map_or_else(none, shown);
-    let (least, most) = row
-        .figures
-        .iter()
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), f| (low.min(*f), high.max(*f)));
     let met = match row.wanted.is_met(row.ratio()) {
         Some(true) => "yes".to_owned(),
         Some(false) => "no".to_owned(),
@@ -153,19 +151,25 @@ fn line(row: &Row) -> [String; 9] {
     };
     [
         row.name.clone(),
-        number(median(&row.figures)),
-        if row.figures.len() > 1 {
-            format!("{} – {}", shown(least), shown(most))
-        } else {
-            none()
-        },
+        summary(&row.figures),
         row.unit.to_owned(),
         row.limit.as_ref().map_or_else(none, |(name, _)| name.clone()),
-        number(row.limit.as_ref().and_then(|(_, figures)| median(figures))),
+        row.limit.as_ref().map_or_else(none, |(_, figures)| summary(figures)),
         row.ratio().map_or_else(none, |ratio| format!("{ratio:.2}")),
         row.wanted.text(),
         met,
     ]
+}
+
+/// Median, and least and greatest of several.
+fn summary(figures: &[f64]) -> String {
+    let Some(median) = median(figures).map(shown) else { return "–".to_owned() };
+    if figures.len() == 1 {
+        return median;
+    }
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{median} ({} – {})", shown(least), shown(most))
 }
 
 /// A figure with as many digits as say something.
@@ -187,9 +191,9 @@ mod tests {
         let row = Row::new("PUT", "/s", vec![100.0, 300.0, 200.0]);
         let row = row.beside("bare", vec![400.0], Wanted::Least(0.5));
         let expected = "\
-| work | median | rounds    | unit | limit | its median | ratio | wanted | met |
-|------|--------|-----------|------|-------|------------|-------|--------|-----|
-| PUT  | 200    | 100 – 300 | /s   | bare  | 400        | 0.50  | ≥ 0.50 | yes |
+| work | median (range)  | unit | limit | its median (range) | ratio | wanted | met |
+|------|-----------------|------|-------|--------------------|-------|--------|-----|
+| PUT  | 200 (100 – 300) | /s   | bare  | 400                | 0.50  | ≥ 0.50 | yes |
 ";
         assert_eq!(text(std::slice::from_ref(&row)), expected);
         let json = row.json();

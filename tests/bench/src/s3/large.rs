@@ -35,6 +35,8 @@ struct Rounds {
     put: Vec<Round>,
     warm: Vec<Round>,
     cold: Vec<Round>,
+    /// What part of the bytes of `cold` came from the disk.
+    fetched: Vec<f64>,
 }
 
 pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
@@ -73,7 +75,11 @@ impl Rounds {
         self.bare_get.push(run(bare, gets(bench, &set)?).await?);
         self.warm.push(run(subject, gets(bench, &set)?).await?);
         space::forget(&bench.dir.join("large"))?;
-        self.cold.push(run(subject, gets(bench, &set)?).await?);
+        let before = subject.read_from_disk()?;
+        let cold = run(subject, gets(bench, &set)?).await?;
+        let fetched = subject.read_from_disk()? - before;
+        self.fetched.push(fetched / f64::from(1 << 20) / mib(cold.outcome.operations));
+        self.cold.push(cold);
         Ok(())
     }
 
@@ -109,6 +115,7 @@ impl Rounds {
             Row::new("64 MiB GET, from the disk", unit, figures(&self.cold, mib_per_second))
                 .beside(format!("the lower: {cold_limit}"), cold_figures, WANTED)
                 .details(details(&self.cold)),
+            Row::new("its bytes read from the disk, by those sent", "", self.fetched),
             Row::new("64 MiB GET: server CPU per MiB", "µs", figures(&self.warm, cpu_per_mib))
                 .beside("bare", figures(&self.bare_get, cpu_per_mib), Wanted::Nothing),
             Row::new(format!("disk write, direct ({tool})"), unit, self.write),
