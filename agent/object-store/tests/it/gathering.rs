@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use agent_object_store::{
-    AttachError, AttachReport, Engine, ForgetError, ObjectStore as _, PoolId, StoreError, VolumeId,
-    VolumeState,
+    AttachError, AttachReport, Engine, EngineConfig, ForgetError, ObjectStore as _, PoolId,
+    StoreError, VolumeId, VolumeState,
 };
 use agent_object_store_pool::device::{FOLDER, superblock};
 use agent_object_store_pool::sim::{Cut, SimDisk};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use crate::driver::{Store, config, content, volume};
+use crate::driver::{Store, config, content, folder, volume};
 
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -58,6 +58,25 @@ async fn without_volumes_everything_is_unavailable() {
     assert!(is_unavailable(&store.get("photos", "k").await));
     assert_eq!(reason(&store).await, "no volume is attached");
     assert_eq!(store.0.usage().await.volumes, []);
+    store.0.set_awaited("the node has no key yet");
+    assert_eq!(reason(&store).await, "the node has no key yet");
+    assert_eq!(store.0.awaited().unwrap(), "the node has no key yet");
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_that_are_handed_over_together_found_one_pool_without_a_wait() {
+    let disk = SimDisk::new(&["/a", "/b", "/c"]);
+    let index = folder();
+    let config = EngineConfig { founding: Duration::ZERO, ..config(&disk, &index) };
+    let store = Engine::open(config);
+    let began = Instant::now();
+    let volumes = ["a", "b", "c"].map(volume).to_vec();
+    let reports = store.attach_all(volumes.clone()).await.unwrap();
+    assert!(reports.iter().all(|report| report.joined));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(store.awaited(), None);
+    let again = store.attach_all(volumes).await;
+    assert!(matches!(again, Err(AttachError::AlreadyAttached { .. })), "{again:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,9 +31,11 @@ use agent_object_store_pool::group::writer::EXTENT;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::JournalConfig;
 use agent_object_store_pool::seal::KeyBytes;
+use futures::future::try_join_all;
 
-use self::shared::Shared;
+use self::shared::{Shared, Told};
 use crate::clock::{Clock, SystemClock};
+use crate::error::StoreError;
 use crate::names::{PoolId, VolumeId};
 use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
 
@@ -134,7 +136,35 @@ impl Engine {
     /// The volume is not one of this pool, is in use elsewhere, or failed; it is not attached then.
     /// Or it was detached meanwhile.
     pub async fn attach(&self, volume: Volume) -> Result<AttachReport, AttachError> {
-        self.shared().attach(volume).await
+        let told = self.shared().attach(std::slice::from_ref(&volume)).pop();
+        answer(&volume, told).await
+    }
+
+    /// Attaches volumes that are all there is: as [`Engine::attach`] for each, but none is looked at
+    /// before all are known. So a new pool is founded on all of them, however short
+    /// [`EngineConfig::founding`] is.
+    ///
+    /// # Errors
+    /// As for [`Engine::attach`], as soon as one volume is not attached; the others may be.
+    pub async fn attach_all(&self, volumes: Vec<Volume>) -> Result<Vec<AttachReport>, AttachError> {
+        let told = self.shared().attach(&volumes);
+        let told = volumes.iter().zip(told);
+        try_join_all(told.map(|(volume, told)| answer(volume, Some(told)))).await
+    }
+
+    /// Why nothing is served now, in words; none while the store is open.
+    #[must_use]
+    pub fn awaited(&self) -> Option<String> {
+        self.shared().serving().err().map(|error| match error {
+            StoreError::Unavailable { reason } => reason,
+            other => other.to_string(),
+        })
+    }
+
+    /// Says in words what the owner of the store waits for before volumes are attached; clients
+    /// are told so while there are none.
+    pub fn set_awaited(&self, reason: &str) {
+        self.shared().state().awaited = Some(reason.to_owned());
     }
 
     /// Detaches a volume, also one whose disk is gone: waits for nothing. Says whether it was
@@ -162,4 +192,15 @@ impl Engine {
     fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
+}
+
+/// Waits until a volume is in use.
+async fn answer(
+    volume: &Volume,
+    told: Option<Result<Told, AttachError>>,
+) -> Result<AttachReport, AttachError> {
+    let interrupted =
+        || AttachError::Interrupted { id: volume.id.clone(), path: volume.path.clone() };
+    let told = told.unwrap_or_else(|| Err(interrupted()))?;
+    told.await.unwrap_or_else(|_| Err(interrupted()))
 }

@@ -361,6 +361,7 @@ async fn add(shared: &Arc<Shared>, id: &VolumeId) {
 /// In words; with the index if that was opened, to be closed.
 async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex>>)> {
     let config = &shared.config;
+    let began = Instant::now();
     let (known, slots, trouble, missing) = {
         let state = shared.state();
         let missing = state.known.as_ref().map_or(0, |known| missing(&state, known));
@@ -388,6 +389,15 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
         Ok(opened) => opened,
         Err(error) => return Err((in_words(&error), Some(index))),
     };
+    let took_ms = began.elapsed().as_millis();
+    let Opened { replayed, damaged, .. } = &opened;
+    tracing::info!(
+        volumes = slots.len(),
+        replayed,
+        damaged = damaged.len(),
+        took_ms,
+        "the store is open"
+    );
     serve(shared, core, watched, opened, &slots);
     Ok(())
 }
@@ -401,8 +411,7 @@ fn serve(
     slots: &[(VolumeId, u64, Device)],
 ) {
     let now = shared.config.clock.now();
-    let Opened { replayed, damaged, failed } = opened;
-    tracing::info!(volumes = slots.len(), replayed, damaged = damaged.len(), "the store is open");
+    let Opened { damaged, failed, .. } = opened;
     let keeper = tokio::spawn(crate::engine::keeper::keep(Arc::downgrade(&core)));
     let mut state = shared.state();
     if state.is_closed {

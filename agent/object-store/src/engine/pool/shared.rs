@@ -18,7 +18,7 @@ use super::state::{Phase, Slot, State};
 use crate::engine::core::Core;
 use crate::engine::error::EngineError;
 use crate::error::StoreError;
-use crate::names::VolumeId;
+use crate::names::{UnixMillis, VolumeId};
 use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
 
 /// How long a volume that was here before may stay locked: until requests that use it have ended.
@@ -105,46 +105,25 @@ impl Shared {
         }
     }
 
-    pub(super) async fn attach(
-        self: &Arc<Self>,
-        volume: Volume,
-    ) -> Result<AttachReport, AttachError> {
-        let (id, path) = (volume.id.clone(), volume.path.clone());
-        let interrupted = || AttachError::Interrupted { id: id.clone(), path: path.clone() };
-        let (sender, receiver) = oneshot::channel();
-        let token = {
-            let now = self.config.clock.now();
+    /// Takes volumes in, all before the owner looks at any; for each, who tells when it is in use.
+    pub(super) fn attach(self: &Arc<Self>, volumes: &[Volume]) -> Vec<Result<Told, AttachError>> {
+        let registered: Vec<_> = {
             let mut state = self.state();
-            if state.is_closed {
-                return Err(interrupted());
-            }
-            if let Some(slot) = state.slots.get(&id) {
-                let path = slot.volume.path.clone();
-                return Err(AttachError::AlreadyAttached { id: id.clone(), path });
-            }
-            let token = state.next_token;
-            state.next_token += 1;
-            let slot = Slot {
-                volume: volume.clone(),
-                since: now,
-                token,
-                phase: Phase::Reading,
-                waiting: Some(sender),
-                joined: false,
-                tries: 0,
-                space: None,
-            };
-            state.slots.insert(id.clone(), slot);
-            token
+            let now = self.config.clock.now();
+            volumes.iter().map(|volume| register(&mut state, volume, now)).collect()
         };
         self.owner.get_or_init(|| tokio::spawn(Owner::new(self).run()));
-        let shared = Arc::clone(self);
-        // A task of its own, so that it ends in a defined state when the caller goes away.
-        tokio::spawn(async move {
-            let read = shared.read(&volume).await;
-            shared.take_in(&volume, token, read);
+        let read_in = volumes.iter().zip(registered).map(|(volume, registered)| {
+            let (token, told) = registered?;
+            let (shared, volume) = (Arc::clone(self), volume.clone());
+            // A task of its own, so that it ends in a defined state when the caller goes away.
+            tokio::spawn(async move {
+                let read = shared.read(&volume).await;
+                shared.take_in(&volume, token, read);
+            });
+            Ok(told)
         });
-        receiver.await.unwrap_or_else(|_| Err(interrupted()))
+        read_in.collect()
     }
 
     /// Reads what a volume says of itself, and opens it if it is one of ours; none if it is blank.
@@ -305,6 +284,39 @@ impl Shared {
         self.wake.notify_one();
         receiver.await.unwrap_or_else(|_| Err(unrecorded(id)))
     }
+}
+
+/// Tells when a volume is in use.
+pub(super) type Told = oneshot::Receiver<Result<AttachReport, AttachError>>;
+
+/// Makes a slot for a volume; its token, and who tells.
+fn register(
+    state: &mut State,
+    volume: &Volume,
+    now: UnixMillis,
+) -> Result<(u64, Told), AttachError> {
+    let id = volume.id.clone();
+    if state.is_closed {
+        return Err(AttachError::Interrupted { id, path: volume.path.clone() });
+    }
+    if let Some(slot) = state.slots.get(&id) {
+        return Err(AttachError::AlreadyAttached { id, path: slot.volume.path.clone() });
+    }
+    let (sender, receiver) = oneshot::channel();
+    let token = state.next_token;
+    state.next_token += 1;
+    let slot = Slot {
+        volume: volume.clone(),
+        since: now,
+        token,
+        phase: Phase::Reading,
+        waiting: Some(sender),
+        joined: false,
+        tries: 0,
+        space: None,
+    };
+    state.slots.insert(id, slot);
+    Ok((token, receiver))
 }
 
 /// No volume took the record of one that was given up.

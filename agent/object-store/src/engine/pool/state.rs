@@ -129,6 +129,8 @@ pub(super) struct State {
     pub had: BTreeSet<VolumeId>,
     /// When members that are not here went.
     pub missing_since: BTreeMap<String, UnixMillis>,
+    /// What the store's owner waits for before it attaches volumes, in words.
+    pub awaited: Option<String>,
     pub opened: UnixMillis,
     pub next_token: u64,
     pub is_closed: bool,
@@ -151,6 +153,7 @@ impl State {
             forgets: Vec::new(),
             had: BTreeSet::new(),
             missing_since: BTreeMap::new(),
+            awaited: None,
             opened,
             next_token: 0,
             is_closed: false,
@@ -235,7 +238,7 @@ impl State {
                 format!("{here} of the pool's {all} volumes are here; waiting for the others")
             }
         } else if self.slots.is_empty() {
-            "no volume is attached".to_owned()
+            self.awaited.clone().unwrap_or_else(|| "no volume is attached".to_owned())
         } else {
             "the first volumes are being read in".to_owned()
         };
