@@ -1,8 +1,9 @@
-//! The end of serving: requests under way get time to finish, but not for ever.
+//! The end of serving: requests under way and the store get time to finish, but not for ever.
 
 use std::io;
 use std::time::Duration;
 
+use agent_object_store::Engine;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -10,6 +11,17 @@ use tracing::warn;
 /// How long requests may take to finish after the end was asked for. Less than the 20 s after
 /// which init kills the agent, so that it still tells what it dropped.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// How long the store may take to end behind that; a disk that hangs must not keep the process. What
+/// was acknowledged is on stable storage without it: only the next start is slower.
+const CLOSE_MAX: Duration = Duration::from_secs(4);
+
+/// Ends the store, and gives up on that after [`CLOSE_MAX`].
+pub(crate) async fn close(store: &Engine) {
+    if timeout(CLOSE_MAX, store.close()).await.is_err() {
+        warn!(seconds = CLOSE_MAX.as_secs(), "the store was not closed in time; left as it is");
+    }
+}
 
 /// Runs `serving`, which ends by itself some time after `cancel`, and gives up on it after
 /// [`GRACE`].

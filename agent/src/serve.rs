@@ -2,23 +2,33 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agent_object_store::{Class, FileStore, FileStoreConfig, Owner, PoolId, Volume, VolumeId};
+use agent_object_store::{Class, Engine, EngineConfig, Owner, PoolId, Volume, VolumeId};
 use agent_s3::{S3Config, S3Server, User};
 use anyhow::{Context, Result, anyhow, bail};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::arguments::{ServeArguments, UserArgument};
-use crate::drain::drained;
+use crate::drain::{close, drained};
 use crate::listen;
-use crate::state::{Identity, Keeper, Surroundings};
+use crate::state::{Identity, Keeper, NodeState, Surroundings};
 use crate::tls::Tls;
 
 /// The pool, and the owner of the certificate: all folders below one `--dir` are one store.
 const POOL: &str = "host";
+
+/// How long folders that were there before, and are not handed over now, are waited for: not at all,
+/// but all others are to be read first.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How often it is told what the store waits for.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Serves until `cancel`.
 ///
@@ -31,22 +41,64 @@ pub(crate) async fn run(arguments: ServeArguments, cancel: CancellationToken) ->
         .await
         .map_err(|error| anyhow!(listen::why(arguments.listen, &error)))?;
     let address = listener.local_addr().context("the socket has no address")?;
-    let store: Arc<FileStore> = FileStore::open(FileStoreConfig::new(PoolId::new(POOL)?)).into();
-    for (id, path) in &folders {
-        let volume = Volume { id: VolumeId::new(id)?, path: path.clone(), class: Class::Ssd };
-        store.attach(volume).await.with_context(|| format!("cannot use {}", path.display()))?;
+    let state = state(&folders)?;
+    let mut config = EngineConfig::new(PoolId::new(POOL)?, state.pool_key.clone());
+    // All folders are handed over at once.
+    (config.founding, config.settle) = (Duration::ZERO, SETTLE);
+    let store = Engine::open(config);
+    tokio::select! {
+        attached = attach(&store, &folders) => attached?,
+        () = cancel.cancelled() => {
+            close(&store).await;
+            return Ok(());
+        }
     }
-    let tls = if arguments.tls { Some(tls(&folders)?) } else { None };
+    let tls = if arguments.tls { Some(tls(&state)?) } else { None };
     let config = S3Config { users, region: arguments.region, domains: arguments.domains };
-    let server = S3Server::new(store, config).context("cannot set up S3")?;
+    let server = S3Server::new(Arc::new(store.clone()), config).context("cannot set up S3")?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut out = std::io::stdout().lock();
     writeln!(out, "ready {scheme}://{address}").and_then(|()| out.flush()).context("stdout")?;
     drop(out);
     let config = tls.as_ref().map(Tls::config);
-    drained(server.serve(listener, config, cancel.clone()), &cancel)
-        .await
-        .context("S3 stopped serving")
+    let served = drained(server.serve(listener, config, cancel.clone()), &cancel).await;
+    close(&store).await;
+    served.context("S3 stopped serving")
+}
+
+/// Attaches the folders side by side; they wait for each other.
+async fn attach(store: &Engine, folders: &[(String, PathBuf)]) -> Result<()> {
+    let volume = |(id, path): &(String, PathBuf)| {
+        Ok(Volume { id: VolumeId::new(id)?, path: path.clone(), class: class(path) })
+    };
+    let volumes = folders.iter().map(volume).collect::<Result<Vec<_>>>()?;
+    let mut attaching = std::pin::pin!(store.attach_all(volumes));
+    let mut telling = interval(TELL_EVERY);
+    telling.reset();
+    loop {
+        tokio::select! {
+            attached = &mut attaching => {
+                return attached.map(drop).context("cannot use the folders");
+            }
+            _ = telling.tick() => if let Some(reason) = store.awaited() {
+                warn!(reason, "the store is not open yet");
+            }
+        }
+    }
+}
+
+/// How fast the disk of a folder is, as the kernel says it; SSD where it says nothing.
+fn class(path: &Path) -> Class {
+    let Ok(meta) = fs::metadata(path) else { return Class::Ssd };
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    let device = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
+    // A partition has no queue of its own; its disk, the folder above, has.
+    let queue = ["queue/rotational", "../queue/rotational"];
+    let rotational = queue.iter().find_map(|file| fs::read_to_string(device.join(file)).ok());
+    match rotational.as_deref().map(str::trim) {
+        Some("1") => Class::Hdd,
+        _ => Class::Ssd,
+    }
 }
 
 fn users(arguments: &[UserArgument]) -> Result<Vec<User>> {
@@ -71,17 +123,21 @@ fn folders(dir: &Path, disks: u16) -> Result<Vec<(String, PathBuf)>> {
     (1..=disks).map(folder).collect()
 }
 
-/// TLS with a certificate that stays the same from run to run.
-fn tls(folders: &[(String, PathBuf)]) -> Result<Tls> {
+/// What the folders keep beside objects: the pool's key, and a certificate that stays the same from
+/// run to run.
+fn state(folders: &[(String, PathBuf)]) -> Result<Arc<NodeState>> {
     let mounts: Vec<_> = folders.iter().map(|(_, path)| path.clone()).collect();
     let surroundings = Surroundings { node_id: POOL.to_owned(), absent: Vec::new() };
-    let held = Keeper::new(String::new()).look(&mounts, &surroundings);
+    match Keeper::new(String::new()).look(&mounts, &surroundings).identity {
+        Identity::Known(state) => Ok(state),
+        Identity::Awaited(why) => bail!("no key and certificate: {why}"),
+    }
+}
+
+fn tls(state: &NodeState) -> Result<Tls> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let tls = Tls::start(Path::new(""), None, "", now)?;
-    match held.identity {
-        Identity::Known(state) => tls.use_kept(&state),
-        Identity::Awaited(why) => bail!("no certificate: {why}"),
-    }
+    tls.use_kept(state);
     Ok(tls)
 }

@@ -157,6 +157,7 @@ mod tests {
             node_id: "n1".to_owned(),
             certificate_pem: made.certificate_pem,
             key_pem: made.key_pem,
+            pool_key: crate::state::PoolKey::default(),
             first_user: first_user::make().expect("a user"),
         }
     }

@@ -1,4 +1,4 @@
-//! Follows the disk reports with the node's own state: certificate and first user.
+//! Follows the disk reports with the node's own state: certificate, first user and the pool's key.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn show(node: &Node, held: Held) {
     let why = waits(&held);
     let before = waits(&node.held.send_replace(held));
     if let Some(why) = why.filter(|why| before.as_ref() != Some(why)) {
-        info!(why, "no certificate and first user of this node yet");
+        info!(why, "no certificate, first user and key of this node yet");
     }
 }
 

@@ -3,9 +3,10 @@
 //! One task owns each resource, and they tell each other by watch channels:
 //!
 //! ```text
-//! disks.sock → reports ─┬→ volumes (attach, detach) → object store ─┐
-//!                       └→ identity (state on volumes) → TLS, users ┼→ S3 service
-//! init.sock  → system ──────────────────────────────────────────────┴→ status → control socket
+//! disks.sock → reports ─┬→ volumes (attach, detach) ───→ object store ─┐
+//!                       │                          key ↗               │
+//!                       └→ identity (state on volumes) → TLS, users ───┼→ S3 service
+//! init.sock  → system ─────────────────────────────────────────────────┴→ status → control socket
 //! ```
 
 mod control;
@@ -29,7 +30,7 @@ use agent_api::control::{Reply, Request, Secret};
 use agent_api::init::SystemStatus;
 use agent_api::status::{Credentials, S3State};
 use agent_health::{read_clock, read_memory};
-use agent_object_store::{FileStore, ObjectStore, Usage};
+use agent_object_store::{Engine, ObjectStore, Usage};
 use anyhow::{Context, Result};
 use disk_manager_plan::report::DiskReport;
 use provisioning_config::Config;
@@ -63,7 +64,7 @@ pub(crate) struct Node {
     failures: watch::Sender<Failures>,
     s3: watch::Sender<S3State>,
     s3_problem: watch::Sender<Option<String>>,
-    store: watch::Sender<Option<Arc<FileStore>>>,
+    store: watch::Sender<Option<Engine>>,
 }
 
 /// Runs until `cancel`.
@@ -182,9 +183,9 @@ impl Node {
 
     async fn facts(&self) -> Facts {
         let store = self.store.borrow().clone();
-        let usage = match store {
-            Some(store) => store.usage().await,
-            None => Usage::default(),
+        let (usage, store_awaited) = match store {
+            Some(store) => (store.usage().await, store.awaited()),
+            None => (Usage::default(), None),
         };
         let since_1970 = since_1970();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
@@ -198,6 +199,7 @@ impl Node {
             system: self.system.borrow().clone(),
             disks: self.disks.borrow().clone(),
             usage,
+            store_awaited,
             attach_failures: self.failures.borrow().clone(),
             s3: self.s3.borrow().clone(),
             s3_problem: self.s3_problem.borrow().clone(),

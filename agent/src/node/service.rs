@@ -1,37 +1,39 @@
 //! The S3 service of a node, from the first moment on: also without a disk, so that clients get
 //! an answer (503) and the console can say why.
+//!
+//! The store needs the node's id and the pool's key, which stand in the node's record on its disks.
+//! Reading or making that waits for no store, only for disks; so the order is always the same: disks,
+//! record, store.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store::{FileStore, FileStoreConfig, ObjectStore, Owner, PoolId};
+use agent_object_store::{Engine, EngineConfig, ObjectStore, Owner, PoolId};
 use agent_s3::{S3Config, S3Server, User};
 use anyhow::{Context, Result};
-use disk_manager_plan::report::DiskReport;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
-use super::heard::Heard;
 use super::{Node, volumes};
-use crate::drain::drained;
-use crate::state::Identity;
+use crate::drain::{close, drained};
+use crate::state::{Identity, NodeState, PoolKey};
 
-/// How long the service waits for the node's id before it starts without: usually icn-disks tells
-/// it within this time after start.
-const NODE_ID_TAKES: Duration = Duration::from_secs(10);
+/// How long the service waits for the node's identity before it starts without: usually the disks
+/// are mounted and read within this time after start.
+const IDENTITY_TAKES: Duration = Duration::from_secs(10);
 
 /// The region of a node whose configuration cannot be used.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// The pool of a node that has no id yet. No volume ever joins it.
+/// The pool of a node that has no identity yet. No volume ever joins it.
 const NO_POOL: &str = "none";
 
-/// Serves until `cancel`. A node without an id serves an empty store; once it has one, it goes on
-/// with the store of that id on the same socket.
+/// Serves until `cancel`. A node without an identity serves an empty store; once it has one, it goes
+/// on with its own store on the same socket.
 ///
 /// # Errors
 /// When the socket cannot be used.
@@ -41,47 +43,69 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
 ) -> Result<()> {
     let listener = listener.into_std().context("cannot use the socket")?;
-    let id = tokio::select! {
-        id = timeout(NODE_ID_TAKES, node_id(&node)) => id.ok().flatten(),
+    let state = tokio::select! {
+        state = timeout(IDENTITY_TAKES, identity(&node)) => state.ok().flatten(),
         () = cancel.cancelled() => return Ok(()),
     };
-    let id = match id {
-        Some(id) => id,
-        None => match serve_without_id(&node, same_socket(&listener)?, &cancel).await? {
-            Some(id) => id,
+    let state = match state {
+        Some(state) => state,
+        None => match serve_without_identity(&node, same_socket(&listener)?, &cancel).await? {
+            Some(state) => state,
             None => return Ok(()),
         },
     };
-    serve_pool(&node, &id, same_socket(&listener)?, cancel).await
+    let pool = PoolId::new(&state.node_id).context("icn-disks gave no usable node id")?;
+    let store = Engine::open(EngineConfig::new(pool, state.pool_key.clone()));
+    let keeping = volumes::keep(store.clone(), node.disks.subscribe(), node.failures.clone());
+    let served = serve_store(&node, &store, keeping, same_socket(&listener)?, cancel).await;
+    close(&store).await;
+    served
 }
 
-/// Serves an empty store until the node has an id, which is returned, or until `cancel`.
-async fn serve_without_id(
+/// Serves an empty store until the node has an identity, which is returned, or until `cancel`.
+async fn serve_without_identity(
     node: &Arc<Node>,
     listener: TcpListener,
     cancel: &CancellationToken,
-) -> Result<Option<String>> {
-    warn!("no disk of this node yet; S3 answers with 503 meanwhile");
+) -> Result<Option<Arc<NodeState>>> {
+    warn!("no identity of this node yet; S3 answers with 503 meanwhile");
     let until_known = cancel.child_token();
     let waiting = async {
-        let id = tokio::select! { id = node_id(node) => id, () = cancel.cancelled() => None };
+        let state =
+            tokio::select! { state = identity(node) => state, () = cancel.cancelled() => None };
         until_known.cancel();
-        id
+        state
     };
-    let serving = serve_pool(node, NO_POOL, listener, until_known.clone());
-    let (id, served) = tokio::join!(waiting, serving);
-    served.map(|()| id)
+    let pool = PoolId::new(NO_POOL).context("the empty store has no name")?;
+    let store = Engine::open(EngineConfig::new(pool, PoolKey::default()));
+    let telling = tell_awaited(Arc::clone(node), store.clone());
+    let serving = serve_store(node, &store, telling, listener, until_known.clone());
+    let (state, served) = tokio::join!(waiting, serving);
+    served.map(|()| state)
 }
 
-/// Waits until icn-disks tells the node's id.
-async fn node_id(node: &Node) -> Option<String> {
-    let mut reports = node.disks.subscribe();
-    let known = reports.wait_for(|heard| id_in(heard).is_some()).await.ok()?;
-    id_in(&known).map(str::to_owned)
+/// Waits until the node's identity is known.
+async fn identity(node: &Node) -> Option<Arc<NodeState>> {
+    let mut held = node.held.subscribe();
+    loop {
+        if let Identity::Known(state) = &held.borrow_and_update().identity {
+            return Some(Arc::clone(state));
+        }
+        held.changed().await.ok()?;
+    }
 }
 
-fn id_in(heard: &Heard<DiskReport>) -> Option<&str> {
-    heard.latest.as_ref()?.node_id.as_deref()
+/// Has the empty store say why it is empty, for ever.
+async fn tell_awaited(node: Arc<Node>, store: Engine) {
+    let mut held = node.held.subscribe();
+    loop {
+        if let Identity::Awaited(why) = &held.borrow_and_update().identity {
+            store.set_awaited(why);
+        }
+        if held.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Another descriptor of the listening socket: connections that come between two servers wait.
@@ -90,17 +114,17 @@ fn same_socket(listener: &std::net::TcpListener) -> Result<TcpListener> {
     TcpListener::from_std(socket).context("cannot use the socket")
 }
 
-async fn serve_pool(
+/// Serves a store until `cancel`, while `keeping` runs.
+async fn serve_store(
     node: &Arc<Node>,
-    pool: &str,
+    store: &Engine,
+    keeping: impl Future<Output = ()> + Send + 'static,
     listener: TcpListener,
     cancel: CancellationToken,
 ) -> Result<()> {
-    let pool = PoolId::new(pool).context("icn-disks gave no usable node id")?;
-    let store: Arc<FileStore> = FileStore::open(FileStoreConfig::new(pool)).into();
-    node.store.send_replace(Some(Arc::clone(&store)));
-    let server = Arc::new(server(node, &store)?);
-    let keeping = tokio::spawn(volumes::keep(store, node.disks.subscribe(), node.failures.clone()));
+    node.store.send_replace(Some(store.clone()));
+    let server = Arc::new(server(node, store)?);
+    let keeping = tokio::spawn(keeping);
     let signing_in = tokio::spawn(follow_users(Arc::clone(node), Arc::clone(&server)));
     let serving = server.serve(listener, Some(node.tls.config()), cancel.clone());
     let served: io::Result<()> = drained(serving, &cancel).await;
@@ -111,14 +135,15 @@ async fn serve_pool(
 
 /// The server with the configuration, or, where that cannot be used, with the defaults: wrong words
 /// on a stick must not keep objects away from their users.
-fn server(node: &Node, store: &Arc<FileStore>) -> Result<S3Server> {
+fn server(node: &Node, store: &Engine) -> Result<S3Server> {
+    let store: Arc<dyn ObjectStore> = Arc::new(store.clone());
     let section = &node.config.s3;
     let wanted = S3Config {
         users: users(node),
         region: section.region.clone(),
         domains: section.domains.clone(),
     };
-    let error = match S3Server::new(Arc::clone(store) as Arc<dyn ObjectStore>, wanted) {
+    let error = match S3Server::new(Arc::clone(&store), wanted) {
         Ok(server) => return Ok(server),
         Err(error) => error,
     };
@@ -127,7 +152,6 @@ fn server(node: &Node, store: &Arc<FileStore>) -> Result<S3Server> {
     node.s3_problem.send_replace(Some(why));
     let defaults =
         S3Config { users: Vec::new(), region: DEFAULT_REGION.into(), domains: Vec::new() };
-    let store = Arc::clone(store) as Arc<dyn ObjectStore>;
     S3Server::new(store, defaults).context("cannot set up S3")
 }
 

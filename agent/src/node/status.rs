@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) system: Heard<SystemStatus>,
     pub(crate) disks: Heard<DiskReport>,
     pub(crate) usage: Usage,
+    /// Why the store is not open, in words.
+    pub(crate) store_awaited: Option<String>,
     pub(crate) attach_failures: Failures,
     pub(crate) s3: S3State,
     /// What is wrong with the configuration of the service.
@@ -115,13 +117,17 @@ fn state(facts: &Facts, volumes: &[VolumeUse], problems: &[Problem]) -> NodeStat
     } else if facts.s3 == S3State::Starting {
         (StateWord::Starting, "the S3 service starts".to_owned())
     } else if disks.attached == 0 && (facts.running < STARTING || disks.coming > 0) {
-        (StateWord::Starting, "waiting for the first disk".to_owned())
+        let stuck = disks.lost() > 0 && facts.running >= STARTING;
+        let word = if stuck { StateWord::Unavailable } else { StateWord::Starting };
+        let why = facts.store_awaited.clone();
+        (word, why.unwrap_or_else(|| "waiting for the first disk".to_owned()))
     } else if disks.attached == 0 {
         (StateWord::Unavailable, no_disk(facts, &disks))
     } else if let Credentials::Awaited { reason } = &facts.credentials {
         (StateWord::Unavailable, format!("nobody can sign in: {reason}"))
     } else if disks.lost() > 0 {
-        (StateWord::Degraded, format!("{}; objects on the others cannot be read", disks.serving()))
+        let why = "with less redundancy, or none, until the others are back";
+        (StateWord::Degraded, format!("{}, {why}", disks.serving()))
     } else if disks.coming > 0 {
         (StateWord::Starting, format!("{}; the others are being read in", disks.serving()))
     } else {

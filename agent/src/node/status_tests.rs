@@ -73,6 +73,7 @@ fn well() -> Facts {
             volumes: vec![usage("a", Attached), usage("b", Attached)],
             ..Usage::default()
         },
+        store_awaited: None,
         attach_failures: Failures::new(),
         s3: S3State::Listening,
         s3_problem: None,

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store::{AttachError, Class, FileStore, Volume, VolumeId};
+use agent_object_store::{AttachError, Class, Engine, Volume, VolumeId};
 use disk_manager_plan::report::{DiskClass, DiskReport, Ownership, VolumePhase};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -22,10 +22,12 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(crate) type Failures = BTreeMap<String, String>;
 
 /// What is known of a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 struct Holding {
     path: PathBuf,
     phase: Phase,
+    /// Told to give up attaching, which may take for ever: the first volumes wait for each other.
+    leave: Arc<Notify>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +55,7 @@ enum Done {
 
 /// Follows the reports for ever.
 pub(crate) async fn keep(
-    store: Arc<FileStore>,
+    store: Engine,
     mut reports: watch::Receiver<Heard<DiskReport>>,
     failures: watch::Sender<Failures>,
 ) {
@@ -105,7 +107,7 @@ fn classes(report: Option<&DiskReport>) -> BTreeMap<String, Class> {
     classes.collect()
 }
 
-/// Decides. A volume that is just being attached or detached is left until that is done.
+/// Decides. A volume that is just being detached is left until that is done.
 fn plan(
     wanted: &BTreeMap<VolumeId, PathBuf>,
     held: &BTreeMap<VolumeId, Holding>,
@@ -113,13 +115,13 @@ fn plan(
 ) -> Vec<Step> {
     let leaving = held.iter().filter(|(id, holding)| wanted.get(id) != Some(&holding.path));
     let leave = leaving.filter_map(|(id, holding)| match holding.phase {
-        Phase::Attached => Some(Step::Detach(id.clone())),
+        Phase::Attached | Phase::Attaching => Some(Step::Detach(id.clone())),
         Phase::Failed { .. } => Some(Step::Forget(id.clone())),
-        Phase::Attaching | Phase::Detaching => None,
+        Phase::Detaching => None,
     });
     let coming = wanted.iter().filter(|(id, path)| match held.get(id) {
         None => true,
-        Some(Holding { path: held, phase: Phase::Failed { retry_at, .. } }) => {
+        Some(Holding { path: held, phase: Phase::Failed { retry_at, .. }, .. }) => {
             held != *path || *retry_at <= now
         }
         Some(_) => false,
@@ -131,30 +133,47 @@ fn plan(
 fn start(
     step: Step,
     classes: &BTreeMap<String, Class>,
-    store: &Arc<FileStore>,
+    store: &Engine,
     held: &mut BTreeMap<VolumeId, Holding>,
     running: &mut JoinSet<Done>,
 ) {
-    let store = Arc::clone(store);
+    let store = store.clone();
     match step {
         Step::Attach(id, path) => {
-            held.insert(id.clone(), Holding { path: path.clone(), phase: Phase::Attaching });
+            let leave = Arc::new(Notify::new());
+            let (phase, told) = (Phase::Attaching, Arc::clone(&leave));
+            held.insert(id.clone(), Holding { path: path.clone(), phase, leave });
             let class = classes.get(id.as_str()).copied().unwrap_or(Class::Ssd);
             running.spawn(async move {
                 let volume = Volume { id: id.clone(), path, class };
-                let done = store.attach(volume).await.map(|_| ());
-                Done::Attached(id, done.map_err(|error| in_words(&error)))
+                let attached = tokio::select! {
+                    // First, so that the store knows of it when it is told to let it go.
+                    biased;
+                    done = store.attach(volume) => Some(done),
+                    () = told.notified() => None,
+                };
+                match attached {
+                    Some(done) => Done::Attached(id, done.map(drop).map_err(|e| in_words(&e))),
+                    None => {
+                        store.detach(&id).await;
+                        Done::Detached(id)
+                    }
+                }
             });
         }
         Step::Detach(id) => {
             info!(volume = %id, "detaching a volume that is gone");
-            if let Some(holding) = held.get_mut(&id) {
-                holding.phase = Phase::Detaching;
+            let Some(holding) = held.get_mut(&id) else { return };
+            match std::mem::replace(&mut holding.phase, Phase::Detaching) {
+                // Whoever attaches it lets it go.
+                Phase::Attaching => holding.leave.notify_one(),
+                _ => {
+                    running.spawn(async move {
+                        store.detach(&id).await;
+                        Done::Detached(id)
+                    });
+                }
             }
-            running.spawn(async move {
-                store.detach(&id).await;
-                Done::Detached(id)
-            });
         }
         Step::Forget(id) => {
             held.remove(&id);
@@ -170,6 +189,7 @@ fn finish(done: Done, held: &mut BTreeMap<VolumeId, Holding>) {
         Done::Attached(id, result) => {
             let Some(holding) = held.get_mut(&id) else { return };
             holding.phase = match result {
+                // Also if it was to leave meanwhile: then it is detached next.
                 Ok(()) => Phase::Attached,
                 Err(reason) => {
                     warn!(volume = %id, reason, "cannot use a volume");
@@ -218,7 +238,8 @@ mod tests {
 
     fn holding(volumes: &[(&str, &str, Phase)]) -> BTreeMap<VolumeId, Holding> {
         let hold = |(name, path, phase): &(&str, &str, Phase)| {
-            (id(name), Holding { path: PathBuf::from(path), phase: phase.clone() })
+            let leave = Arc::default();
+            (id(name), Holding { path: PathBuf::from(path), phase: phase.clone(), leave })
         };
         volumes.iter().map(hold).collect()
     }
@@ -260,11 +281,33 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_goes_while_it_is_read_in_is_left_until_that_is_done() {
+    fn a_volume_that_goes_while_it_is_attached_is_detached_once() {
         let mut held = holding(&[("a", "/data/a", Phase::Attaching)]);
         let now = Instant::now();
+        assert_eq!(plan(&wanting(&[]), &held, now), [Step::Detach(id("a"))]);
+        held = holding(&[("a", "/data/a", Phase::Detaching)]);
         assert_eq!(plan(&wanting(&[]), &held, now), []);
+        // It was attached before it was told to leave.
         finish(Done::Attached(id("a"), Ok(())), &mut held);
         assert_eq!(plan(&wanting(&[]), &held, now), [Step::Detach(id("a"))]);
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_waits_for_others_is_let_go_when_its_disk_is_pulled() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let pool = agent_object_store::PoolId::new("node").expect("a pool");
+        let mut config = agent_object_store::EngineConfig::new(pool, [1; 32].into());
+        // It waits for more blank ones.
+        config.founding = Duration::from_secs(3600);
+        let store = Engine::open(config);
+        let (mut held, mut running) = (BTreeMap::new(), JoinSet::new());
+        let classes = BTreeMap::new();
+        let attach = Step::Attach(id("a"), dir.path().to_owned());
+        start(attach, &classes, &store, &mut held, &mut running);
+        start(Step::Detach(id("a")), &classes, &store, &mut held, &mut running);
+        let done = running.join_next().await.expect("a step").expect("no panic");
+        finish(done, &mut held);
+        assert!(held.is_empty(), "{held:?}");
+        assert_eq!(agent_object_store::ObjectStore::usage(&store).await.volumes, []);
     }
 }

@@ -105,8 +105,8 @@ fn make_or_wait(volumes: &[VolumeFound], surroundings: &Surroundings) -> Decisio
     }
     if !surroundings.absent.is_empty() {
         return Decision::Wait(format!(
-            "certificate and first user of this node stand on none of the disks present; they may \
-             be on the missing ones ({}): plug those in, or name users in node.toml",
+            "certificate, first user and key of this node stand on none of the disks present; they \
+             may be on the missing ones ({}): plug those in",
             surroundings.absent.join(", ")
         ));
     }
@@ -120,8 +120,8 @@ fn make_or_wait(volumes: &[VolumeFound], surroundings: &Surroundings) -> Decisio
     });
     match unclear {
         Some((mount, why)) => Decision::Wait(format!(
-            "certificate and first user of this node cannot be read on {mount} ({why}): start the \
-             release that wrote them, replace the disk, or name users in node.toml"
+            "certificate, first user and key of this node cannot be read on {mount} ({why}): start \
+             the release that wrote them, or replace the disk"
         )),
         None => Decision::Make,
     }

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::decide::{Decision, Surroundings, VolumeFound, decide};
 use super::file;
-use super::record::{NodeState, Record};
+use super::record::{NodeState, PoolKey, Record};
 use crate::certificate;
 use crate::first_user;
 
@@ -76,14 +76,13 @@ impl Keeper {
                 Ok(state) => {
                     info!(
                         access_key = state.first_user.access_key,
-                        "first start: made a \
-                        certificate and a first user"
+                        "first start: made a certificate, a first user and the pool's key"
                     );
                     self.current = Some(Record { generation: 1, state });
                     decision = decide(self.current.as_ref(), &self.known, surroundings);
                 }
                 Err(error) => {
-                    error!(%error, "cannot make a certificate and a first user");
+                    error!(%error, "cannot make a certificate, a first user and a key");
                     decision = Decision::Wait(format!("none could be made: {error}"));
                 }
             }
@@ -130,11 +129,14 @@ impl Keeper {
 
 fn make(name: &str, node_id: &str) -> Result<NodeState, MakeError> {
     let made = certificate::make(name, node_id)?;
+    let mut pool_key = PoolKey::default();
+    getrandom::fill(pool_key.as_mut_slice())?;
     Ok(NodeState {
         node_id: node_id.to_owned(),
         certificate_pem: made.certificate_pem,
         key_pem: made.key_pem,
         first_user: first_user::make()?,
+        pool_key,
     })
 }
 
@@ -153,6 +155,11 @@ mod tests {
             mount
         };
         names.iter().map(mount).collect()
+    }
+
+    fn pool_key(held: &Held) -> PoolKey {
+        let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
+        state.pool_key.clone()
     }
 
     fn access_key(held: &Held) -> String {
@@ -174,6 +181,17 @@ mod tests {
         restarted.look(&volumes(&dir, &["b", "c"]), &absent);
         let mut again = Keeper::new("node".to_owned());
         assert_eq!(access_key(&again.look(&volumes(&dir, &["c"]), &node())), made);
+    }
+
+    #[test]
+    fn the_pool_s_key_is_random_and_read_back_from_any_disk() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mounts = volumes(&dir, &["a", "b", "other"]);
+        let made = pool_key(&Keeper::new("node".to_owned()).look(&mounts[..2], &node()));
+        let again = pool_key(&Keeper::new("node".to_owned()).look(&mounts[1..2], &node()));
+        assert_eq!(again, made);
+        let other = pool_key(&Keeper::new("node".to_owned()).look(&mounts[2..], &node()));
+        assert!(other != made && *other != [0; 32], "every node has another one");
     }
 
     #[test]

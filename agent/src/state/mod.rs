@@ -1,5 +1,6 @@
-//! What a node makes for itself once and must never lose: its self-signed certificate and its
-//! first user. Mirrored as one small file on every data volume, so that any one disk is enough.
+//! What a node makes for itself once and must never lose: its self-signed certificate, its first
+//! user, and the key of its pool. Mirrored as one small file on every data volume, so that any one
+//! disk is enough.
 //!
 //! | rule | reason |
 //! |---|---|
@@ -8,6 +9,10 @@
 //! | a damaged record is set aside, never overwritten in place | somebody may want to look at it |
 //! | a record in a newer format, or one that cannot be read, is left alone and stops the making | an older release must not undo a newer one |
 //! | a record of another node counts as none | a disk that changed hands brings no users along |
+//!
+//! The pool's key wraps the keys of the volumes. Until it is sealed by a TPM it lies in the record as
+//! it is, beside the data. So it protects a disk that is retired, whose superblocks are destroyed, and
+//! not one that is stolen.
 
 mod decide;
 mod file;
@@ -16,4 +21,4 @@ mod record;
 
 pub(crate) use decide::Surroundings;
 pub(crate) use keeper::{Held, Identity, Keeper};
-pub(crate) use record::{FirstUser, NodeState};
+pub(crate) use record::{FirstUser, NodeState, PoolKey};

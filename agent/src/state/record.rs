@@ -30,7 +30,13 @@ pub(crate) struct NodeState {
     pub(crate) key_pem: Zeroizing<String>,
     /// The user for a node whose configuration names none.
     pub(crate) first_user: FirstUser,
+    /// Wraps the keys of the volumes of the node's pool. Lies unsealed beside the data.
+    #[serde(with = "pool_key")]
+    pub(crate) pool_key: PoolKey,
 }
+
+/// The pool's key; never logged or shown.
+pub(crate) type PoolKey = Zeroizing<[u8; 32]>;
 
 /// The user that a node made for itself.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +124,28 @@ impl Record {
     }
 }
 
+/// The pool's key in hex.
+mod pool_key {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use zeroize::Zeroizing;
+
+    use super::PoolKey;
+
+    pub(super) fn serialize<S: Serializer>(key: &PoolKey, out: S) -> Result<S::Ok, S::Error> {
+        Zeroizing::new(hex::encode(**key)).serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PoolKey, D::Error> {
+        let text = Zeroizing::<String>::deserialize(from)?;
+        let mut key = PoolKey::default();
+        hex::decode_to_slice(text.as_bytes(), key.as_mut_slice()).map_err(|_| {
+            // Quotes nothing of it.
+            de::Error::custom("the pool's key must have 64 hex digits")
+        })?;
+        Ok(key)
+    }
+}
+
 impl fmt::Debug for NodeState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NodeState")
@@ -144,6 +172,7 @@ pub(crate) fn example(node: &str, generation: u64) -> Record {
             access_key: format!("ACCESS{generation}"),
             secret_key: Zeroizing::new("hunter2hunter2".to_owned()),
         },
+        pool_key: Zeroizing::new([0xa5; 32]),
     };
     Record { generation, state }
 }
@@ -158,7 +187,8 @@ mod tests {
         let bytes = example("n1", 7).encode().expect("a record");
         let text = std::str::from_utf8(&bytes).expect("UTF-8");
         assert!(text.starts_with(r#"{"version":1,"generation":7,"sha256":""#), "{text}");
-        assert!(text.ends_with("}}}\n"), "{text}");
+        let key = "a5".repeat(32);
+        assert!(text.ends_with(&format!("}},\"pool_key\":\"{key}\"}}}}\n")), "{text}");
     }
 
     #[test]
@@ -172,6 +202,15 @@ mod tests {
     fn a_record_is_never_printed_with_its_secrets() {
         let text = format!("{:?}", example("n1", 7));
         assert!(!text.contains("hunter2") && !text.contains("private"), "{text}");
+        assert!(!text.contains("a5a5") && !text.contains("165"), "{text}");
+    }
+
+    #[test]
+    fn a_key_of_another_length_is_damage_and_not_quoted() {
+        let state = serde_json::to_string(&example("n1", 7).state).expect("JSON");
+        let short = state.replace(&"a5".repeat(32), &"a5".repeat(31));
+        let error = serde_json::from_str::<NodeState>(&short).expect_err("too short").to_string();
+        assert!(error.contains("64 hex digits") && !error.contains("a5a5"), "{error}");
     }
 
     proptest! {
