@@ -49,9 +49,10 @@ struct Scrub {
 
 /// Keeps a store until it is gone.
 pub(super) async fn keep(core: Weak<Core>) {
+    let volumes = core.upgrade().map_or(0, |core| core.volumes.writable().len() as u64);
     tokio::join!(
-        every(CHECKPOINT, core.clone(), "write a checkpoint", checkpoint),
-        every(LOOK, core.clone(), "pack the journal", tend),
+        every(CHECKPOINT, core.clone(), u64::MAX, "write a checkpoint", checkpoint),
+        every(LOOK, core.clone(), volumes, "pack the journal", tend),
         heal(core.clone()),
         scrub(core),
     );
@@ -60,10 +61,10 @@ pub(super) async fn keep(core: Weak<Core>) {
 async fn every<F: Future<Output = Result<u64, StoreError>>>(
     pause: Duration,
     core: Weak<Core>,
+    mut last: u64,
     what: &'static str,
     work: impl Fn(Arc<Core>, u64) -> F,
 ) {
-    let mut last = u64::MAX;
     loop {
         sleep(pause).await;
         let Some(core) = core.upgrade() else { return };
@@ -86,7 +87,7 @@ async fn checkpoint(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
 /// copies then.
 async fn tend(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
     let volumes = core.volumes.writable().len() as u64;
-    let packed = match last == volumes || last == u64::MAX {
+    let packed = match last == volumes {
         true => core.tend(SEGMENTS).await?,
         false => core.pack(&core.victims()?.0).await?,
     };
