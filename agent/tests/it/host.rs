@@ -32,6 +32,11 @@ fn objects_outlive_the_server_and_it_ends_on_sigterm() {
     assert!(agent.ended().success());
     assert_eq!(agent.rest(), "", "nothing but the ready line on standard output");
     assert!(!agent.log().contains(KEYS.1), "no secret in the log");
+    let state = std::fs::read(dir.path().join("store/disk-3/state/agent.json")).expect("state");
+    let state: serde_json::Value = serde_json::from_slice(&state).expect("JSON");
+    let key = state["state"]["pool_key"].as_str().expect("a key");
+    assert_eq!(key.len(), 64);
+    assert!(!agent.log().contains(key), "no key in the log");
 
     let mut agent = serve(&dir, &[]);
     let client = Client::new(&endpoint(&mut agent), KEYS, None);

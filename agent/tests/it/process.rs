@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Long enough for a machine that builds something else meanwhile.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a machine that builds something else meanwhile, and for the minute that the store
+/// waits for a disk that is missing at the start.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A running agent; killed when dropped.
 pub(crate) struct Agent {
