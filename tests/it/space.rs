@@ -1,6 +1,6 @@
 //! A full node, and a disk that cannot be read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use e2e::disks::Bus;
@@ -10,6 +10,10 @@ use e2e::stick::node_toml;
 
 /// Objects of the size that fills a small disk in a few dozen.
 const OBJECT: usize = 16 << 20;
+
+/// How long the room of deleted objects may take to come back: some rounds of cleaning, which begin 5 s
+/// apart.
+const FREED: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_full_node_refuses_writes_keeps_objects_and_can_delete() -> Result<()> {
@@ -39,7 +43,16 @@ fn a_full_node_refuses_writes_keeps_objects_and_can_delete() -> Result<()> {
     for number in 0..3 {
         s3.delete("full", &format!("object-{number}"))?.expect(204)?;
     }
-    s3.put("full", "after deletes", &vec![7; OBJECT])?.expect(200)?;
+    // Room comes back when the groups that held them are removed.
+    let until = Instant::now() + FREED;
+    loop {
+        let answer = s3.put("full", "after deletes", &vec![7; OBJECT])?;
+        if answer.status == 200 {
+            break;
+        }
+        assert!(Instant::now() < until, "no room {FREED:?} after deletes: {}", answer.status);
+        std::thread::sleep(Duration::from_millis(500));
+    }
     node.power_off()?;
     Ok(())
 }

@@ -187,9 +187,9 @@ fn a_disk_that_hangs_does_not_keep_the_node_on() -> Result<()> {
     Ok(())
 }
 
-/// How many volumes the agent has told that it attached.
+/// How many volumes the agent has told that it uses.
 fn attached(log: &str) -> usize {
-    log.matches("volume attached").count()
+    log.matches("volume in use").count()
 }
 
 /// Waits until init has started everything; its watchdogs are open by then.
