@@ -28,11 +28,6 @@ impl Latches {
     pub(crate) async fn lock(&self, number: u64) -> OwnedMutexGuard<()> {
         self.at(number).lock_owned().await
     }
-
-    /// The same outside of the runtime's own threads.
-    pub(crate) fn lock_blocking(&self, number: u64) -> OwnedMutexGuard<()> {
-        self.at(number).blocking_lock_owned()
-    }
 }
 
 /// Gates that many writers pass and one can close.

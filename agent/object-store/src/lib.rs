@@ -1,21 +1,19 @@
 //! The object store under the S3 service: buckets, keys and versions on the node's volumes. It
 //! knows no HTTP.
 //!
-//! Protocols above are written against the trait [`ObjectStore`]. [`FileStore`] is the first
-//! engine: one file per object, an index in memory. Its on-disk format is drawn in
-//! `docs/design/first-engine.md`.
+//! Protocols above are written against the trait [`ObjectStore`]; [`Engine`] is what stands behind
+//! it. Its parts are told in `docs/design/engine.md`, its on-disk format in
+//! `docs/design/on-disk-format.md`.
 
 mod checksum;
 mod clock;
 mod conditions;
 mod engine;
 mod error;
-mod file;
 mod latch;
 mod list;
 mod names;
 mod object;
-pub mod placement;
 mod store;
 mod volumes;
 
@@ -25,9 +23,6 @@ pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use engine::{Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord};
 pub use error::{BodyError, StoreError};
-pub use file::{
-    Backend, BackendFile, DiskBackend, EntryKind, FileStore, FileStoreConfig, Space, VolumeLock,
-};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};
 pub use names::{
     BUCKET_MAX_BYTES, Bucket, ETag, KEY_MAX_BYTES, NameError, ObjectKey, Owner, PART_NUMBER_MAX,
