@@ -126,8 +126,12 @@ fn state(facts: &Facts, volumes: &[VolumeUse], problems: &[Problem]) -> NodeStat
     } else if let Credentials::Awaited { reason } = &facts.credentials {
         (StateWord::Unavailable, format!("nobody can sign in: {reason}"))
     } else if disks.lost() > 0 {
-        let why = "with less redundancy, or none, until the others are back";
-        (StateWord::Degraded, format!("{}, {why}", disks.serving()))
+        let why = match disks.attached {
+            // Nothing is acknowledged that is on one of several only.
+            1 => "nothing can be written until another one is back",
+            _ => "with less redundancy until the others are back",
+        };
+        (StateWord::Degraded, format!("{}; {why}", disks.serving()))
     } else if disks.coming > 0 {
         (StateWord::Starting, format!("{}; the others are being read in", disks.serving()))
     } else {

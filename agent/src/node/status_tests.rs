@@ -118,6 +118,32 @@ fn endpoints_follow_the_listening_address() {
 }
 
 #[test]
+fn a_store_that_is_not_open_says_what_it_waits_for() {
+    use agent_object_store::VolumeState::Attaching;
+    let mut facts = well();
+    facts.usage.volumes = vec![usage("a", Attaching), usage("b", Attaching)];
+    facts.store_awaited = Some("2 of 4 volumes are here".to_owned());
+    let status = compose(facts.clone());
+    assert_eq!(status.state.word, StateWord::Starting, "nothing is missing: it opens");
+    assert_eq!(status.state.why, "2 of 4 volumes are here");
+    report(&mut facts).missing = vec![DiskId("c".to_owned())];
+    assert_eq!(compose(facts.clone()).state.word, StateWord::Unavailable);
+    facts.running = Duration::from_secs(5);
+    assert_eq!(compose(facts).state.word, StateWord::Starting, "it may still come");
+}
+
+#[test]
+fn one_disk_of_several_takes_no_writes() {
+    use agent_object_store::VolumeState::Attached;
+    let mut facts = well();
+    report(&mut facts).disks.pop();
+    report(&mut facts).missing = vec![DiskId("b".to_owned())];
+    facts.usage.volumes = vec![usage("a", Attached)];
+    let why = compose(facts).state.why;
+    assert!(why.ends_with("nothing can be written until another one is back"), "{why}");
+}
+
+#[test]
 fn a_missing_disk_degrades_the_node_and_is_named() {
     let mut facts = well();
     report(&mut facts).missing = vec![DiskId("wwn-9".to_owned())];
