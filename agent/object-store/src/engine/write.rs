@@ -16,7 +16,6 @@ use super::stored::StoredObject;
 use crate::checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 use crate::conditions::WriteConditions;
 use crate::error::StoreError;
-use crate::latch::number_of;
 use crate::list::{ListPage, ListQuery};
 use crate::names::{Bucket, ETag, NameError, ObjectKey, Owner};
 use crate::object::{Attributes, Body, BucketInfo, ObjectInfo};
@@ -111,10 +110,10 @@ impl Core {
         detached(async move {
             let gate = self.buckets.close(&bucket).await;
             let number = self.bucket_entry(&bucket)?.number;
-            if self.has_any(&keys::objects(number))? {
+            // An open upload keeps its bucket, as it may become an object.
+            if self.has_any(&keys::objects(number))? || self.has_any(&keys::uploads(number))? {
                 return Err(StoreError::BucketNotEmpty { bucket });
             }
-            self.abort_uploads_of(number).await?;
             self.commit(Change::DeleteBucket { number, bucket }, &[]).await?;
             drop(gate);
             Ok(())
@@ -131,26 +130,6 @@ impl Core {
         };
         self.index.scan(prefix, visit).map_err(index_error)?;
         Ok(found)
-    }
-
-    async fn abort_uploads_of(&self, bucket: BucketNo) -> Result<(), StoreError> {
-        let (all, mut open) = (keys::uploads(bucket), Vec::new());
-        let visit = &mut |key: &[u8], _: &[u8]| {
-            if !key.starts_with(&all) {
-                return Next::Stop;
-            }
-            open.extend(keys::upload_key(key));
-            Next::On
-        };
-        self.index.scan(&all, visit).map_err(index_error)?;
-        for (key, upload) in open {
-            let Ok(key) = ObjectKey::new(&key) else { continue };
-            let latch = self.uploads.lock(number_of(&upload)).await;
-            let at = self.clock.now();
-            self.commit(Change::AbortUpload { bucket, key, upload, at }, &[]).await?;
-            drop(latch);
-        }
-        Ok(())
     }
 
     pub(super) async fn put(
