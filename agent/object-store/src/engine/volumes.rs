@@ -176,7 +176,12 @@ impl Volumes {
         let incarnation =
             first.incarnation().map_err(|source| StoreError::engine("make a group", source))?;
         let count = usize::from(wanted.k + wanted.m);
-        let chosen = choose_volumes(&free, count, incarnation).ok_or(full)?;
+        // Of one class where one has enough, else of all: what is slower is still safe.
+        let all: Vec<_> =
+            free.iter().map(|(number, free, _)| (*number, *free, Class::Hdd)).collect();
+        let chosen = choose_volumes(&free, count, incarnation)
+            .or_else(|| choose_volumes(&all, count, incarnation))
+            .ok_or(full)?;
         let device = |number: &VolumeNo| {
             usable.iter().map(|volume| &volume.device).find(|device| device.number() == *number)
         };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use agent_object_store::{
-    AttachError, AttachReport, Engine, EngineConfig, ForgetError, ObjectStore as _, PoolId,
-    StoreError, VolumeId, VolumeState,
+    AttachError, AttachReport, Class, Engine, EngineConfig, ForgetError, ObjectStore as _, PoolId,
+    StoreError, Volume, VolumeId, VolumeState,
 };
 use agent_object_store_pool::device::{FOLDER, superblock};
 use agent_object_store_pool::sim::{Cut, SimDisk};
@@ -61,6 +61,30 @@ async fn without_volumes_everything_is_unavailable() {
     store.0.set_awaited("the node has no key yet");
     assert_eq!(reason(&store).await, "the node has no key yet");
     assert_eq!(store.0.awaited().unwrap(), "the node has no key yet");
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_of_several_classes_hold_large_objects_together() {
+    let disk = SimDisk::new(&["/a", "/b", "/c", "/d"]);
+    let store = Store::open(&disk);
+    let classes = [Class::Ssd, Class::Nvme, Class::Hdd, Class::Ssd];
+    let volumes = ["a", "b", "c", "d"].map(volume).into_iter().zip(classes);
+    let volumes = volumes.map(|(volume, class)| Volume { class, ..volume }).collect();
+    store.0.attach_all(volumes).await.unwrap();
+    store.create_bucket("photos").await.unwrap();
+    let body = content(1, 1_000_000);
+    store.put("photos", "k", &body).await.unwrap();
+    // Any two may go.
+    assert!(store.detach("b").await);
+    assert!(store.detach("c").await);
+    let read = loop {
+        match store.get("photos", "k").await {
+            // The index may be made anew.
+            Err(StoreError::Unavailable { .. }) => sleep(Duration::from_secs(1)).await,
+            read => break read,
+        }
+    };
+    assert_eq!(read.unwrap(), body);
 }
 
 #[tokio::test(start_paused = true)]
