@@ -138,19 +138,26 @@ fn a_killed_agent_loses_nothing_acknowledged() -> Result<()> {
             let read = s3.get("killed", key)?.expect(200)?;
             assert!(read.body == *body, "{key} reads otherwise");
         }
+        let (told, acknowledgements) = std::sync::mpsc::channel();
         let writer = std::thread::spawn(move || {
             let mut written = Vec::new();
             for number in 0_usize.. {
                 let key = format!("{round}/{number}");
                 let body: Vec<u8> = key.bytes().cycle().take(number * 3571 % 300_000).collect();
                 match s3.put("killed", &key, &body) {
-                    Ok(answer) if answer.status == 200 => written.push((key, body)),
+                    Ok(answer) if answer.status == 200 => {
+                        written.push((key, body));
+                        // Nobody counts any more at the end.
+                        let _ = told.send(());
+                    }
                     _ => break,
                 }
             }
             written
         });
-        std::thread::sleep(std::time::Duration::from_millis(300 + 130 * round));
+        // However slow the machine is, some are acknowledged; then at another instant each time.
+        assert!(acknowledgements.iter().take(5).count() == 5, "the writer failed");
+        std::thread::sleep(std::time::Duration::from_millis(130 * round));
         agent.kill();
         acknowledged.extend(writer.join().expect("the writer panicked"));
     }

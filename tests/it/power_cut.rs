@@ -35,6 +35,7 @@ fn a_power_cut_during_puts_loses_nothing_acknowledged() -> Result<()> {
         let run = Duration::from_millis(1500 + 700 * cut);
         let stream = Stream::start(&s3, cut);
         std::thread::sleep(run);
+        stream.wait_for_one();
         node.cut_power();
         let written = stream.finish();
         println!("cut {cut} after {run:?}: {} acknowledged", written.len());
@@ -96,6 +97,14 @@ impl Stream {
             })
             .collect();
         Self { stop, acknowledged, clients }
+    }
+
+    /// Waits until something was acknowledged, however slow the machine is, or all clients failed.
+    fn wait_for_one(&self) {
+        let is_running = || self.clients.iter().any(|client| !client.is_finished());
+        while self.acknowledged.lock().expect("no client panics").is_empty() && is_running() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn finish(self) -> Acknowledged {
