@@ -11,6 +11,7 @@
 //! - [`seal`]: encryption that is the checksum as well.
 
 pub mod backend;
+mod buffer;
 pub mod device;
 pub mod group;
 pub mod io;

@@ -4,7 +4,9 @@
 //! cell, a multiple of 64 bytes at a multiple of 64, is made from the same part of the others.
 
 use bytes::Bytes;
-use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+
+use super::reed_solomon;
+use crate::buffer::Buffer;
 
 /// Bytes that a codec treats together.
 pub const STRIPE: u32 = 64;
@@ -73,15 +75,7 @@ impl Codec {
         match self {
             Self::Mirror => Ok(vec![first.clone(); m]),
             Self::Xor => Ok(vec![xor(data.iter())]),
-            Self::ReedSolomon => {
-                let mut encoder =
-                    ReedSolomonEncoder::new(data.len(), m, first.len()).map_err(bad)?;
-                for cell in data {
-                    encoder.add_original_shard(cell).map_err(bad)?;
-                }
-                let done = encoder.encode().map_err(bad)?;
-                Ok(done.recovery_iter().map(Bytes::copy_from_slice).collect())
-            }
+            Self::ReedSolomon => reed_solomon::encode(data, m),
         }
     }
 
@@ -107,7 +101,7 @@ impl Codec {
             Self::Mirror if k == 1 => vec![(*first).clone()],
             Self::Mirror => present.iter().map(|(_, cell)| (*cell).clone()).collect(),
             Self::Xor => xor_data(k, have)?,
-            Self::ReedSolomon => reed_solomon_data(k, m, first.len(), have)?,
+            Self::ReedSolomon => reed_solomon::data(k, have)?,
         };
         // Parity is made anew only where it is asked for.
         let parity = if want.iter().any(|n| *n >= k) { self.encode(&data, m)? } else { Vec::new() };
@@ -119,18 +113,16 @@ fn whole_stripes(cell: &Bytes) -> bool {
     !cell.is_empty() && cell.len().is_multiple_of(STRIPE as usize)
 }
 
-fn bad(_: reed_solomon_simd::Error) -> CodecError {
-    CodecError
-}
-
 fn xor<'a>(mut cells: impl Iterator<Item = &'a Bytes>) -> Bytes {
-    let mut sum = cells.next().map(|cell| cell.to_vec()).unwrap_or_default();
+    let Some(first) = cells.next() else { return Bytes::new() };
+    let mut sum = Buffer::with_capacity(first.len());
+    sum.bytes().extend_from_slice(first);
     for cell in cells {
-        for (sum, byte) in sum.iter_mut().zip(cell.iter()) {
+        for (sum, byte) in sum.bytes().iter_mut().zip(cell.iter()) {
             *sum ^= byte;
         }
     }
-    sum.into()
+    sum.freeze()
 }
 
 fn xor_data(k: usize, have: &[Option<Bytes>]) -> Result<Vec<Bytes>, CodecError> {
@@ -139,35 +131,6 @@ fn xor_data(k: usize, have: &[Option<Bytes>]) -> Result<Vec<Bytes>, CodecError> 
         .take(k)
         .map(|cell| Ok(cell.clone().unwrap_or_else(lost)))
         .collect::<Result<Vec<_>, _>>()
-}
-
-fn reed_solomon_data(
-    k: usize,
-    m: usize,
-    length: usize,
-    have: &[Option<Bytes>],
-) -> Result<Vec<Bytes>, CodecError> {
-    let (data, parity) = have.split_at_checked(k).ok_or(CodecError)?;
-    if data.iter().all(Option::is_some) {
-        return Ok(data.iter().flatten().cloned().collect());
-    }
-    let mut decoder = ReedSolomonDecoder::new(k, m, length).map_err(bad)?;
-    for (n, cell) in data.iter().enumerate() {
-        if let Some(cell) = cell {
-            decoder.add_original_shard(n, cell).map_err(bad)?;
-        }
-    }
-    for (n, cell) in parity.iter().enumerate() {
-        if let Some(cell) = cell {
-            decoder.add_recovery_shard(n, cell).map_err(bad)?;
-        }
-    }
-    let done = decoder.decode().map_err(bad)?;
-    let restored = |n| done.restored_original(n).map(Bytes::copy_from_slice);
-    data.iter()
-        .enumerate()
-        .map(|(n, cell)| cell.clone().or_else(|| restored(n)).ok_or(CodecError))
-        .collect()
 }
 
 #[cfg(test)]

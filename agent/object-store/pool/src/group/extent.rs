@@ -14,6 +14,7 @@ use super::geometry::{
 use super::header::{CellHeader, ExtentHeader};
 use super::run::GroupId;
 use crate::backend::BackendFile;
+use crate::buffer::Buffer;
 use crate::device::Device;
 use crate::seal::{Spot, TAG};
 
@@ -133,8 +134,13 @@ impl Extent {
         place: RowPlace,
         payload: &[u8],
     ) -> Result<(), ExtentError> {
-        let bytes = self.sealed_cell(row, place, payload, |_| true);
-        self.write(&bytes, place.at)
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let block = |block| {
+            let start = block_start(block);
+            payload.get(start..start + block_length(length, block) as usize)
+        };
+        let bytes = self.sealed_cell(row, place, length, block);
+        self.write(bytes.as_ref(), place.at)
     }
 
     pub(crate) fn write(&self, bytes: &[u8], at: u64) -> Result<(), ExtentError> {
@@ -142,31 +148,34 @@ impl Extent {
         self.changed("write", &self.path(), self.file.write_at(bytes, at))
     }
 
-    /// A cell's bytes; blocks that are not `whole` do not open.
-    pub(crate) fn sealed_cell(
+    /// The bytes of a cell with so much payload; blocks that are not there do not open.
+    pub(crate) fn sealed_cell<'a>(
         &self,
         row: u32,
         place: RowPlace,
-        payload: &[u8],
-        whole: impl Fn(u32) -> bool,
-    ) -> Vec<u8> {
+        payload: u32,
+        plain: impl Fn(u32) -> Option<&'a [u8]>,
+    ) -> Buffer {
         let ExtentHeader { group, kind, shard, incarnation, .. } = self.header;
-        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let taken = usize::try_from(sealed_length(length)).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(taken);
+        let taken = usize::try_from(sealed_length(payload)).unwrap_or_default();
+        let mut buffer = Buffer::with_capacity(taken);
+        let bytes = buffer.bytes();
         bytes.extend(CellHeader { group, kind, row, shard, length: place.length }.encode());
-        for block in 0..blocks(length) {
+        for block in 0..blocks(payload) {
             let from = bytes.len();
-            let start = block_start(block);
-            let plain = payload.get(start..start + block_length(length, block) as usize);
-            bytes.extend_from_slice(plain.unwrap_or_default());
+            let length = block_length(payload, block) as usize;
+            let plain = plain(block).filter(|plain| plain.len() == length);
+            match plain {
+                Some(plain) => bytes.extend_from_slice(plain),
+                None => bytes.resize(from + length, 0),
+            }
             let spot = Spot { incarnation, offset: block_at(place.at, block) };
             let sealed = bytes.get_mut(from..).unwrap_or_default();
             // A tag of zeros is right once in 2^128 times.
-            let tag = if whole(block) { self.device.sealer().seal(spot, sealed) } else { [0; TAG] };
+            let tag = plain.map_or([0; TAG], |_| self.device.sealer().seal(spot, sealed));
             bytes.extend_from_slice(&tag);
         }
-        bytes
+        buffer
     }
 
     /// Brings all that was written to stable storage.
@@ -234,15 +243,15 @@ impl Extent {
 
     /// Reads and opens blocks of the cell at `at`. The caller counts on the disk being waited for.
     pub(crate) fn blocks(&self, at: u64, payload: u32, span: Span) -> Vec<Result<Bytes, Fault>> {
-        let mut bytes = vec![0; span_length(payload, span)];
-        if self.file.read_at(&mut bytes, block_at(at, span.first)).is_ok() {
+        let mut bytes = Buffer::of_any(span_length(payload, span));
+        if self.file.read_at(bytes.bytes(), block_at(at, span.first)).is_ok() {
             return self.open_blocks(at, payload, span, bytes);
         }
         // What fails may be one block of many.
         let alone = |block| {
             let span = Span { first: block, last: block, ..span };
-            let mut bytes = vec![0; span_length(payload, span)];
-            match self.file.read_at(&mut bytes, block_at(at, block)) {
+            let mut bytes = Buffer::of_any(span_length(payload, span));
+            match self.file.read_at(bytes.bytes(), block_at(at, block)) {
                 Ok(()) => self.open_blocks(at, payload, span, bytes).pop(),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     Some(Err(Fault::Short))
@@ -260,8 +269,8 @@ impl Extent {
         payload: u32,
         span: Span,
     ) -> Option<Vec<Result<Bytes, Fault>>> {
-        let mut bytes = vec![0; span_length(payload, span)];
-        let cached = self.file.read_cached_at(&mut bytes, block_at(at, span.first));
+        let mut bytes = Buffer::of_any(span_length(payload, span));
+        let cached = self.file.read_cached_at(bytes.bytes(), block_at(at, span.first));
         cached.then(|| self.open_blocks(at, payload, span, bytes))
     }
 
@@ -270,7 +279,7 @@ impl Extent {
         at: u64,
         payload: u32,
         span: Span,
-        mut bytes: Vec<u8>,
+        mut bytes: Buffer,
     ) -> Vec<Result<Bytes, Fault>> {
         let base = block_at(at, span.first);
         let range = |block: u32| {
@@ -283,11 +292,12 @@ impl Extent {
             let end = from.saturating_add(length).saturating_add(TAG);
             let spot = Spot { incarnation: self.header.incarnation, offset: block_at(at, block) };
             let whole = bytes
+                .bytes()
                 .get_mut(from..end)
                 .is_some_and(|sealed| self.device.sealer().open(spot, sealed).is_ok());
             opened.push(whole);
         }
-        let bytes = Bytes::from(bytes);
+        let bytes = bytes.freeze();
         let cut = |(block, whole)| {
             let (from, length) = range(block);
             if whole { Ok(bytes.slice(from..from + length)) } else { Err(Fault::Rotten) }

@@ -17,6 +17,7 @@ mod filling;
 pub mod geometry;
 pub mod header;
 pub mod reader;
+mod reed_solomon;
 mod registry;
 pub mod repair;
 mod row;

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::error::{ExtentError, ReadError, RebuildError};
 use super::extent::{Extent, Fault};
 use super::files;
@@ -291,19 +293,13 @@ impl Rebuild<'_> {
         };
         self.left += missing.len() as u64;
         let payload = self.reader.shape().payload(row.place.length);
-        let mut bytes = Vec::with_capacity(payload as usize);
-        for block in cell.first..=cell.last {
-            let length = super::geometry::block_length(payload, block) as usize;
-            match cells.get(self.shard, block) {
-                Some(block) => bytes.extend_from_slice(block),
-                None => bytes.resize(bytes.len() + length, 0),
-            }
-        }
+        let made: Vec<Option<Bytes>> =
+            (cell.first..=cell.last).map(|block| cells.get(self.shard, block).cloned()).collect();
         drop(cells);
         self.on_disk(move |new| {
-            let is_whole = |block| !missing.contains(&block);
-            let sealed = new.sealed_cell(row.number, row.place, &bytes, is_whole);
-            new.write(&sealed, row.place.at)
+            let block = |block: u32| made.get(block as usize)?.as_deref();
+            let sealed = new.sealed_cell(row.number, row.place, payload, block);
+            new.write(sealed.as_ref(), row.place.at)
         })
         .await
     }
