@@ -1,4 +1,8 @@
-//! Reed-Solomon as the crate reed-solomon-simd has it, column by column with coders that are kept.
+//! Reed-Solomon as the crate reed-solomon-simd has it: parity by its encoders, which are kept, column by
+//! column; what is lost by the sums that its decoder stands for.
+
+use std::collections::VecDeque;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use reed_solomon_simd::ReedSolomonEncoder;
@@ -10,28 +14,36 @@ use reed_solomon_simd::rate::{DefaultRateDecoder, RateDecoder as _};
 use super::codec::CodecError;
 use crate::buffer::{Buffer, Spare};
 
-/// Bytes of each cell that are coded at once: a coder's memory, up to 32 columns, then stays in a
-/// core's second cache. A multiple of [`STRIPE`](super::codec::STRIPE).
+/// Bytes of each cell that are encoded at once: an encoder's memory, up to 16 columns, then stays in a
+/// core's second cache. A multiple of [`STRIPE`].
 const COLUMN: usize = 32 << 10;
 
-/// Coders of each kind that are kept while nobody needs them.
+/// Bytes of a sum that are made at once: with what is added it stays in a core's first cache. A
+/// multiple of [`STRIPE`].
+const PART: usize = 8 << 10;
+
+/// As [`codec::STRIPE`](super::codec::STRIPE).
+const STRIPE: usize = super::codec::STRIPE as usize;
+
+/// Elements of a stripe: first stand the low bytes of all, then the high ones.
+const LANES: usize = STRIPE / 2;
+
+/// Encoders that are kept while nobody needs them.
 const KEPT: usize = 4;
 
 /// Cells up to which [`Direct`] evaluates; above, the transform is quicker.
 const FEW: usize = 64;
 
-type Decoder = DefaultRateDecoder<Direct>;
-
 static ENCODERS: Spare<ReedSolomonEncoder> = Spare::new();
 
-static DECODERS: Spare<Decoder> = Spare::new();
+static ENGINE: LazyLock<DefaultEngine> = LazyLock::new(DefaultEngine::new);
 
 /// The m parity cells of data cells of one length.
 pub(super) fn encode(data: &[Bytes], m: usize) -> Result<Vec<Bytes>, CodecError> {
     let length = data.first().ok_or(CodecError)?.len();
     let mut parity: Vec<Buffer> = (0..m).map(|_| Buffer::with_capacity(length)).collect();
     let mut kept = ENCODERS.take();
-    for (from, to) in columns(length) {
+    for (from, to) in parts(length, COLUMN) {
         let mut encoder = match kept.take() {
             Some(mut encoder) => {
                 encoder.reset(data.len(), m, to - from).map_err(bad)?;
@@ -56,51 +68,88 @@ pub(super) fn encode(data: &[Bytes], m: usize) -> Result<Vec<Bytes>, CodecError>
 
 /// The k data cells, of which some are lost, from cells of one length.
 pub(super) fn data(k: usize, have: &[Option<Bytes>]) -> Result<Vec<Bytes>, CodecError> {
-    let (data, parity) = have.split_at_checked(k).ok_or(CodecError)?;
-    let length = have.iter().flatten().next().ok_or(CodecError)?.len();
-    let is_lost = |(n, cell): (usize, &Option<Bytes>)| cell.is_none().then_some(n);
-    let lost: Vec<usize> = data.iter().enumerate().filter_map(is_lost).collect();
-    let mut made: Vec<Buffer> = lost.iter().map(|_| Buffer::with_capacity(length)).collect();
-    let mut kept = if lost.is_empty() { None } else { DECODERS.take() };
-    for (from, to) in columns(if lost.is_empty() { 0 } else { length }) {
-        let mut decoder = match kept.take() {
-            Some(mut decoder) => {
-                decoder.reset(k, parity.len(), to - from).map_err(bad)?;
-                decoder
-            }
-            None => {
-                Decoder::new(k, parity.len(), to - from, Direct::default(), None).map_err(bad)?
-            }
-        };
-        for (n, cell) in there(data) {
-            let part = cell.get(from..to).ok_or(CodecError)?;
-            decoder.add_original_shard(n, part).map_err(bad)?;
+    let m = have.len().checked_sub(k).ok_or(CodecError)?;
+    let sources: Vec<(usize, &Bytes)> = there(have).take(k).collect();
+    let length = sources.first().ok_or(CodecError)?.1.len();
+    let is_lost = |n: &usize| have.get(*n).is_some_and(Option::is_none);
+    let lost: Vec<usize> = (0..k).filter(is_lost).collect();
+    let mut made = VecDeque::new();
+    if !lost.is_empty() {
+        let numbers: Vec<usize> = sources.iter().map(|(n, _)| *n).collect();
+        for factors in factors(k, m, &numbers, &lost)? {
+            let factors = factors.into_iter().zip(sources.iter().map(|(_, cell)| *cell));
+            made.push_back(sum(factors, length)?.freeze());
         }
-        // More than are lost would only be multiplied for nothing.
-        for (n, cell) in there(parity).take(lost.len()) {
-            let part = cell.get(from..to).ok_or(CodecError)?;
-            decoder.add_recovery_shard(n, part).map_err(bad)?;
-        }
-        let done = decoder.decode().map_err(bad)?;
-        for (n, made) in lost.iter().zip(&mut made) {
-            made.bytes().extend_from_slice(done.restored_original(*n).ok_or(CodecError)?);
-        }
-        drop(done);
-        kept = Some(decoder);
     }
-    kept.into_iter().for_each(|decoder| DECODERS.give(decoder, KEPT));
-    let mut made = made.into_iter().map(Buffer::freeze);
-    let cell = |cell: &Option<Bytes>| cell.clone().or_else(|| made.next()).ok_or(CodecError);
-    data.iter().map(cell).collect()
+    let cell = |cell: &Option<Bytes>| cell.clone().or_else(|| made.pop_front()).ok_or(CodecError);
+    have.iter().take(k).map(cell).collect()
+}
+
+/// Of each cell that is lost, by what each of k others is multiplied in the sum that it is. Found by
+/// decoding short cells: elements stand for themselves, and in the n-th one the n-th source is 1 and all
+/// others are 0.
+fn factors(
+    k: usize,
+    m: usize,
+    sources: &[usize],
+    lost: &[usize],
+) -> Result<Vec<Vec<GfElement>>, CodecError> {
+    let length = sources.len().div_ceil(LANES) * STRIPE;
+    let mut decoder =
+        DefaultRateDecoder::new(k, m, length, Direct::default(), None).map_err(bad)?;
+    for (at, number) in sources.iter().enumerate() {
+        let mut unit = vec![0; length];
+        *unit.get_mut(at / LANES * STRIPE + at % LANES).ok_or(CodecError)? = 1;
+        match number.checked_sub(k) {
+            None => decoder.add_original_shard(*number, unit),
+            Some(parity) => decoder.add_recovery_shard(parity, unit),
+        }
+        .map_err(bad)?;
+    }
+    let done = decoder.decode().map_err(bad)?;
+    let of_cell = |number: &usize| {
+        let stripes = done.restored_original(*number)?.chunks_exact(STRIPE);
+        let elements = stripes.flat_map(|stripe| {
+            let (low, high) = stripe.split_at(LANES);
+            let element = |(low, high): (&u8, &u8)| GfElement::from_le_bytes([*low, *high]);
+            low.iter().zip(high).map(element)
+        });
+        Some(elements.take(sources.len()).collect())
+    };
+    lost.iter().map(|number| of_cell(number).ok_or(CodecError)).collect()
+}
+
+/// The sum of cells, each multiplied by its factor.
+fn sum<'a>(
+    cells: impl Iterator<Item = (GfElement, &'a Bytes)> + Clone,
+    length: usize,
+) -> Result<Buffer, CodecError> {
+    let log = &tables::get_exp_log().log;
+    let mut made = Buffer::with_capacity(length);
+    let (mut product, mut sum) = (vec![[0; STRIPE]; PART / STRIPE], Vec::new());
+    for (from, to) in parts(length, PART) {
+        product.truncate((to - from) / STRIPE);
+        sum.clear();
+        sum.resize(product.len(), [0; STRIPE]);
+        for (factor, cell) in cells.clone().filter(|(factor, _)| *factor != 0) {
+            let part = cell.get(from..to).ok_or(CodecError)?;
+            product.as_flattened_mut().copy_from_slice(part);
+            let log = log.get(usize::from(factor)).ok_or(CodecError)?;
+            ENGINE.mul(&mut product, *log);
+            utils::xor(&mut sum, &product);
+        }
+        made.bytes().extend_from_slice(sum.as_flattened());
+    }
+    Ok(made)
 }
 
 fn there(cells: &[Option<Bytes>]) -> impl Iterator<Item = (usize, &Bytes)> {
     cells.iter().enumerate().filter_map(|(n, cell)| Some((n, cell.as_ref()?)))
 }
 
-/// Parts of so many bytes.
-fn columns(length: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..length).step_by(COLUMN).map(move |from| (from, length.min(from + COLUMN)))
+/// From where to where parts of so many bytes reach.
+fn parts(length: usize, part: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..length).step_by(part).map(move |from| (from, length.min(from + part)))
 }
 
 fn bad(_: reed_solomon_simd::Error) -> CodecError {
@@ -109,7 +158,7 @@ fn bad(_: reed_solomon_simd::Error) -> CodecError {
 
 /// The crate's engine, but for what it does once in each decoding: it finds the polynomial that is zero
 /// where cells are lost by a transform over all 65536 elements of the field, which takes as long as
-/// decoding 1 MiB. For a few cells the sums are found as they are defined.
+/// making a cell of 1 MiB. For a few cells the sums are found as they are defined.
 #[derive(Default)]
 struct Direct(DefaultEngine);
 
@@ -186,8 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn cells_of_several_columns_come_back_also_with_coders_of_another_shape() {
-        for (k, m, length) in [(6, 2, COLUMN * 2 + 64), (2, 2, 64), (3, 4, COLUMN), (6, 2, 128)] {
+    fn cells_of_several_columns_come_back_whatever_shape_was_coded_before() {
+        for (k, m, length) in [(6, 2, COLUMN * 2 + 64), (2, 2, 64), (3, 4, COLUMN), (40, 3, 128)] {
             let cell = |n: usize| (0..length).map(move |at| (at * (n + 3) + at / 251) % 256);
             let bytes = |n| cell(n).map(|byte| u8::try_from(byte).unwrap()).collect::<Bytes>();
             let cells: Vec<Bytes> = (0..k).map(bytes).collect();
