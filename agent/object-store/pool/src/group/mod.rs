@@ -8,6 +8,7 @@
 //!
 //! A group is filled by the process that made it and never added to after a restart.
 
+mod ahead;
 mod attach;
 pub mod codec;
 pub mod error;

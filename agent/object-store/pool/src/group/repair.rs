@@ -4,11 +4,9 @@
 //! whole shard is, into a new extent, which counts from when it has its name: the one it is written
 //! under before counts for nothing. The old extent is removed when the new one is durable.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::ahead::{Ahead, Made};
 use super::error::{ExtentError, ReadError, RebuildError};
 use super::extent::{Extent, Fault};
 use super::files;
@@ -135,7 +133,8 @@ fn report(reader: &GroupReader, row: FoundRow, shard: u8, block: u32, fault: Fau
 /// Makes a shard anew on a volume, from its own extent as far as that is whole and from the others.
 /// When this returns, the new extent is durable and the old one removed, unless its volume is not
 /// there or fenced: then it is when that comes back, as its generation is less. A cut at any point
-/// leaves one or the other. The group must not be written to meanwhile. `pace` as for [`verify`].
+/// leaves one or the other. The group must not be written to meanwhile. `pace` as for [`verify`], but up
+/// to three rows are read ahead and held in memory.
 ///
 /// # Errors
 /// See [`RebuildError`]; the group is as it was.
@@ -256,13 +255,13 @@ impl Rebuild<'_> {
         &mut self,
         pace: &mut impl FnMut() -> P,
     ) -> Result<(), RebuildError> {
-        let mut walk = Walk::of(self.reader);
-        while let Some(row) = walk.next().await? {
-            self.row(row).await?;
+        let mut ahead = Ahead::new(self.reader, self.shard, self.holes);
+        while let Some(made) = ahead.next().await? {
+            self.write(made).await?;
             self.rows += 1;
             pace().await;
         }
-        let end = walk.end();
+        let end = ahead.end().await?;
         self.on_disk(move |new| {
             new.truncate(end)?;
             new.finish()
@@ -270,44 +269,16 @@ impl Rebuild<'_> {
         .await
     }
 
-    async fn row(&mut self, row: FoundRow) -> Result<(), RebuildError> {
-        let mut cells = RowBlocks::new(self.reader, row.place);
-        let cell = cells.cell(self.shard);
-        cells.fetch(&[cell]).await?;
-        let missing = match cells.complete(&[cell]).await {
-            Ok(()) => BTreeSet::new(),
-            Err(lost @ ReadError::Lost { .. }) => {
-                self.allow_holes(&cells, lost)?;
-                let mut missing = BTreeSet::new();
-                for block in cell.first..=cell.last {
-                    let one = Span { first: block, last: block, ..cell };
-                    match cells.complete(&[one]).await {
-                        Ok(()) => {}
-                        Err(ReadError::Lost { .. }) => drop(missing.insert(block)),
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                missing
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.left += missing.len() as u64;
+    async fn write(&mut self, made: Made) -> Result<(), RebuildError> {
+        let Made { row, blocks } = made;
+        self.left += blocks.iter().filter(|block| block.is_none()).count() as u64;
         let payload = self.reader.shape().payload(row.place.length);
-        let made: Vec<Option<Bytes>> =
-            (cell.first..=cell.last).map(|block| cells.get(self.shard, block).cloned()).collect();
-        drop(cells);
         self.on_disk(move |new| {
-            let block = |block: u32| made.get(block as usize)?.as_deref();
+            let block = |block: u32| blocks.get(block as usize)?.as_deref();
             let sealed = new.sealed_cell(row.number, row.place, payload, block);
             new.write(sealed.as_ref(), row.place.at)
         })
         .await
-    }
-
-    fn allow_holes(&self, cells: &RowBlocks<'_>, lost: ReadError) -> Result<(), ReadError> {
-        let all = usize::from(self.reader.shape().shards());
-        let may_come_back = self.reader.extents().count() < all || cells.met_errors();
-        if self.holes == Holes::Refuse && may_come_back { Err(lost) } else { Ok(()) }
     }
 
     async fn on_disk(
