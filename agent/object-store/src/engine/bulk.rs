@@ -221,9 +221,9 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// This one or one before it could not be written.
-    pub(crate) async fn write(&mut self, row: Vec<u8>) -> Result<(), StoreError> {
+    pub(crate) async fn write(&mut self, row: Bytes) -> Result<(), StoreError> {
         let (bulk, near) = (self.bulk, self.near);
-        self.in_flight.push_back(Box::pin(write_row(bulk, row.into(), near)));
+        self.in_flight.push_back(Box::pin(write_row(bulk, row, near)));
         while self.in_flight.len() >= AHEAD {
             self.take().await?;
         }
@@ -282,7 +282,7 @@ fn is_safe(writer: &GroupWriter, lost: usize) -> bool {
 async fn write_row(bulk: &Bulk, row: Bytes, near: Option<GroupId>) -> Written {
     for _ in 0..TRIES {
         let writer = bulk.writer(row.len(), near).await?;
-        match writer.append(row.to_vec()).await {
+        match writer.append(row.clone()).await {
             Ok(place) => return Ok((writer, place)),
             Err(WriteError::Full | WriteError::Sealed | WriteError::Degraded(_)) => {
                 bulk.retire(&writer);

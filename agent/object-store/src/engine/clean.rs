@@ -297,12 +297,13 @@ impl Core {
                     let piece = block.split_to(block.len().min(full - row.len()));
                     row.extend_from_slice(&piece);
                     if row.len() == full {
-                        rows.write(std::mem::replace(&mut row, Vec::with_capacity(full))).await?;
+                        let whole = std::mem::replace(&mut row, Vec::with_capacity(full));
+                        rows.write(whole.into()).await?;
                     }
                 }
             }
             if !row.is_empty() {
-                rows.write(row).await?;
+                rows.write(row.into()).await?;
             }
             all.extend(rows.sync().await?);
         }

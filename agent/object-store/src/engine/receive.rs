@@ -3,6 +3,8 @@
 
 use agent_object_store_pool::io::{Io, Unfinished};
 use bytes::Bytes;
+use futures::TryFutureExt as _;
+use futures::future::try_join4;
 
 use super::bulk::{Bulk, Rows};
 use super::feed::Feed;
@@ -101,37 +103,51 @@ pub(crate) async fn receive(
 async fn receive_large(
     mut feed: Feed,
     first: Vec<u8>,
-    mut hashing: Hashing,
+    hashing: Hashing,
     bulk: &Bulk,
     io: Io,
 ) -> Result<Received, StoreError> {
     let full = bulk.row_bytes()?;
     let mut rows = Rows::new(bulk);
+    let Hashing { mut hashers, mut tree } = hashing;
     let (mut size, mut row) = (0, first);
-    loop {
-        feed.fill(&mut row, full).await?;
-        if row.is_empty() {
-            break;
-        }
+    feed.fill(&mut row, full).await?;
+    while !row.is_empty() {
         let is_last = row.len() < full;
         size += row.len() as u64;
-        let work = move || {
-            hashing.update(&row);
-            (hashing, row)
+        let row_bytes = Bytes::from(std::mem::take(&mut row));
+        let (of_sums, of_tree) = (row_bytes.clone(), row_bytes.clone());
+        let sums = io.run(move || {
+            hashers.update(&of_sums);
+            hashers
+        });
+        let leaves = io.run(move || {
+            tree.update(&of_tree);
+            tree
+        });
+        let next = async {
+            if is_last {
+                return Ok(());
+            }
+            row.reserve_exact(full);
+            feed.fill(&mut row, full).await
         };
-        (hashing, row) = io.run(work).await.map_err(unfinished)?;
-        rows.write(std::mem::replace(&mut row, Vec::with_capacity(full))).await?;
-        if is_last {
-            break;
-        }
+        // A row is hashed and written while the next one is received.
+        (hashers, tree, (), ()) = try_join4(
+            sums.map_err(unfinished),
+            leaves.map_err(unfinished),
+            rows.write(row_bytes),
+            next,
+        )
+        .await?;
     }
-    let (sums, tree) = hashing.finish();
+    let (sums, tree) = (hashers.finish(), tree.finish());
     check(&sums, &feed.expected()?)?;
     // The tree stands behind the bytes.
     let mut leaves: Vec<u8> = tree.leaves.concat();
     while !leaves.is_empty() {
         let later = leaves.split_off(leaves.len().min(full));
-        rows.write(std::mem::replace(&mut leaves, later)).await?;
+        rows.write(std::mem::replace(&mut leaves, later).into()).await?;
     }
     let runs = rows.sync().await?;
     let content = Content::Runs(runs);

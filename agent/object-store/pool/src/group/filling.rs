@@ -11,6 +11,7 @@ use super::error::{Degraded, ExtentError, LostShard, WriteError};
 use super::extent::Extent;
 use super::geometry::{EXTENT_HEADER, RowPlace, Shape, sealed_length};
 use super::writer::NewGroup;
+use crate::buffer::Buffer;
 use crate::io::{Io, Unfinished};
 
 /// Rows being written at once; enough that parity is computed while the disks write. Each takes about
@@ -136,16 +137,12 @@ impl Filling {
         &self,
         number: u32,
         place: RowPlace,
-        mut row: Vec<u8>,
+        row: Bytes,
     ) -> Result<(), WriteError> {
         let _in_flight = InFlight { inner: self, place };
         let Shape { k, m, codec, .. } = self.new.shape;
         let payload = self.new.shape.payload(place.length) as usize;
-        row.resize(payload * usize::from(k), 0);
-        let row = Bytes::from(row);
-        let mut cells: Vec<Bytes> = (0..usize::from(k))
-            .map(|cell| row.slice(cell * payload..(cell + 1) * payload))
-            .collect();
+        let mut cells = data_cells(row, usize::from(k), payload);
         let data = cells.clone();
         cells.extend(self.io.run(move || codec.encode(&data, usize::from(m))).await??);
         let writes = self.extents.iter().zip(cells).map(|(extent, cell)| {
@@ -233,5 +230,39 @@ impl Filling {
             whole: state.whole,
             reduced: state.reduced,
         })
+    }
+}
+
+/// The k data cells of a row: parts of it, but for those that its end fills up with zeros.
+fn data_cells(mut row: Bytes, k: usize, payload: usize) -> Vec<Bytes> {
+    let cell = |_| {
+        let cell = row.split_to(payload.min(row.len()));
+        if cell.len() == payload {
+            return cell;
+        }
+        let mut padded = Buffer::with_capacity(payload);
+        padded.bytes().extend_from_slice(&cell);
+        padded.bytes().resize(payload, 0);
+        padded.freeze()
+    };
+    (0..k).map(cell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_a_row_is_copied_and_filled_up() {
+        let row = Bytes::from((1..=200).collect::<Vec<u8>>());
+        let cells = data_cells(row.clone(), 4, 64);
+        assert!(
+            cells[..3].iter().zip(0..).all(|(cell, n)| cell.as_ptr() == row[64 * n..].as_ptr())
+        );
+        assert_eq!((&cells[3][..8], &cells[3][8..]), (&row[192..], &[0; 56][..]));
+        let short = data_cells(row.slice(..10), 3, 64);
+        assert!(
+            short[0].starts_with(&row[..10]) && short[1..].iter().all(|cell| cell[..] == [0; 64])
+        );
     }
 }

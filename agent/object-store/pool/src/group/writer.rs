@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::join_all;
 
 use super::error::{CreateError, WriteError};
@@ -114,11 +115,12 @@ impl GroupWriter {
     /// several are under way. A row that is begun is written to its end, also when its place is not
     /// waited for.
     ///
-    /// Nothing is copied if `row` has a capacity of a multiple of k × 64 bytes.
+    /// Of a row that is no multiple of k × 64 bytes, the last cells are copied; nothing else is.
     ///
     /// # Errors
     /// See [`WriteError`]; after [`WriteError::Degraded`] none will be taken.
-    pub async fn append(&self, row: Vec<u8>) -> Result<RowPlace, WriteError> {
+    pub async fn append(&self, row: impl Into<Bytes>) -> Result<RowPlace, WriteError> {
+        let row = row.into();
         let shape = self.shape();
         let length = u32::try_from(row.len())
             .ok()
