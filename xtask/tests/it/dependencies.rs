@@ -28,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent-object-store", &["agent-object-store-pool"]),
     ("agent-s3", &["agent-object-store"]),
     ("agent-sla", &["agent-health"]),
-    ("bench", &["agent-object-store-pool"]),
+    ("bench", &["agent-object-store", "agent-object-store-pool"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),
     ("image-init", &["agent-api", "provisioning-config"]),
     ("provisioning", &["provisioning-config", "provisioning-protocol"]),

@@ -3,6 +3,7 @@
 mod compute;
 mod groups;
 mod journal;
+mod put;
 mod rebuild;
 
 use std::path::Path;
@@ -21,7 +22,7 @@ use crate::content::Content;
 use crate::table::Row;
 
 /// The works, for `--only`.
-const WORKS: [&str; 4] = ["compute", "journal", "groups", "rebuild"];
+const WORKS: [&str; 5] = ["compute", "journal", "groups", "put-large", "rebuild"];
 
 /// Rounds of each measurement that shares the disk with others.
 const ROUNDS: u32 = 3;
@@ -49,6 +50,9 @@ pub(crate) async fn measure(options: &Options, dir: &Path) -> Result<Vec<Row>> {
     }
     if options.wants("groups") {
         rows.extend(groups::measure(&bench).await?);
+    }
+    if options.wants("put-large") {
+        rows.extend(put::measure(&bench).await?);
     }
     if options.wants("rebuild") {
         rows.extend(rebuild::measure(&bench).await?);
