@@ -13,6 +13,7 @@ mod packages;
 mod process;
 mod run;
 mod serve;
+mod soak;
 mod step;
 mod test;
 
@@ -38,6 +39,8 @@ enum Command {
     Serve(serve::Args),
     /// Run all tests.
     Test(test::Args),
+    /// Run the store against its model, with faults and power cuts, for as long as wanted.
+    Soak(soak::Args),
     /// Measure, and renew the tables of docs/performance.md.
     Bench(bench::Args),
     /// Install every Debian package that a command here may need.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::command(&args),
         Command::Serve(args) => serve::command(&args),
         Command::Test(args) => test::command(&args),
+        Command::Soak(args) => soak::command(&args),
         Command::Bench(args) => bench::command(&args),
         Command::Deps => deps::ensure(deps::Need::ALL),
         Command::Lock(args) => packages::command(&args),

@@ -126,6 +126,13 @@ impl SimDisk {
         self.lock().capacity = bytes;
     }
 
+    /// Leaves so many bytes of room.
+    pub fn fill(&self, room: u64) {
+        let mut world = self.lock();
+        let used = world.used();
+        world.capacity = Some(used + room);
+    }
+
     /// Changing calls since the fault was set.
     pub fn calls(&self) -> u64 {
         self.lock().counts.changes

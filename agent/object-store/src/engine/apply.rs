@@ -125,8 +125,10 @@ impl Effect<'_> {
                 self.complete(bucket, key, upload, object, &parts, record).map(|()| now)
             }
             Change::AbortUpload { bucket, key, upload, at } => {
-                self.end_upload(bucket, &key, &upload)?;
-                self.drop_parts(&upload)?;
+                // If it became an object, by a record that nobody was told of, its parts are that.
+                if self.end_upload(bucket, &key, &upload)? {
+                    self.drop_parts(&upload)?;
+                }
                 Ok(at)
             }
         }
@@ -304,20 +306,20 @@ impl Effect<'_> {
         }
     }
 
+    /// Ends an upload; says whether it was open.
     fn end_upload(
         &mut self,
         bucket: BucketNo,
         key: &ObjectKey,
         upload: &UploadId,
-    ) -> Result<(), IndexError> {
+    ) -> Result<bool, IndexError> {
         let name = keys::upload(bucket, key.as_str(), upload);
         let present: Option<UploadEntry> = get(self.index, &name)?;
-        if let Some(present) = present {
-            self.drop_record(&present.record);
-            self.batch.delete(name);
-            self.tally.bucket(bucket, Difference { uploads: -1, ..Difference::default() });
-        }
-        Ok(())
+        let Some(present) = present else { return Ok(false) };
+        self.drop_record(&present.record);
+        self.batch.delete(name);
+        self.tally.bucket(bucket, Difference { uploads: -1, ..Difference::default() });
+        Ok(true)
     }
 
     fn drop_parts(&mut self, upload: &UploadId) -> Result<(), IndexError> {

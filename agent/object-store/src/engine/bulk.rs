@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_object_store_pool::group::error::WriteError;
+use agent_object_store_pool::group::error::{CreateError, WriteError};
 use agent_object_store_pool::group::geometry::{EXTENT_HEADER, RowPlace, Shape};
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::run::{GroupId, Run};
@@ -70,7 +70,7 @@ impl Bulk {
     /// # Errors
     /// There is no volume to write to.
     pub(crate) fn row_bytes(&self) -> Result<usize, StoreError> {
-        Ok(self.volumes.redundancy()?.shape().full_row() as usize)
+        Ok(self.volumes.row_bytes()? as usize)
     }
 
     /// A group that takes a row of so many bytes: the one of `near`, if that does.
@@ -138,7 +138,11 @@ impl Bulk {
         let new = NewGroup { group, kind: self.kind, shape, extent: self.extent };
         // What the index does not know is taken for a leftover.
         self.publisher.publish(|_| known(group, GroupEntry::default())).map_err(index_error)?;
-        let failed = |source| StoreError::engine("make a group", EngineError::Create(source));
+        let full = StoreError::Full { wanted: u64::from(shape.full_row()) };
+        let failed = |source: CreateError| match &source {
+            CreateError::Extent { source: extent, .. } if extent.is_full() => full,
+            _ => StoreError::engine("make a group", EngineError::Create(source)),
+        };
         self.groups.create(new, &devices).await.map_err(failed)
     }
 
@@ -281,7 +285,13 @@ fn is_safe(writer: &GroupWriter, lost: usize) -> bool {
 
 async fn write_row(bulk: &Bulk, row: Bytes, near: Option<GroupId>) -> Written {
     for _ in 0..TRIES {
-        let writer = bulk.writer(row.len(), near).await?;
+        let before = bulk.volumes.writable().len();
+        let writer = match bulk.writer(row.len(), near).await {
+            Ok(writer) => writer,
+            // The volume that failed is fenced now; there may be others.
+            Err(_) if bulk.volumes.writable().len() < before => continue,
+            Err(error) => return Err(error),
+        };
         match writer.append(row.clone()).await {
             Ok(place) => return Ok((writer, place)),
             Err(WriteError::Full | WriteError::Sealed | WriteError::Degraded(_)) => {

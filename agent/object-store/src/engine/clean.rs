@@ -57,7 +57,7 @@ impl Core {
     /// # Errors
     /// The index failed.
     pub(crate) fn victims(&self) -> Result<(Vec<GroupId>, bool), StoreError> {
-        let parity = self.volumes.redundancy().map_or(0, |redundancy| redundancy.m);
+        let parity = self.volumes.least_parity();
         let mut worthy = Vec::new();
         let mut any_empty = false;
         for (group, entry) in self.known_groups()? {
@@ -310,12 +310,15 @@ impl Core {
         Ok(all)
     }
 
-    /// Takes groups out of the index that nothing is needed of: those that were cleaned, and others.
+    /// Takes groups out of the index that nothing is needed of, nor by a record of the journal behind
+    /// `upto`: those that were cleaned, and others.
     pub(super) async fn forget_groups(
         &self,
         cleaned: Vec<GroupId>,
+        upto: u64,
     ) -> Result<Vec<GroupId>, StoreError> {
-        let filling = [self.bulk.filling(), self.packed.filling()].concat();
+        let needed = self.doubts.groups_behind(upto);
+        let filling = [self.bulk.filling(), self.packed.filling(), needed].concat();
         let mut empty = Vec::new();
         for (group, entry) in self.known_groups()? {
             if entry.written.is_none() || filling.contains(&group) {

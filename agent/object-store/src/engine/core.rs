@@ -14,6 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::apply::{apply, get};
 use super::bulk::Bulk;
+use super::doubts::{Attempt, Doubts};
 use super::entry::{BucketEntry, ObjectEntry, RecordAt};
 use super::error::EngineError;
 use super::heal::Damages;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     pub(super) packing: tokio::sync::Mutex<()>,
     pub(super) reads: Reads,
     pub(super) damages: Damages,
+    pub(super) doubts: Doubts,
     /// Groups that could not be cleaned since the start.
     pub(super) unclean: Mutex<BTreeSet<GroupId>>,
     pub(super) groups: Arc<Groups>,
@@ -111,8 +113,13 @@ impl Core {
     pub(super) async fn commit(&self, change: Change, inline: &[u8]) -> Result<(), StoreError> {
         let record = record::encode(&change, inline)
             .map_err(|error| StoreError::engine("write a record down", error))?;
+        let attempt = Attempt::of(&change);
         let lsn = self.progress().begin();
         let result = self.commit_record(lsn, change, &record).await;
+        match result {
+            Ok(()) => self.doubts.clear(&attempt),
+            Err(_) => self.doubts.note(lsn, attempt),
+        }
         self.progress().end(lsn);
         result
     }

@@ -5,6 +5,7 @@ mod apply;
 mod bulk;
 mod clean;
 mod core;
+mod doubts;
 mod entry;
 mod error;
 mod feed;

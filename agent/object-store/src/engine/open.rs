@@ -17,6 +17,7 @@ use agent_object_store_pool::superblock::VolumeNo;
 use super::apply::{apply, get};
 use super::bulk::Bulk;
 use super::core::{Core, index_error};
+use super::doubts::Doubts;
 use super::entry::{Applied, FORM, RecordAt, encode};
 use super::error::in_words;
 use super::heal::Damages;
@@ -140,6 +141,7 @@ impl Core {
             packing: tokio::sync::Mutex::default(),
             reads: Reads::new(),
             damages,
+            doubts: Doubts::default(),
             unclean: Mutex::default(),
             index: opening.index,
             publisher,

@@ -139,8 +139,9 @@ impl Core {
         }
         let cleaned = self.clean_groups(victims, &mut pending, &mut done).await?;
         self.tell(upto, &mut pending).await?;
-        let removable = self.forget_groups(cleaned).await?;
+        let removable = self.forget_groups(cleaned, upto).await?;
         self.checkpoint().await?;
+        self.doubts.settle(upto);
         self.reads.quiet(READING).await;
         done.removed += removable.len() as u64;
         self.remove_groups(&removable).await;

@@ -35,6 +35,7 @@ impl Core {
         for group in self.groups.all() {
             let Some(reader) = self.groups.reader(group).await else { continue };
             if reader.kind() == Kind::Packed {
+                self.sync_group(group).await;
                 readers.push(reader);
             } else {
                 self.know_group(group, GroupEntry::default())?;
@@ -93,7 +94,7 @@ impl Core {
     async fn rebuild_kills(&self, reader: &GroupReader) -> Result<Option<Marker>, StoreError> {
         let group = reader.group();
         let mut marker: Option<Marker> = None;
-        let mut rows = Rows::of(reader);
+        let mut rows = Rows::of(reader, Read::Table);
         while let Some((_, _, items)) = rows.next().await? {
             for (item, _) in items {
                 match item {
@@ -127,7 +128,7 @@ impl Core {
 
     async fn rebuild_records(&self, reader: &GroupReader) -> Result<(), StoreError> {
         let group = reader.group();
-        let mut rows = Rows::of(reader);
+        let mut rows = Rows::of(reader, Read::All);
         while let Some((at, row_bytes, items)) = rows.next().await? {
             let row_bytes = u32::try_from(row_bytes).unwrap_or(u32::MAX);
             for (number, (item, ItemAt { skip, weight })) in (0_u32..).zip(items) {
@@ -204,9 +205,20 @@ fn uncount(
     Ok(batch)
 }
 
+/// What is read of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// Its table.
+    Table,
+    /// Everything: of a row that was being written when the power went, the table may be there and
+    /// what it tells of not. That stands elsewhere then.
+    All,
+}
+
 /// The rows of a packed group that can be read.
 struct Rows<'a> {
     reader: &'a GroupReader,
+    read: Read,
     walk: Walk,
 }
 
@@ -214,8 +226,8 @@ struct Rows<'a> {
 type Row = (u64, u64, Vec<(Item, ItemAt)>);
 
 impl<'a> Rows<'a> {
-    fn of(reader: &'a GroupReader) -> Self {
-        Self { reader, walk: Walk::of(reader) }
+    fn of(reader: &'a GroupReader, read: Read) -> Self {
+        Self { reader, read, walk: Walk::of(reader) }
     }
 
     async fn next(&mut self) -> Result<Option<Row>, StoreError> {
@@ -223,7 +235,11 @@ impl<'a> Rows<'a> {
         let group = self.reader.group();
         while let Some(row) = self.walk.next().await.map_err(failed)? {
             let run = Run::row(group, row.place);
-            match read_table(self.reader, run).await {
+            let items = match self.read {
+                Read::Table => read_table(self.reader, run).await,
+                Read::All => read_all(self.reader, run).await,
+            };
+            match items {
                 Ok(items) => return Ok(Some((row.place.at, run.length, items))),
                 // Torn, as nothing that was told is ever lost on enough volumes.
                 Err(error) => {
@@ -252,4 +268,9 @@ pub(super) async fn read_table(
         false => reader.read(&Run { length: row.length.min(end as u64), ..row }).await?,
     };
     Ok(items(&table)?)
+}
+
+async fn read_all(reader: &GroupReader, row: Run) -> Result<Vec<(Item, ItemAt)>, EngineError> {
+    let bytes = reader.read(&row).await?;
+    Ok(items(&bytes)?)
 }

@@ -49,6 +49,7 @@ impl Core {
     /// and room that was taken for more is given back.
     async fn settle_group(&self, reader: &GroupReader) -> Result<(), StoreError> {
         let group = reader.group();
+        self.sync_group(group).await;
         let mut walk = Walk::of(reader);
         let failed = |source| StoreError::engine("look through a group", EngineError::Read(source));
         while let Some(row) = walk.next().await.map_err(failed)? {
@@ -76,6 +77,14 @@ impl Core {
             Ok(batch)
         };
         self.publisher.publish(settled).map_err(index_error)
+    }
+
+    /// What is read of a group is to be there after a power cut, too. A volume that fails is fenced, and
+    /// counts for nothing that is written from then on.
+    pub(super) async fn sync_group(&self, group: GroupId) {
+        if let Err(error) = self.groups.sync(group).await {
+            tracing::warn!(%group, %error, "a group is not synced");
+        }
     }
 
     fn kill_unknown(

@@ -34,7 +34,7 @@ impl Core {
         let upload = UploadId::from_random(random);
         detached(async move {
             let gate = self.buckets.pass(&bucket).await;
-            let number = self.bucket_entry(&bucket)?.number;
+            let number = self.affirm_bucket(&bucket).await?;
             let begun = self.clock.now();
             let info = UploadInfo {
                 upload: upload.clone(),
@@ -70,6 +70,7 @@ impl Core {
             let latch = self.uploads.lock(number_of(&target.upload)).await;
             // It may have been completed or aborted meanwhile.
             let (bucket, _) = self.find_upload(&target)?;
+            self.check_doubt(&target, bucket, None)?;
             let modified = self.clock.now();
             let stored = StoredPart {
                 number: part.get(),
@@ -139,10 +140,11 @@ impl Core {
                 }
                 Err(error) => return Err(error),
             };
-            let number = self.bucket_entry(&target.bucket)?.number;
+            let number = self.affirm_bucket(&target.bucket).await?;
             let latch = self.key_latch(number, &target.key).await;
             self.check_write(&target.bucket, &target.key, &conditions)?;
             let chosen = self.pick_parts(&target, &parts)?;
+            self.check_doubt(&target, number, Some(&chosen))?;
             let modified = self.clock.now();
             let object = StoredObject {
                 version: self.next_version(modified),
@@ -182,6 +184,32 @@ impl Core {
             }
             _ => Err(StoreError::NoSuchUpload { upload }),
         }
+    }
+
+    /// Refuses what an end of the upload that failed, or a part of it, would spoil if it came back.
+    fn check_doubt(
+        &self,
+        target: &UploadTarget,
+        bucket: BucketNo,
+        chosen: Option<&[StoredPart]>,
+    ) -> Result<(), StoreError> {
+        let name = keys::upload(bucket, target.key.as_str(), &target.upload);
+        let names = |parts: &[StoredPart]| -> Vec<(u16, VersionId)> {
+            parts.iter().map(|part| (part.number, part.version)).collect()
+        };
+        if let Some(doubt) = self.doubts.of(&name)
+            && (doubt.completed.is_none() || doubt.completed != chosen.map(names))
+        {
+            let reason = "ending this upload failed; end it again in the same way".to_owned();
+            return Err(StoreError::Unavailable { reason });
+        }
+        for part in chosen.into_iter().flatten() {
+            if self.doubts.of(&keys::part(&target.upload, part.number)).is_some() {
+                let reason = format!("part {} was not written the last time; again", part.number);
+                return Err(StoreError::Unavailable { reason });
+            }
+        }
+        Ok(())
     }
 
     /// The parts to publish, if all are what the caller takes them for.

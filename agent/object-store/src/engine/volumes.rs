@@ -8,7 +8,7 @@ use std::time::Duration;
 use agent_object_store_pool::device::Device;
 use agent_object_store_pool::group::run::GroupId;
 use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Lsn};
-use agent_object_store_pool::redundancy::{Redundancy, choose_volumes, redundancy};
+use agent_object_store_pool::redundancy::{ROW, Redundancy, choose_volumes, redundancy};
 use agent_object_store_pool::superblock::{Class, VolumeNo};
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -117,14 +117,6 @@ impl Volumes {
         Ok((usable, wanted))
     }
 
-    /// How much redundancy there is for what is written now.
-    ///
-    /// # Errors
-    /// No volume takes writes, or only one of several.
-    pub(crate) fn redundancy(&self) -> Result<Redundancy, StoreError> {
-        self.usable().map(|(_, redundancy)| redundancy)
-    }
-
     /// Whether a body of so many bytes may be begun: whether enough volumes have room beside the
     /// reserve, as of late.
     ///
@@ -151,10 +143,44 @@ impl Volumes {
         self.inner.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that a volume still takes.
-    fn free(&self, device: &Device) -> u64 {
-        let space = device.backend().space(device.root());
-        space.map_or(0, |space| space.free).saturating_sub(self.inner.reserve)
+    /// Bytes that a volume still takes. One that cannot even say so takes nothing any more.
+    pub(crate) fn free(&self, device: &Device) -> u64 {
+        match device.backend().space(device.root()) {
+            Ok(space) => space.free.saturating_sub(self.inner.reserve),
+            Err(error) => {
+                device.fence(&format!("cannot measure {}: {error}", device.root().display()));
+                0
+            }
+        }
+    }
+
+    /// The volumes that a new group may stand on, with the bytes they still take: of each class that
+    /// has two or more, else all together.
+    fn spreads(&self) -> Vec<Vec<(VolumeNo, u64, Class)>> {
+        let with_room = |volume: Volume| {
+            let free = self.free(&volume.device);
+            (free > 0).then(|| (volume.device.number(), free, volume.device.class()))
+        };
+        let all: Vec<_> = self.writable().into_iter().filter_map(with_room).collect();
+        let of = |class| all.iter().filter(|(.., of)| *of == class).copied().collect::<Vec<_>>();
+        let classes: Vec<Vec<_>> = [Class::Hdd, Class::Ssd, Class::Nvme]
+            .into_iter()
+            .map(of)
+            .filter(|volumes| volumes.len() >= COPIES_MIN)
+            .collect();
+        if !classes.is_empty() {
+            return classes;
+        }
+        let as_one = all.first().map(|(.., class)| *class);
+        let together = all.iter().filter_map(|(number, free, _)| Some((*number, *free, as_one?)));
+        vec![together.collect()]
+    }
+
+    /// How much redundancy new groups get at least.
+    pub(crate) fn least_parity(&self) -> u8 {
+        let spreads = self.spreads();
+        let parity = spreads.iter().filter_map(|volumes| Some(redundancy(volumes.len())?.m));
+        parity.min().unwrap_or(0)
     }
 
     /// The volumes of a new group, and its number.
@@ -162,32 +188,38 @@ impl Volumes {
     /// # Errors
     /// Too few volumes have room.
     pub(crate) fn for_group(&self) -> Result<(Redundancy, Vec<Device>, GroupId), StoreError> {
-        let (usable, wanted) = self.usable()?;
-        let free: Vec<(VolumeNo, u64, Class)> = usable
-            .iter()
-            .map(|volume| {
-                let device = &volume.device;
-                (device.number(), self.free(device), device.class())
-            })
-            .collect();
-        // There is a first one, or there were no redundancy.
-        let full = StoreError::Full { wanted: u64::from(wanted.shape().full_row()) };
-        let Some(first) = usable.first().map(|volume| &volume.device) else { return Err(full) };
-        let incarnation =
-            first.incarnation().map_err(|source| StoreError::engine("make a group", source))?;
-        let count = usize::from(wanted.k + wanted.m);
-        // Of one class where one has enough, else of all: what is slower is still safe.
-        let all: Vec<_> =
-            free.iter().map(|(number, free, _)| (*number, *free, Class::Hdd)).collect();
-        let chosen = choose_volumes(&free, count, incarnation)
-            .or_else(|| choose_volumes(&all, count, incarnation))
-            .ok_or(full)?;
+        let (usable, _) = self.usable()?;
+        let full = || StoreError::Full { wanted: u64::from(ROW) };
+        let free = |volumes: &Vec<(VolumeNo, u64, Class)>| {
+            volumes.iter().map(|(_, free, _)| u128::from(*free)).sum::<u128>()
+        };
+        let volumes = self.spreads().into_iter().max_by_key(free).ok_or_else(full)?;
+        let wanted = redundancy(volumes.len()).ok_or_else(full)?;
+        if wanted.m == 0 && self.inner.members.load(Ordering::Relaxed) >= COPIES_MIN {
+            return Err(full());
+        }
         let device = |number: &VolumeNo| {
             usable.iter().map(|volume| &volume.device).find(|device| device.number() == *number)
         };
+        let first = volumes.first().and_then(|(number, ..)| device(number)).ok_or_else(full)?;
+        let incarnation =
+            first.incarnation().map_err(|source| StoreError::engine("make a group", source))?;
+        let count = usize::from(wanted.k + wanted.m);
+        let chosen = choose_volumes(&volumes, count, incarnation).ok_or_else(full)?;
         let devices: Vec<Device> = chosen.iter().filter_map(device).cloned().collect();
         let number = u64::from(first.number().0);
         Ok((wanted, devices, GroupId(number << INCARNATION_BITS | incarnation)))
+    }
+
+    /// Bytes of a full row of a new group.
+    ///
+    /// # Errors
+    /// No volume takes writes.
+    pub(crate) fn row_bytes(&self) -> Result<u32, StoreError> {
+        let (_, all) = self.usable()?;
+        let shapes = self.spreads();
+        let rows = shapes.iter().filter_map(|v| Some(redundancy(v.len())?.shape().full_row()));
+        Ok(rows.min().unwrap_or_else(|| all.shape().full_row()))
     }
 
     /// Appends a record to the journals of as many volumes as copies are wanted; durable when this

@@ -147,7 +147,7 @@ impl Core {
         let Received { size, content, inline, root, .. } = received;
         detached(async move {
             let gate = self.buckets.pass(&bucket).await;
-            let number = self.bucket_entry(&bucket)?.number;
+            let number = self.affirm_bucket(&bucket).await?;
             let latch = self.key_latch(number, &key).await;
             self.check_write(&bucket, &key, &conditions)?;
             let modified = self.clock.now();
@@ -167,6 +167,17 @@ impl Core {
             Ok(info)
         })
         .await
+    }
+
+    /// Says once more that a bucket is there, if deleting it failed: or else it may be gone after a
+    /// restart, with what is written to it now. The caller has passed its gate.
+    pub(super) async fn affirm_bucket(&self, bucket: &Bucket) -> Result<BucketNo, StoreError> {
+        let BucketEntry { number, owner, created, .. } = self.bucket_entry(bucket)?;
+        if self.doubts.of(&keys::bucket(bucket)).is_some() {
+            let bucket = bucket.clone();
+            self.commit(Change::CreateBucket { number, bucket, owner, created }, &[]).await?;
+        }
+        Ok(number)
     }
 
     /// Whether an object may be written as things are now; its bucket's number.
@@ -195,10 +206,15 @@ impl Core {
             let latch = self.key_latch(number, &key).await;
             self.check_write(&bucket, &key, &conditions)?;
             let Some(present) = self.object_entry(number, &key)? else {
-                return match version {
-                    Some(version) => Err(StoreError::NoSuchVersion { bucket, key, version }),
-                    None => Ok(Deleted { version: None }),
-                };
+                if let Some(version) = version {
+                    return Err(StoreError::NoSuchVersion { bucket, key, version });
+                }
+                // A write that failed must not come back behind this.
+                if self.doubts.of(&keys::object(number, key.as_str())).is_some() {
+                    let version = self.next_version(self.clock.now());
+                    self.commit(Change::Delete { bucket: number, key, version }, &[]).await?;
+                }
+                return Ok(Deleted { version: None });
             };
             let found = present.object.version;
             if let Some(version) = version.filter(|version| *version != found) {

@@ -229,6 +229,24 @@ impl Groups {
         join_all(removals).await.into_iter().collect()
     }
 
+    /// Brings what stands in a group's extents to stable storage: what is read of a group that was being
+    /// filled when the process ended may be lost with the power before this.
+    ///
+    /// # Errors
+    /// A volume failed and is fenced.
+    pub async fn sync(&self, group: GroupId) -> Result<(), ExtentError> {
+        let Some(reader) = self.reader(group).await else { return Ok(()) };
+        let syncs = reader.extents().map(|extent| {
+            let extent = Arc::clone(extent);
+            let io = extent.device().io();
+            io.run(move || extent.sync())
+        });
+        for synced in join_all(syncs).await {
+            synced??;
+        }
+        Ok(())
+    }
+
     /// Cuts a group off at an offset, and gives back room that was taken for more rows: for a group
     /// that was being filled when the process ended, if the caller knows of no row behind `end`.
     ///

@@ -86,8 +86,8 @@ fn cut_at_every_call(machine: Machine, steps: u64, stride: usize, cuts: &[Cut]) 
     let volumes = start.volumes;
     for (number, at) in (0..).step_by(stride).enumerate() {
         let seed = number as u64;
-        let machine =
-            Machine { disk: start.disk.fork_unlocked(), volumes, index: start.index.restarted() };
+        let (disk, index) = (start.disk.fork_unlocked(), start.index.restarted());
+        let machine = Machine { disk, index, ..Machine::new(volumes) };
         let mut model = Model::new();
         let was_cut = run(async {
             let (core, _) = machine.open().await.unwrap();

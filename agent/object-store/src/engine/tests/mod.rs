@@ -2,6 +2,7 @@
 
 mod crash;
 mod heal;
+mod model;
 mod objects;
 mod pack;
 
@@ -123,6 +124,7 @@ pub(super) fn copy_folder(from: &Path, to: &Path) {
 struct Machine {
     disk: SimDisk,
     volumes: u16,
+    extent: u64,
     index: Arc<dyn Stoppable>,
 }
 
@@ -131,7 +133,7 @@ impl Machine {
         let folders: Vec<String> = (0..volumes).map(|number| format!("/v{number}")).collect();
         let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
         let index = Arc::new(MemoryIndex::default());
-        Self { disk: SimDisk::new(&folders), volumes, index }
+        Self { disk: SimDisk::new(&folders), volumes, extent: 8 << 20, index }
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -168,17 +170,18 @@ impl Machine {
         }
         let opening = Opening {
             io: Io::Inline,
-            extent: 8 << 20,
+            extent: self.extent,
             journal: Some(JOURNAL),
             ..Opening::new(Arc::new(StepClock::default()), self.index.clone(), 0)
         };
+        opening.volumes.set_members(usize::from(self.volumes));
         Core::open(opening, devices).await
     }
 
     /// Cuts the power: what is left.
     fn cut(&self, cut: Cut) -> Self {
         let disk = self.disk.cut(cut);
-        Self { disk, volumes: self.volumes, index: self.index.restarted() }
+        Self { disk, index: self.index.restarted(), ..*self }
     }
 }
 
