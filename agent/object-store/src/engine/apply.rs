@@ -125,8 +125,12 @@ impl Effect<'_> {
                 self.complete(bucket, key, upload, object, &parts, record).map(|()| now)
             }
             Change::AbortUpload { bucket, key, upload, at } => {
+                self.end_upload(bucket, &key, &upload)?;
                 // If it became an object, by a record that nobody was told of, its parts are that.
-                if self.end_upload(bucket, &key, &upload)? {
+                let present: Option<ObjectEntry> =
+                    get(self.index, &keys::object(bucket, key.as_str()))?;
+                let place = Place::Parts(upload.clone());
+                if present.is_none_or(|present| present.place != place) {
                     self.drop_parts(&upload)?;
                 }
                 Ok(at)
@@ -306,20 +310,20 @@ impl Effect<'_> {
         }
     }
 
-    /// Ends an upload; says whether it was open.
     fn end_upload(
         &mut self,
         bucket: BucketNo,
         key: &ObjectKey,
         upload: &UploadId,
-    ) -> Result<bool, IndexError> {
+    ) -> Result<(), IndexError> {
         let name = keys::upload(bucket, key.as_str(), upload);
         let present: Option<UploadEntry> = get(self.index, &name)?;
-        let Some(present) = present else { return Ok(false) };
-        self.drop_record(&present.record);
-        self.batch.delete(name);
-        self.tally.bucket(bucket, Difference { uploads: -1, ..Difference::default() });
-        Ok(true)
+        if let Some(present) = present {
+            self.drop_record(&present.record);
+            self.batch.delete(name);
+            self.tally.bucket(bucket, Difference { uploads: -1, ..Difference::default() });
+        }
+        Ok(())
     }
 
     fn drop_parts(&mut self, upload: &UploadId) -> Result<(), IndexError> {
