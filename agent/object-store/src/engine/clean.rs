@@ -132,6 +132,11 @@ impl Core {
                     tracing::warn!(%group, %error, "a group cannot be cleaned");
                     self.unclean().insert(*group);
                 }
+                // What was copied counts; others may be empty and give back room.
+                Err(StoreError::Full { .. }) => {
+                    tracing::warn!(%group, "there is no room to clean a group");
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }

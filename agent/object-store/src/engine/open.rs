@@ -269,7 +269,15 @@ async fn read_in(
     config: Option<JournalConfig>,
     known: Lsn,
 ) -> Result<ReadIn, StoreError> {
-    let config = config.unwrap_or(JournalConfig::of(device.class()));
+    let config = match config {
+        Some(config) => config,
+        None => {
+            let on = device.clone();
+            let space = device.io().run(move || on.backend().space(on.root())).await;
+            let total = space.ok().and_then(Result::ok).map_or(u64::MAX, |space| space.total);
+            JournalConfig::of(device.class()).fitting(total)
+        }
+    };
     let found = Arc::new(Mutex::new((known, Vec::new())));
     let sink = Arc::clone(&found);
     let visit = move |found: Found| {

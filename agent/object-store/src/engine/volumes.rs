@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use agent_object_store_pool::device::Device;
+use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::run::GroupId;
 use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Lsn};
 use agent_object_store_pool::redundancy::{ROW, Redundancy, choose_volumes, redundancy};
@@ -128,7 +129,10 @@ impl Volumes {
         let count = match known.filter(|(at, _)| at.elapsed() < ROOM_AGE_MAX) {
             Some((_, count)) => count,
             None => {
-                let count = usable.iter().filter(|volume| self.free(&volume.device) > 0).count();
+                let count = usable
+                    .iter()
+                    .filter(|volume| self.free(&volume.device, self.inner.reserve) > 0)
+                    .count();
                 *self.room() = Some((Instant::now(), count));
                 count
             }
@@ -144,9 +148,9 @@ impl Volumes {
     }
 
     /// Bytes that a volume still takes. One that cannot even say so takes nothing any more.
-    pub(crate) fn free(&self, device: &Device) -> u64 {
+    fn free(&self, device: &Device, reserve: u64) -> u64 {
         match device.backend().space(device.root()) {
-            Ok(space) => space.free.saturating_sub(self.inner.reserve),
+            Ok(space) => space.free.saturating_sub(reserve),
             Err(error) => {
                 device.fence(&format!("cannot measure {}: {error}", device.root().display()));
                 0
@@ -156,9 +160,9 @@ impl Volumes {
 
     /// The volumes that a new group may stand on, with the bytes they still take: of each class that
     /// has two or more, else all together.
-    fn spreads(&self) -> Vec<Vec<(VolumeNo, u64, Class)>> {
+    fn spreads(&self, reserve: u64) -> Vec<Vec<(VolumeNo, u64, Class)>> {
         let with_room = |volume: Volume| {
-            let free = self.free(&volume.device);
+            let free = self.free(&volume.device, reserve);
             (free > 0).then(|| (volume.device.number(), free, volume.device.class()))
         };
         let all: Vec<_> = self.writable().into_iter().filter_map(with_room).collect();
@@ -178,22 +182,29 @@ impl Volumes {
 
     /// How much redundancy new groups get at least.
     pub(crate) fn least_parity(&self) -> u8 {
-        let spreads = self.spreads();
+        let spreads = self.spreads(self.inner.reserve);
         let parity = spreads.iter().filter_map(|volumes| Some(redundancy(volumes.len())?.m));
         parity.min().unwrap_or(0)
     }
 
-    /// The volumes of a new group, and its number.
+    /// The volumes of a new group, and its number. Packing takes of the reserve: it gives back more.
     ///
     /// # Errors
     /// Too few volumes have room.
-    pub(crate) fn for_group(&self) -> Result<(Redundancy, Vec<Device>, GroupId), StoreError> {
+    pub(crate) fn for_group(
+        &self,
+        kind: Kind,
+    ) -> Result<(Redundancy, Vec<Device>, GroupId), StoreError> {
         let (usable, _) = self.usable()?;
+        let reserve = match kind {
+            Kind::Bulk => self.inner.reserve,
+            Kind::Packed => self.inner.reserve / 4,
+        };
         let full = || StoreError::Full { wanted: u64::from(ROW) };
         let free = |volumes: &Vec<(VolumeNo, u64, Class)>| {
             volumes.iter().map(|(_, free, _)| u128::from(*free)).sum::<u128>()
         };
-        let volumes = self.spreads().into_iter().max_by_key(free).ok_or_else(full)?;
+        let volumes = self.spreads(reserve).into_iter().max_by_key(free).ok_or_else(full)?;
         let wanted = redundancy(volumes.len()).ok_or_else(full)?;
         if wanted.m == 0 && self.inner.members.load(Ordering::Relaxed) >= COPIES_MIN {
             return Err(full());
@@ -217,7 +228,7 @@ impl Volumes {
     /// No volume takes writes.
     pub(crate) fn row_bytes(&self) -> Result<u32, StoreError> {
         let (_, all) = self.usable()?;
-        let shapes = self.spreads();
+        let shapes = self.spreads(self.inner.reserve);
         let rows = shapes.iter().filter_map(|v| Some(redundancy(v.len())?.shape().full_row()));
         Ok(rows.min().unwrap_or_else(|| all.shape().full_row()))
     }

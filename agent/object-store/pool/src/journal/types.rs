@@ -78,6 +78,16 @@ impl JournalConfig {
         }
     }
 
+    /// The same with segments that suit a volume of so many bytes: of a small one, few spare segments
+    /// would be most of it.
+    #[must_use]
+    pub fn fitting(self, volume_bytes: u64) -> Self {
+        /// Twice the longest record.
+        const SMALLEST: u64 = 8 << 20;
+        let fitting = (volume_bytes / 128 / SMALLEST * SMALLEST).max(SMALLEST);
+        Self { segment_bytes: self.segment_bytes.min(fitting), ..self }
+    }
+
     pub(super) fn check(&self) -> Result<(), JournalError> {
         let bytes = self.segment_bytes;
         if !bytes.is_multiple_of(BLOCK as u64) || bytes > 1 << 32 {

@@ -17,6 +17,7 @@ mod members;
 mod owner;
 mod plan;
 mod shared;
+mod sizes;
 mod state;
 mod store;
 mod usage;
@@ -122,7 +123,7 @@ impl Drop for Handle {
 
 impl Engine {
     /// Opens a store without volumes; until enough are attached it answers everything with
-    /// [`StoreError::Unavailable`](crate::StoreError::Unavailable). Touches no disk.
+    /// [`StoreError::Unavailable`]. Touches no disk.
     #[must_use]
     pub fn open(config: EngineConfig) -> Self {
         Self { handle: Arc::new(Handle { shared: Arc::new(Shared::new(config)) }) }
@@ -184,7 +185,7 @@ impl Engine {
 
     /// Ends the store: brings the index to stable storage, so that the next start is quick, and lets
     /// go of the volumes. Everything is answered with
-    /// [`StoreError::Unavailable`](crate::StoreError::Unavailable) from now on.
+    /// [`StoreError::Unavailable`] from now on.
     pub async fn close(&self) {
         owner::close(self.shared()).await;
     }

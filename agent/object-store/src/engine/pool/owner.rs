@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use agent_object_store_pool::device::{Device, DeviceError, NewVolume};
+use agent_object_store_pool::io::Io;
 use agent_object_store_pool::superblock::{Member, VolumeNo};
 use futures::future::join_all;
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use super::inspect::refusal;
 use super::members::Known;
 use super::plan::{Step, Waits, missing, plan};
 use super::shared::{Shared, unrecorded};
+use super::sizes::Sizes;
 use super::state::{Phase, Serving};
 use crate::engine::core::Core;
 use crate::engine::error::in_words;
@@ -374,12 +376,10 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
     let (index, home) = opened.map_err(|reason| (reason, None))?;
     shared.places.tidy(config.io, &devices, known.home).await;
     let watched = Arc::new(Watched::new(Arc::clone(&index), home, Arc::clone(&shared.wake)));
-    let mut opening = Opening::new(
-        Arc::clone(&config.clock),
-        Arc::clone(&watched) as Arc<_>,
-        config.reserve_bytes,
-    );
-    (opening.io, opening.extent, opening.journal) = (config.io, config.extent, config.journal);
+    let sizes = Sizes::of(config, smallest(config.io, &devices).await);
+    let mut opening =
+        Opening::new(Arc::clone(&config.clock), Arc::clone(&watched) as Arc<_>, sizes.reserve);
+    (opening.io, opening.extent, opening.journal) = (config.io, sizes.extent, config.journal);
     opening.spare = known.spare().saturating_sub(missing);
     let volumes = opening.volumes.clone();
     volumes.set_members(known.living().count());
@@ -400,6 +400,16 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
     );
     serve(shared, core, watched, opened, &slots);
     Ok(())
+}
+
+/// Bytes of the smallest volume.
+async fn smallest(io: Io, devices: &[Device]) -> u64 {
+    let measured = devices.iter().map(|device| {
+        let device = device.clone();
+        io.run(move || device.backend().space(device.root()))
+    });
+    let spaces = join_all(measured).await.into_iter();
+    spaces.filter_map(|space| Some(space.ok()?.ok()?.total)).min().unwrap_or(u64::MAX)
 }
 
 /// Serves from now on.

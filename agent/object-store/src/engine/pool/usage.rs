@@ -20,7 +20,9 @@ impl Engine {
         measure(shared).await;
         let (core, volumes) = {
             let state = shared.state();
-            let reserve = shared.config.reserve_bytes;
+            let configured = shared.config.reserve_bytes;
+            let serving = state.serving.as_ref();
+            let reserve = serving.map_or(configured, |serving| serving.core.volumes.reserve());
             let mut volumes: Vec<VolumeUsage> =
                 state.slots.iter().map(|(id, slot)| of_slot(id, slot, reserve)).collect();
             let members = state.known.iter().flat_map(|known| known.living());
