@@ -3,6 +3,7 @@
 //! is told something that would then be untrue.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agent_object_store_pool::group::run::GroupId;
@@ -23,8 +24,13 @@ pub(crate) struct Doubt {
 }
 
 /// Doubts, by the keys of the index that they are about.
-#[derive(Debug, Default)]
-pub(crate) struct Doubts(Mutex<BTreeMap<Vec<u8>, Doubt>>);
+#[derive(Debug)]
+pub(crate) struct Doubts {
+    doubts: Mutex<BTreeMap<Vec<u8>, Doubt>>,
+    /// The last record that was found when the store was opened, until it is packed: what failed before
+    /// that nobody remembers. 0 from then on.
+    found: AtomicU64,
+}
 
 /// The keys that a change is about. What a bucket or an upload is made with is in no doubt: nobody
 /// knows it.
@@ -75,6 +81,21 @@ impl Attempt {
 }
 
 impl Doubts {
+    /// Of a store whose journals had records up to this LSN.
+    pub(crate) fn behind(found: u64) -> Self {
+        Self { doubts: Mutex::default(), found: AtomicU64::new(found) }
+    }
+
+    /// Whether anything may be in doubt, as the journals of before were not packed yet.
+    pub(crate) fn of_anything(&self) -> bool {
+        self.found.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether anything is in doubt.
+    pub(crate) fn is_any(&self) -> bool {
+        self.of_anything() || !self.lock().is_empty()
+    }
+
     /// An attempt failed.
     pub(crate) fn note(&self, lsn: u64, attempt: Attempt) {
         let mut doubts = self.lock();
@@ -107,6 +128,9 @@ impl Doubts {
     /// Records up to this LSN are read no more.
     pub(crate) fn settle(&self, upto: u64) {
         self.lock().retain(|_, doubt| doubt.lsn > upto);
+        if self.found.load(Ordering::Relaxed) <= upto {
+            self.found.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Groups that records behind this LSN may need.
@@ -117,6 +141,6 @@ impl Doubts {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Doubt>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

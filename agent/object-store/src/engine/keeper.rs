@@ -87,7 +87,8 @@ async fn checkpoint(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
 /// copies then.
 async fn tend(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
     let volumes = core.volumes.writable().len() as u64;
-    let packed = match last == volumes {
+    // What failed before the start is to be out of the way soon.
+    let packed = match last == volumes && !core.doubts.of_anything() {
         true => core.tend(SEGMENTS).await?,
         false => core.pack(&core.victims()?.0).await?,
     };

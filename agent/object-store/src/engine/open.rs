@@ -141,7 +141,7 @@ impl Core {
             packing: tokio::sync::Mutex::default(),
             reads: Reads::new(),
             damages,
-            doubts: Doubts::default(),
+            doubts: Doubts::behind(last.0),
             unclean: Mutex::default(),
             index: opening.index,
             publisher,

@@ -210,7 +210,8 @@ impl Core {
                     return Err(StoreError::NoSuchVersion { bucket, key, version });
                 }
                 // A write that failed must not come back behind this.
-                if self.doubts.of(&keys::object(number, key.as_str())).is_some() {
+                let name = keys::object(number, key.as_str());
+                if self.doubts.of_anything() || self.doubts.of(&name).is_some() {
                     let version = self.next_version(self.clock.now());
                     self.commit(Change::Delete { bucket: number, key, version }, &[]).await?;
                 }
