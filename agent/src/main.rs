@@ -22,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
+/// Requests take and give back buffers of some KiB, on one thread and another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Threads that carry requests. One is enough for a gigabit with TLS; more than the largest
 /// network of a node needs would only cost memory.
 const WORKERS_MAX: usize = 16;
