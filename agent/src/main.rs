@@ -5,6 +5,7 @@ mod certificate;
 mod drain;
 mod first_user;
 mod listen;
+mod memory;
 mod node;
 mod serve;
 mod state;

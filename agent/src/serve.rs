@@ -17,6 +17,7 @@ use tracing::warn;
 use crate::arguments::{ServeArguments, UserArgument};
 use crate::drain::{close, drained};
 use crate::listen;
+use crate::memory;
 use crate::state::{Identity, Keeper, NodeState, Surroundings};
 use crate::tls::Tls;
 
@@ -45,6 +46,7 @@ pub(crate) async fn run(arguments: ServeArguments, cancel: CancellationToken) ->
     let mut config = EngineConfig::new(PoolId::new(POOL)?, state.pool_key.clone());
     // All folders are handed over at once.
     (config.founding, config.settle) = (Duration::ZERO, SETTLE);
+    config.body_memory = memory::for_bodies();
     let store = Engine::open(config);
     tokio::select! {
         attached = attach(&store, &folders) => attached?,

@@ -113,6 +113,12 @@ pub enum StoreError {
         #[source]
         source: BodyError,
     },
+    /// Too many bodies are on their way at once.
+    #[error("the memory for bodies was all in use for {seconds} s")]
+    Busy {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// No volume has room.
     #[error("no volume has room for {wanted} more bytes beside the reserve")]
     Full {
@@ -165,7 +171,10 @@ impl StoreError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Io { .. } | Self::Engine { .. } => true,
+            Self::Busy { .. }
+            | Self::Unavailable { .. }
+            | Self::Io { .. }
+            | Self::Engine { .. } => true,
             Self::NoSuchBucket { .. }
             | Self::BucketExists { .. }
             | Self::BucketNotEmpty { .. }

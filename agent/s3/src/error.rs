@@ -54,6 +54,7 @@ pub(crate) fn refusal(error: StoreError) -> S3Error {
         StoreError::TooLarge { limit } => too_large(limit),
         StoreError::Body { source } => body(&source, None),
         StoreError::Full { .. } => full(),
+        StoreError::Busy { .. } => s3_error!(SlowDown, "Please reduce your request rate."),
         StoreError::Unavailable { reason } => unavailable(&reason),
         StoreError::Damaged { .. } | StoreError::Io { .. } | StoreError::Engine { .. } => {
             internal()
@@ -224,6 +225,7 @@ mod tests {
             (StoreError::LengthMismatch { declared: 2, received: 1 }, "IncompleteBody", 400),
             (StoreError::TooLarge { limit: 5 }, "EntityTooLarge", 400),
             (StoreError::Full { wanted: 1 }, "InsufficientStorage", 507),
+            (StoreError::Busy { seconds: 1 }, "SlowDown", 503),
             (StoreError::Unavailable { reason: "no disk".to_owned() }, "ServiceUnavailable", 503),
         ];
         for (error, code, number) in expect {

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{Node, volumes};
 use crate::drain::{close, drained};
+use crate::memory;
 use crate::state::{Identity, NodeState, PoolKey};
 
 /// How long the service waits for the node's identity before it starts without: usually the disks
@@ -55,7 +56,9 @@ pub(crate) async fn serve(
         },
     };
     let pool = PoolId::new(&state.node_id).context("icn-disks gave no usable node id")?;
-    let store = Engine::open(EngineConfig::new(pool, state.pool_key.clone()));
+    let mut config = EngineConfig::new(pool, state.pool_key.clone());
+    config.body_memory = memory::for_bodies();
+    let store = Engine::open(config);
     let keeping = volumes::keep(store.clone(), node.disks.subscribe(), node.failures.clone());
     let served = serve_store(&node, &store, keeping, same_socket(&listener)?, cancel).await;
     close(&store).await;

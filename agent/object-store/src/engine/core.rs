@@ -12,6 +12,7 @@ use agent_object_store_pool::journal::{JournalConfig, Lsn};
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
+use super::admission::Admission;
 use super::apply::{apply, get};
 use super::bulk::Bulk;
 use super::doubts::{Attempt, Doubts};
@@ -35,6 +36,7 @@ use crate::names::{Bucket, ObjectKey, UnixMillis, VersionId};
 pub(crate) struct Core {
     pub(super) io: Io,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) admission: Admission,
     pub(super) index: Arc<dyn Index>,
     pub(super) publisher: Publisher,
     pub(super) volumes: Volumes,

@@ -32,6 +32,11 @@ impl Feed {
         expected.chain(keep.iter().copied()).collect()
     }
 
+    /// The length that the body says of itself, in bytes.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.body.length
+    }
+
     /// Bytes to make room for: what the body says of itself, or what came so far.
     pub(crate) fn expected_bytes(&self) -> u64 {
         self.body.length.unwrap_or(self.received)

@@ -30,6 +30,9 @@ pub(crate) struct Damages {
 #[derive(Debug, Default)]
 struct Found {
     shards: BTreeSet<(GroupId, u8)>,
+    /// Shards that were made anew and have holes, as nothing gives what was in them. Those are met
+    /// again and again, and making one shard anew meets those of the others.
+    left: BTreeSet<(GroupId, u8)>,
     blocks: u64,
 }
 
@@ -55,10 +58,17 @@ impl Damages {
         Arc::new(move |damage: &Damage| {
             let mut state = found.lock();
             state.blocks += 1;
-            if state.shards.insert((damage.group, damage.shard)) {
+            let shard = (damage.group, damage.shard);
+            if !state.left.contains(&shard) && state.shards.insert(shard) {
                 tracing::warn!(?damage, "a block is damaged");
             }
         })
+    }
+
+    /// Tries holes of a group once more when they are met again; of all groups if none is named.
+    pub(crate) fn retry(&self, group: Option<GroupId>) {
+        let is_other = |of: GroupId| group.is_some_and(|group| group != of);
+        self.lock().left.retain(|(of, _)| is_other(*of));
     }
 
     fn lock(&self) -> MutexGuard<'_, Found> {
@@ -169,6 +179,7 @@ impl Core {
             return Ok(());
         }
         let Some(reader) = self.groups.reader(group).await else { return Ok(()) };
+        self.damages.retry(Some(group));
         let failed = |source| StoreError::engine("scrub a group", EngineError::Read(source));
         verify(&reader, pace).await.map_err(failed)?;
         Ok(())
@@ -190,6 +201,11 @@ impl Core {
             Ok(rebuilt) => {
                 let (rows, volume) = (rebuilt.rows, onto.number());
                 tracing::info!(%group, shard, %volume, rows, "a shard was made anew");
+                if rebuilt.holes > 0 {
+                    let holes = rebuilt.holes;
+                    tracing::warn!(%group, shard, holes, "blocks of a shard cannot be made again");
+                    self.damages.lock().left.insert((group, shard));
+                }
                 Ok(true)
             }
             Err(GroupRebuildError::Rebuild(RebuildError::Read(error))) => {

@@ -1,6 +1,7 @@
 //! The engine: small objects in sealed journal lanes, large ones in erasure-coded groups, an index
 //! that can be made again.
 
+mod admission;
 mod apply;
 mod bulk;
 mod clean;
@@ -41,6 +42,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use admission::BodyMemory;
 pub use error::EngineError;
 pub use index::{IndexError, IndexFault};
 pub use pool::{Engine, EngineConfig};

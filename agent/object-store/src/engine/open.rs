@@ -14,6 +14,7 @@ use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::{Damage, Found, Journal, JournalConfig, JournalPlace, Lsn};
 use agent_object_store_pool::superblock::VolumeNo;
 
+use super::admission::{Admission, BODY_MEMORY_LEAST};
 use super::apply::{apply, get};
 use super::bulk::Bulk;
 use super::core::{Core, index_error};
@@ -45,6 +46,8 @@ pub(crate) struct Opening {
     pub journal: Option<JournalConfig>,
     /// The volumes in use, filled by opening.
     pub volumes: Volumes,
+    /// Memory for bodies.
+    pub admission: Admission,
     /// How many of the volumes may turn out not to be readable.
     pub spare: usize,
 }
@@ -52,7 +55,16 @@ pub(crate) struct Opening {
 impl Opening {
     pub(crate) fn new(clock: Arc<dyn Clock>, index: Arc<dyn Index>, reserve: u64) -> Self {
         let volumes = Volumes::new(reserve);
-        Self { clock, index, io: Io::Threads, extent: EXTENT, journal: None, volumes, spare: 0 }
+        Self {
+            clock,
+            index,
+            io: Io::Threads,
+            extent: EXTENT,
+            journal: None,
+            volumes,
+            admission: Admission::new(BODY_MEMORY_LEAST),
+            spare: 0,
+        }
     }
 }
 
@@ -123,6 +135,7 @@ impl Core {
         let core = Self {
             io: opening.io,
             clock: opening.clock,
+            admission: opening.admission,
             journal: opening.journal,
             bulk: Bulk::new(
                 volumes.clone(),
@@ -235,6 +248,7 @@ impl Core {
             read_in(&self.volumes, &self.groups, device, self.journal, all).await?;
         self.bulk.renew();
         self.packed.renew();
+        self.damages.retry(None);
         Ok(damaged)
     }
 

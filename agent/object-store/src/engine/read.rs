@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::stream;
 use tokio::sync::mpsc;
 
+use super::admission::Admitted;
 use super::apply::parts;
 use super::core::{Core, index_error};
 use super::entry::{ObjectEntry, PartEntry, Place, RecordAt};
@@ -29,6 +30,18 @@ const AHEAD: usize = 8;
 
 /// How often an object is looked up anew that was moved or replaced while it was read.
 const TRIES: usize = 4;
+
+/// An answer in memory.
+struct Whole {
+    bytes: Bytes,
+    _admitted: Admitted,
+}
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// A part of an object's bytes, in one place.
 #[derive(Debug)]
@@ -74,7 +87,8 @@ impl Core {
         for _ in 0..TRIES {
             let reading = self.reads.begin();
             let (info, range, pieces) = self.locate(request)?;
-            match Arc::clone(&self).read(&range, pieces, reading).await {
+            let admitted = self.admission.read(self.memory_for(&range)).await?;
+            match Arc::clone(&self).read(&range, pieces, (reading, admitted)).await {
                 Ok(body) => return Ok(ObjectReader { info, range, body }),
                 Err(error) if is_moved(&error) => last = Some(error),
                 Err(error) => return Err(error),
@@ -116,18 +130,33 @@ impl Core {
         Ok((info, range, pieces))
     }
 
+    /// Memory that a range of an object takes on its way out.
+    fn memory_for(&self, range: &Range<u64>) -> u64 {
+        let length = range.end - range.start;
+        if length <= AT_ONCE {
+            return length;
+        }
+        // Reads go on where no volume takes writes.
+        let row = self.bulk.row_bytes().map_or(AT_ONCE, |bytes| bytes as u64);
+        // One row is sent, another is read, and what they are made from may be as much again.
+        length.saturating_mul(2).min(4 * row)
+    }
+
     async fn read(
         self: Arc<Self>,
         range: &Range<u64>,
         pieces: Vec<Piece>,
-        reading: Reading,
+        held: (Reading, Admitted),
     ) -> Result<ReadBody, StoreError> {
         let wanted: Vec<Piece> = pieces.into_iter().filter_map(|piece| cut(piece, range)).collect();
         let length = range.end - range.start;
         match wanted.as_slice() {
             [] => return Ok(ReadBody::Whole(Bytes::new())),
             [Piece { source, range }] if length <= AT_ONCE => {
-                return Ok(ReadBody::Whole(self.read_piece(source, range).await?));
+                let bytes = self.read_piece(source, range).await?;
+                let (_, admitted) = held;
+                let whole = Whole { bytes, _admitted: admitted };
+                return Ok(ReadBody::Whole(Bytes::from_owner(whole)));
             }
             _ => {}
         }
@@ -140,7 +169,7 @@ impl Core {
                     break;
                 }
             }
-            drop(reading);
+            drop(held);
         });
         let body: ByteStream =
             Box::pin(stream::poll_fn(move |context| receiver.poll_recv(context)));

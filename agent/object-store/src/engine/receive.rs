@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::TryFutureExt as _;
 use futures::future::try_join4;
 
+use super::admission::{Admission, Admitted};
 use super::bulk::{Bulk, Rows};
 use super::feed::Feed;
 use super::record::Content;
@@ -21,6 +22,10 @@ pub(crate) const INLINE: usize = 256 << 10;
 /// costs about as much (about 1.5 ns a byte for MD5).
 const AT_ONCE: usize = 16 << 10;
 
+/// Rows of a large body that are in memory at once: one is received, one hashed, two are written, of which
+/// the sealed cells and the parity take about as much again.
+const ROWS: u64 = 6;
+
 /// A body that was received whole, checked, and is on stable storage unless it is inline.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -28,6 +33,8 @@ pub(crate) struct Received {
     pub content: Content,
     pub inline: Bytes,
     pub root: [u8; 32],
+    /// For `inline`; held as long as that is used.
+    pub admitted: Option<Admitted>,
     sums: Vec<Checksum>,
 }
 
@@ -66,6 +73,18 @@ impl Hashing {
     }
 }
 
+/// Memory that a body of so many bytes takes on its way in; of one that does not say, the most.
+fn memory_for(length: Option<u64>, bulk: &Bulk) -> Result<u64, StoreError> {
+    match length {
+        Some(length) if length <= INLINE as u64 => Ok(length),
+        length => {
+            let most = ROWS * bulk.row_bytes()? as u64;
+            // All of it, sealed cells and parity.
+            Ok(length.map_or(most, |length| most.min(length.saturating_mul(3))))
+        }
+    }
+}
+
 /// Takes in a body, of which the checksums of `keep` are wanted as well as MD5.
 ///
 /// # Errors
@@ -74,14 +93,18 @@ pub(crate) async fn receive(
     mut feed: Feed,
     keep: &[Algorithm],
     bulk: &Bulk,
+    admission: &Admission,
     io: Io,
 ) -> Result<Received, StoreError> {
+    let admitted = admission.write(memory_for(feed.length(), bulk)?).await?;
     let mut hashing = Hashing::new(&feed.algorithms(keep));
     let expected = usize::try_from(feed.expected_bytes()).unwrap_or(usize::MAX);
     let mut first = Vec::with_capacity(expected.min(INLINE + 1));
     feed.fill(&mut first, INLINE + 1).await?;
     if first.len() > INLINE {
-        return receive_large(feed, first, hashing, bulk, io).await;
+        let received = receive_large(feed, first, hashing, bulk, io).await;
+        drop(admitted);
+        return received;
     }
     let (hashing, first) = if first.len() <= AT_ONCE {
         hashing.update(&first);
@@ -97,7 +120,8 @@ pub(crate) async fn receive(
     check(&sums, &feed.expected()?)?;
     let content = Content::Inline(u32::try_from(first.len()).unwrap_or(u32::MAX));
     let size = first.len() as u64;
-    Ok(Received { size, content, inline: first.into(), root: tree.root, sums })
+    let (inline, admitted) = (first.into(), Some(admitted));
+    Ok(Received { size, content, inline, root: tree.root, admitted, sums })
 }
 
 async fn receive_large(
@@ -151,7 +175,8 @@ async fn receive_large(
     }
     let runs = rows.sync().await?;
     let content = Content::Runs(runs);
-    Ok(Received { size, content, inline: Bytes::new(), root: tree.root, sums })
+    let (inline, root) = (Bytes::new(), tree.root);
+    Ok(Received { size, content, inline, root, admitted: None, sums })
 }
 
 fn unfinished(error: Unfinished) -> StoreError {

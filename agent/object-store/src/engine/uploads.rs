@@ -61,7 +61,8 @@ impl Core {
         body: Body,
     ) -> Result<PartInfo, StoreError> {
         self.find_upload(target)?;
-        let received = receive(Feed::new(body)?, &keep, &self.bulk, self.io).await?;
+        let received =
+            receive(Feed::new(body)?, &keep, &self.bulk, &self.admission, self.io).await?;
         let failed = |source| StoreError::Body { source: Box::new(source) };
         let etag = etag_of(&received).map_err(failed)?;
         let checksums = Checksums { scope: ChecksumScope::Whole, values: received.sums(&keep) };
@@ -85,7 +86,7 @@ impl Core {
             let (key, upload, content) = (target.key, target.upload, received.content);
             let change = Change::PutPart { bucket, key, upload, part: stored, content };
             self.commit(change, &received.inline).await?;
-            drop(latch);
+            drop((latch, received.admitted));
             Ok(info)
         })
         .await

@@ -140,11 +140,12 @@ impl Core {
         let PutRequest { bucket, key, attributes, keep, conditions } = request;
         // Refused early where it can be; decided again when it is published.
         self.check_write(&bucket, &key, &conditions)?;
-        let received = receive(Feed::new(body)?, &keep, &self.bulk, self.io).await?;
+        let received =
+            receive(Feed::new(body)?, &keep, &self.bulk, &self.admission, self.io).await?;
         let failed = |source| StoreError::Body { source: Box::new(source) };
         let etag = etag_of(&received).map_err(failed)?;
         let checksums = Checksums { scope: ChecksumScope::Whole, values: received.sums(&keep) };
-        let Received { size, content, inline, root, .. } = received;
+        let Received { size, content, inline, root, admitted, .. } = received;
         detached(async move {
             let gate = self.buckets.pass(&bucket).await;
             let number = self.affirm_bucket(&bucket).await?;
@@ -163,7 +164,7 @@ impl Core {
             };
             let info = ObjectInfo::from(object.clone());
             self.commit(Change::Put { bucket: number, key, object, content }, &inline).await?;
-            drop((latch, gate));
+            drop((latch, gate, admitted));
             Ok(info)
         })
         .await

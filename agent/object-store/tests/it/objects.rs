@@ -1,15 +1,17 @@
 //! Objects and buckets as a caller sees them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use agent_object_store::{
     After, Algorithm, Attributes, Body, BucketQuery, Checksum, ChecksumScope, CopyTarget,
-    DeleteRequest, ETag, GetRequest, ListEntry, ListQuery, ObjectStore as _, PutRequest, ReadBody,
-    ReadConditions, ReadRange, StoreError, TagMatch, WriteConditions,
+    DeleteRequest, ETag, Engine, EngineConfig, GetRequest, ListEntry, ListQuery, ObjectStore as _,
+    PutRequest, ReadBody, ReadConditions, ReadRange, StoreError, TagMatch, WriteConditions,
 };
 use bytes::Bytes;
+use tokio::task::JoinSet;
 
-use crate::driver::{Store, bucket, content, key, owner, put_request};
+use crate::driver::{Store, bucket, config, content, folder, key, owner, put_request};
 use agent_object_store_pool::sim::SimDisk;
 
 async fn store() -> (SimDisk, Store) {
@@ -330,4 +332,39 @@ async fn a_full_store_refuses_writes_and_keeps_and_deletes_what_it_has() {
             .iter()
             .all(|v| { v.state == agent_object_store::VolumeState::Attached })
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_find_no_memory_wait_for_each_other() {
+    let disk = SimDisk::new(&["/a", "/b"]);
+    let index = Arc::new(folder());
+    // Each takes all there is.
+    let config = EngineConfig { body_memory: 1, ..config(&disk, &index) };
+    let store = Store(Engine::open(config), index);
+    store.attach_all(&["a", "b"]).await;
+    store.create_bucket("photos").await.unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..24 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let (name, copy) = (format!("key-{number}"), format!("copy-{number}"));
+            let data = content(number, if number % 3 == 0 { 3 << 20 } else { 5000 });
+            let request = put_request("photos", &name, WriteConditions::default());
+            store.0.put(request, chunks(&data, 10_000)).await.unwrap();
+            let source = GetRequest::new(bucket("photos"), key(&name));
+            let target = CopyTarget {
+                bucket: bucket("photos"),
+                key: key(&copy),
+                attributes: None,
+                keep: Vec::new(),
+                conditions: WriteConditions::default(),
+                limit: u64::MAX,
+            };
+            store.0.copy(&source, target).await.unwrap();
+            assert_eq!(store.get("photos", &copy).await.unwrap(), data);
+        });
+    }
+    tasks.join_all().await;
+    let memory = store.0.body_memory();
+    assert_eq!((memory.held, memory.waiting, memory.refused), (0, 0, 0));
 }

@@ -35,6 +35,7 @@ use agent_object_store_pool::seal::KeyBytes;
 use futures::future::try_join_all;
 
 use self::shared::{Shared, Told};
+use super::admission::{BODY_MEMORY_LEAST, BodyMemory};
 use crate::clock::{Clock, SystemClock};
 use crate::error::StoreError;
 use crate::names::{PoolId, VolumeId};
@@ -72,6 +73,8 @@ pub struct EngineConfig {
     pub extent: u64,
     /// How journals are written; none for what suits each volume.
     pub journal: Option<JournalConfig>,
+    /// Memory for the bodies of requests in bytes; a request that finds none waits.
+    pub body_memory: u64,
     /// A folder for the index; none for the volumes themselves. For tests whose volumes are no
     /// folders.
     pub index_folder: Option<PathBuf>,
@@ -92,6 +95,7 @@ impl EngineConfig {
             clock: Arc::new(SystemClock),
             extent: EXTENT,
             journal: None,
+            body_memory: BODY_MEMORY_LEAST,
             index_folder: None,
         }
     }
@@ -160,6 +164,12 @@ impl Engine {
             StoreError::Unavailable { reason } => reason,
             other => other.to_string(),
         })
+    }
+
+    /// How much of [`EngineConfig::body_memory`] is in use.
+    #[must_use]
+    pub fn body_memory(&self) -> BodyMemory {
+        self.shared().admission.memory()
     }
 
     /// Says in words what the owner of the store waits for before volumes are attached; clients

@@ -380,6 +380,7 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
     let mut opening =
         Opening::new(Arc::clone(&config.clock), Arc::clone(&watched) as Arc<_>, sizes.reserve);
     (opening.io, opening.extent, opening.journal) = (config.io, sizes.extent, config.journal);
+    opening.admission = shared.admission.clone();
     opening.spare = known.spare().saturating_sub(missing);
     let volumes = opening.volumes.clone();
     volumes.set_members(known.living().count());

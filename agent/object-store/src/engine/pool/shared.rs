@@ -15,6 +15,7 @@ use super::inspect::{inspect, refusal};
 use super::owner::Owner;
 use super::plan::is_index_lost;
 use super::state::{Phase, Slot, State};
+use crate::engine::admission::Admission;
 use crate::engine::core::Core;
 use crate::engine::error::EngineError;
 use crate::error::StoreError;
@@ -31,6 +32,7 @@ const RELEASE_STEP: Duration = Duration::from_millis(20);
 pub(super) struct Shared {
     pub config: EngineConfig,
     pub places: Places,
+    pub admission: Admission,
     state: Mutex<State>,
     /// Something happened that the owner may act on.
     pub wake: Arc<Notify>,
@@ -44,6 +46,7 @@ impl Shared {
         let opened = config.clock.now();
         Self {
             places: Places(config.index_folder.clone()),
+            admission: Admission::new(config.body_memory),
             config,
             state: Mutex::new(State::new(opened)),
             wake: Arc::default(),

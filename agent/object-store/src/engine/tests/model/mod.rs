@@ -403,10 +403,12 @@ fn first_seed() -> u64 {
 #[test]
 fn the_store_is_as_its_model_says() {
     let first = first_seed();
-    for seed in first..first + 8 {
+    for seed in first..first + 20 {
         cases(seed, 100);
     }
-    println!("{} reboots", REBOOTS.load(Ordering::Relaxed));
+    let reboots = REBOOTS.load(Ordering::Relaxed);
+    println!("{reboots} reboots");
+    assert!(reboots >= 10_000, "too few reboots: {reboots}");
 }
 
 #[test]
