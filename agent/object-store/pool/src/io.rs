@@ -1,5 +1,9 @@
 //! Where calls that block on a disk are run.
 
+use std::sync::Arc;
+
+use crate::backend::{BackendFile, Done, Job};
+
 /// Runs calls that block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Io {
@@ -10,7 +14,7 @@ pub enum Io {
     Inline,
 }
 
-/// The process is ending, or the call panicked.
+/// The process is ending, the call panicked, or the disk gives no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a call to a disk did not end")]
 pub struct Unfinished;
@@ -28,6 +32,20 @@ impl Io {
         match self {
             Self::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| Unfinished),
             Self::Inline => Ok(work()),
+        }
+    }
+
+    /// Does a job: without a thread if the file needs none, else as [`Io::run`].
+    ///
+    /// # Errors
+    /// [`Unfinished`].
+    pub async fn perform(self, file: &Arc<dyn BackendFile>, job: Job) -> Result<Done, Unfinished> {
+        match file.start(job) {
+            Ok(started) => started.await,
+            Err(job) => {
+                let file = Arc::clone(file);
+                self.run(move || job.run(&*file)).await
+            }
         }
     }
 }

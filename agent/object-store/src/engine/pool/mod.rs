@@ -27,7 +27,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store_pool::backend::{Backend, DiskBackend};
+use agent_object_store_pool::backend::Backend;
+use agent_object_store_pool::disk::DiskBackend;
 use agent_object_store_pool::group::writer::EXTENT;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::JournalConfig;
@@ -87,7 +88,7 @@ impl EngineConfig {
             reserve_bytes: RESERVE_BYTES,
             settle: SETTLE,
             founding: FOUNDING,
-            backend: Arc::new(DiskBackend),
+            backend: Arc::new(DiskBackend::threads()),
             io: Io::Threads,
             clock: Arc::new(SystemClock),
             extent: EXTENT,
