@@ -1,8 +1,13 @@
 //! Where calls that block on a disk are run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{BackendFile, Done, Job};
+
+/// How long a read waits for a disk before what is wanted is taken from others. A rotating disk answers
+/// in a fraction of it, with many asking.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs calls that block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +51,23 @@ impl Io {
                 let file = Arc::clone(file);
                 self.run(move || job.run(&*file)).await
             }
+        }
+    }
+}
+
+/// Waits so long for work; none if it has not ended by then. It goes on all the same.
+pub(crate) async fn within<T: Send + 'static>(
+    patience: Duration,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    let mut work = Box::pin(work);
+    tokio::select! {
+        biased;
+        done = &mut work => Some(done),
+        // Made when it is first waited for: what ends at once needs no clock.
+        () = async { tokio::time::sleep(patience).await } => {
+            tokio::spawn(work);
+            None
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::io::Unfinished;
 
 /// Jobs that are waited for at once; more wait before they are begun. Far more than the disks of a
 /// node take at once; those that never end do not count once nobody waits for them.
-const AT_ONCE: u32 = 512;
+const AT_ONCE: u32 = 1024;
 
 /// How long after the kernel took no job for want of memory it is asked again.
 const RETRY: Duration = Duration::from_millis(1);
