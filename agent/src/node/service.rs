@@ -55,7 +55,8 @@ pub(crate) async fn serve(
         },
     };
     let pool = PoolId::new(&state.node_id).context("icn-disks gave no usable node id")?;
-    let store = Engine::open(EngineConfig::new(pool, state.pool_key.clone()));
+    let config = EngineConfig::new(pool, state.pool_key.clone()).with_io(node.arguments.io)?;
+    let store = Engine::open(config);
     let keeping = volumes::keep(store.clone(), node.disks.subscribe(), node.failures.clone());
     let served = serve_store(&node, &store, keeping, same_socket(&listener)?, cancel).await;
     close(&store).await;
