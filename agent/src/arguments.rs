@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use agent_object_store::IoChoice;
 use clap::{Args, Parser, Subcommand};
 use zeroize::Zeroizing;
 
@@ -60,6 +61,9 @@ pub(crate) struct NodeArguments {
     /// The log before the last rotation.
     #[arg(long, default_value = agent_api::init::LOG_OLD)]
     pub(crate) log_old: PathBuf,
+    /// How disks are waited for: auto, threads or io-uring.
+    #[arg(long, default_value = "auto")]
+    pub(crate) io: IoChoice,
 }
 
 /// What to serve, and to whom.
@@ -86,6 +90,9 @@ pub(crate) struct ServeArguments {
     /// A name below which a bucket may stand as a host name; as often as needed.
     #[arg(long = "domain")]
     pub(crate) domains: Vec<String>,
+    /// How disks are waited for: auto, threads or io-uring.
+    #[arg(long, default_value = "auto")]
+    pub(crate) io: IoChoice,
 }
 
 /// A user of the command line.

@@ -43,7 +43,8 @@ pub(crate) async fn run(arguments: ServeArguments, cancel: CancellationToken) ->
         .map_err(|error| anyhow!(listen::why(arguments.listen, &error)))?;
     let address = listener.local_addr().context("the socket has no address")?;
     let state = state(&folders)?;
-    let mut config = EngineConfig::new(PoolId::new(POOL)?, state.pool_key.clone());
+    let mut config =
+        EngineConfig::new(PoolId::new(POOL)?, state.pool_key.clone()).with_io(arguments.io)?;
     // All folders are handed over at once.
     (config.founding, config.settle) = (Duration::ZERO, SETTLE);
     config.body_memory = memory::for_bodies();

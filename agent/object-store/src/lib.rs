@@ -17,7 +17,9 @@ mod object;
 mod store;
 mod volumes;
 
+pub use agent_object_store_pool::disk::Choice as IoChoice;
 pub use agent_object_store_pool::superblock::Class;
+pub use agent_object_store_pool::uring::Unavailable as NoUring;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};

@@ -56,7 +56,7 @@ pub(crate) async fn serve(
         },
     };
     let pool = PoolId::new(&state.node_id).context("icn-disks gave no usable node id")?;
-    let mut config = EngineConfig::new(pool, state.pool_key.clone());
+    let mut config = EngineConfig::new(pool, state.pool_key.clone()).with_io(node.arguments.io)?;
     config.body_memory = memory::for_bodies();
     let store = Engine::open(config);
     let keeping = volumes::keep(store.clone(), node.disks.subscribe(), node.failures.clone());

@@ -2,10 +2,12 @@
 //! the power between any two calls.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::pin::Pin;
+
+pub use crate::buffer::Buffer;
+use crate::io::Unfinished;
 
 /// A file system. Every call blocks.
 pub trait Backend: Send + Sync + fmt::Debug + 'static {
@@ -116,6 +118,110 @@ pub trait BackendFile: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// What the system says. It must not be tried again: the content may be lost.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Writes all of `data` at an offset in bytes and brings it to stable storage.
+    ///
+    /// # Errors
+    /// What the system says; part of the data may have been written. It must not be tried again.
+    fn write_durable_at(&self, data: &[u8], offset: u64) -> Result<(), Failed> {
+        self.write_at(data, offset).map_err(|source| Failed { operation: "write", source })?;
+        self.sync_data().map_err(|source| Failed { operation: "sync", source })
+    }
+
+    /// Begins a job that needs no thread to wait for it.
+    ///
+    /// # Errors
+    /// The job, if it does need one: [`Job::run`] does it.
+    fn start(&self, job: Job) -> Result<Started, Job> {
+        Err(job)
+    }
+}
+
+/// A job that is under way. It goes on when this is dropped, and keeps its memory.
+pub type Started = Pin<Box<dyn Future<Output = Result<Done, Unfinished>> + Send>>;
+
+/// What is to be done with a file, and the memory for it.
+#[derive(Debug)]
+pub struct Job {
+    /// What.
+    pub action: Action,
+    /// What is written, or filled; nothing for a sync.
+    pub data: Buffer,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+}
+
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// As [`BackendFile::read_at`].
+    Read,
+    /// As [`BackendFile::write_at`].
+    Write,
+    /// As [`BackendFile::write_durable_at`].
+    WriteDurable,
+    /// As [`BackendFile::sync_data`].
+    Sync,
+}
+
+impl Action {
+    /// What it is called where it failed.
+    #[must_use]
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write | Self::WriteDurable => "write",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub struct Done {
+    /// The memory, filled if it was to be.
+    pub data: Buffer,
+    /// Whether it was done.
+    pub result: Result<(), Failed>,
+}
+
+/// A job that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation}: {source}")]
+pub struct Failed {
+    /// What was to be done.
+    pub operation: &'static str,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Job {
+    /// Brings to stable storage what was written.
+    #[must_use]
+    pub fn sync() -> Self {
+        Self { action: Action::Sync, data: Buffer::default(), offset: 0 }
+    }
+
+    /// Fills the memory.
+    #[must_use]
+    pub fn read(data: Buffer, offset: u64) -> Self {
+        Self { action: Action::Read, data, offset }
+    }
+
+    /// Does it. Blocks.
+    #[must_use]
+    pub fn run(self, file: &dyn BackendFile) -> Done {
+        let Self { action, mut data, offset } = self;
+        let failed = |source| Failed { operation: action.operation(), source };
+        let result = match action {
+            Action::Read => file.read_at(data.bytes(), offset).map_err(failed),
+            Action::Write => file.write_at(data.as_ref(), offset).map_err(failed),
+            Action::WriteDurable => file.write_durable_at(data.as_ref(), offset),
+            Action::Sync => file.sync_data().map_err(failed),
+        };
+        Done { data, result }
+    }
 }
 
 /// Keeps other processes away while it lives.
@@ -139,127 +245,4 @@ pub struct Space {
     pub total: u64,
     /// Free for unprivileged users.
     pub free: u64,
-}
-
-/// Real files.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DiskBackend;
-
-#[derive(Debug)]
-struct DiskFile(File);
-
-/// The lock is released when the file is closed.
-#[derive(Debug)]
-struct DiskLock {
-    _file: File,
-}
-
-impl VolumeLock for DiskLock {}
-
-impl Backend for DiskBackend {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Box::new(DiskFile(file)))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn BackendFile>> {
-        Ok(Box::new(DiskFile(OpenOptions::new().read(true).write(true).open(path)?)))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        match fs::create_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        }
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir(path)
-    }
-
-    fn list_dir(&self, path: &Path) -> io::Result<Vec<(String, EntryKind)>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(path)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            let kind = if kind.is_file() {
-                EntryKind::File
-            } else if kind.is_dir() {
-                EntryKind::Directory
-            } else {
-                EntryKind::Other
-            };
-            // A name that is not UTF-8 is not one of ours.
-            if let Ok(name) = entry.file_name().into_string() {
-                names.push((name, kind));
-            }
-        }
-        Ok(names)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
-    }
-
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        let stat = rustix::fs::statvfs(path)?;
-        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn VolumeLock>> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        file.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
-            fs::TryLockError::Error(error) => error,
-        })?;
-        Ok(Box::new(DiskLock { _file: file }))
-    }
-}
-
-impl BackendFile for DiskFile {
-    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
-    }
-
-    fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(data, offset)
-    }
-
-    fn read_cached_at(&self, data: &mut [u8], offset: u64) -> bool {
-        let length = data.len();
-        let mut buffers = [io::IoSliceMut::new(data)];
-        let flags = rustix::io::ReadWriteFlags::NOWAIT;
-        matches!(rustix::io::preadv2(&self.0, &mut buffers, offset, flags), Ok(n) if n == length)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn set_size(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        let keep = rustix::fs::FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&self.0, keep, 0, length) {
-            // A file system that cannot says no later, when it is written to.
-            Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
-            other => Ok(other?),
-        }
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
 }

@@ -46,31 +46,40 @@ static FREE: Spare<Vec<u8>> = Spare::new();
 
 /// Bytes in memory that is used again when this is dropped.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Buffer(Vec<u8>);
+pub struct Buffer(Vec<u8>);
 
 impl Buffer {
     /// No bytes, and room for so many.
-    pub(crate) fn with_capacity(length: usize) -> Self {
+    #[must_use]
+    pub fn with_capacity(length: usize) -> Self {
         let mut found = find(length);
         found.clear();
         Self(found)
     }
 
     /// So many bytes, of any value: to be written over.
-    pub(crate) fn of_any(length: usize) -> Self {
+    #[must_use]
+    pub fn of_any(length: usize) -> Self {
         let mut found = find(length);
         found.resize(length, 0);
         Self(found)
     }
 
     /// Its bytes, to be added to.
-    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
 
     /// Its bytes, which may be shared from now on.
-    pub(crate) fn freeze(self) -> Bytes {
+    #[must_use]
+    pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 }
 

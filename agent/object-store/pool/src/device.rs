@@ -1,5 +1,7 @@
 //! A volume of the pool: its superblock, its key, and whether it may still be written to.
 
+mod answer;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zeroize::Zeroizing;
 
+use self::answer::Answers;
+pub use self::answer::{ANSWER_MAX, LONG_MAX, SCAN_MAX};
 use crate::backend::{Backend, BackendFile, VolumeLock};
 use crate::io::Io;
 use crate::seal::{KEY, KeyBytes, Sealer, TAG};
@@ -101,6 +105,9 @@ struct Inner {
     class: Class,
     sealer: Sealer,
     state: Mutex<State>,
+    /// Held while a superblock is written; the state can be read meanwhile.
+    writing: Mutex<()>,
+    answers: Answers,
     /// Why it is fenced, once it is.
     fenced: OnceLock<String>,
     on_fence: OnFence,
@@ -273,6 +280,8 @@ impl Device {
             // The superblock may be the last but one, if the last has rotted since: that one may have
             // reserved so many more.
             state: Mutex::new(State { next: superblock.incarnations + RESERVE, superblock }),
+            writing: Mutex::new(()),
+            answers: Answers::new(),
             fenced: OnceLock::new(),
             on_fence: surroundings.on_fence,
             _lock: lock,
@@ -327,14 +336,27 @@ impl Device {
     /// # Errors
     /// The superblock could not be written; the device is fenced then.
     pub fn incarnation(&self) -> Result<u64, DeviceError> {
-        let mut state = self.state();
-        if state.next >= state.superblock.incarnations {
-            let reserved = state.next + RESERVE;
-            self.write(&mut state, |superblock| superblock.incarnations = reserved)?;
+        if let Some(next) = self.reserved() {
+            return Ok(next);
         }
-        let incarnation = state.next;
-        state.next += 1;
-        Ok(incarnation)
+        let writing = self.writing();
+        loop {
+            // Another one may have reserved some meanwhile.
+            if let Some(next) = self.reserved() {
+                return Ok(next);
+            }
+            let reserved = self.state().next + RESERVE;
+            self.write(&writing, |superblock| superblock.incarnations = reserved)?;
+        }
+    }
+
+    fn reserved(&self) -> Option<u64> {
+        let mut state = self.state();
+        let next = state.next;
+        (next < state.superblock.incarnations).then(|| {
+            state.next += 1;
+            next
+        })
     }
 
     /// Changes the superblock; it is on stable storage when this returns. Blocks.
@@ -342,15 +364,15 @@ impl Device {
     /// # Errors
     /// It could not be written; the device is fenced then.
     pub fn update(&self, change: impl FnOnce(&mut Superblock)) -> Result<(), DeviceError> {
-        self.write(&mut self.state(), change)
+        self.write(&self.writing(), change)
     }
 
     fn write(
         &self,
-        state: &mut MutexGuard<'_, State>,
+        _writing: &MutexGuard<'_, ()>,
         change: impl FnOnce(&mut Superblock),
     ) -> Result<(), DeviceError> {
-        let mut next = state.superblock.clone();
+        let mut next = self.superblock();
         change(&mut next);
         next.generation += 1;
         let bytes = next
@@ -362,7 +384,7 @@ impl Device {
         if let Err(error) = &result {
             self.fence(&error.to_string());
         } else {
-            state.superblock = next;
+            self.state().superblock = next;
         }
         result
     }
@@ -396,6 +418,10 @@ impl Device {
     #[must_use]
     pub fn fenced(&self) -> Option<String> {
         self.inner.fenced.get().cloned()
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

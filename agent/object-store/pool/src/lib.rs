@@ -3,6 +3,7 @@
 //! what it writes.
 //!
 //! - [`backend`]: the only place where files are touched, small enough for a test to stand in.
+//! - [`disk`], [`uring`]: real files; what is done with them without a thread that waits.
 //! - [`superblock`], [`device`]: what a volume says of itself; a volume in use.
 //! - [`group`]: rows of bytes, erasure-coded over the volumes.
 //! - [`redundancy`]: how many parts of a row, on which volumes.
@@ -13,6 +14,7 @@
 pub mod backend;
 mod buffer;
 pub mod device;
+pub mod disk;
 pub mod group;
 pub mod io;
 pub mod journal;
@@ -21,3 +23,4 @@ pub mod seal;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod superblock;
+pub mod uring;

@@ -14,7 +14,8 @@ mod world;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::backend::{Backend, BackendFile, EntryKind, Space, VolumeLock};
 use content::Content;
@@ -58,6 +59,15 @@ pub enum Fault {
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
     epoch: u64,
+    hangs: Arc<Hangs>,
+}
+
+/// What hangs, and who waits for it.
+#[derive(Debug, Default)]
+struct Hangs {
+    folders: Mutex<Vec<PathBuf>>,
+    changed: Condvar,
+    waiting: AtomicUsize,
 }
 
 /// A small generator (SplitMix64), so that a seed always gives the same.
@@ -83,13 +93,13 @@ impl SimDisk {
             world.roots.insert((*folder).to_owned());
             world.dirs.insert((*folder).to_owned(), Names::default());
         }
-        Self { world: Arc::new(Mutex::new(world)), epoch: 0 }
+        Self { world: Arc::new(Mutex::new(world)), epoch: 0, hangs: Arc::default() }
     }
 
     /// A disk of its own with the same content.
     pub fn fork(&self) -> Self {
         let world = self.lock().clone();
-        Self { epoch: world.epoch, world: Arc::new(Mutex::new(world)) }
+        Self { epoch: world.epoch, world: Arc::new(Mutex::new(world)), hangs: Arc::default() }
     }
 
     /// The same as if the machine had been copied while it ran: nothing holds a lock.
@@ -145,7 +155,33 @@ impl SimDisk {
         world.epoch += 1;
         world.locks.clear();
         (world.faults, world.counts) = (Vec::new(), world::Counts::default());
-        Self { world: Arc::clone(&self.world), epoch: world.epoch }
+        Self { world: Arc::clone(&self.world), epoch: world.epoch, hangs: Arc::default() }
+    }
+
+    /// From now on no call ends for what is at or below a folder; it blocks its thread, so it must
+    /// not be made on that of the test.
+    pub fn hang(&self, folder: &str) {
+        self.hangs.folders.lock().unwrap().push(folder.into());
+    }
+
+    /// All that hung goes on.
+    pub fn release(&self) {
+        self.hangs.folders.lock().unwrap().clear();
+        self.hangs.changed.notify_all();
+    }
+
+    /// Calls that hang.
+    pub fn hung_calls(&self) -> usize {
+        self.hangs.waiting.load(Ordering::SeqCst)
+    }
+
+    fn wait(&self, path: &Path) {
+        let mut folders = self.hangs.folders.lock().unwrap();
+        while folders.iter().any(|folder| path.starts_with(folder)) {
+            self.hangs.waiting.fetch_add(1, Ordering::SeqCst);
+            folders = self.hangs.changed.wait(folders).unwrap();
+            self.hangs.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// Pulls the disk that is mounted at a folder: what it had not synced is lost, and all calls
@@ -207,6 +243,7 @@ impl SimDisk {
 
     /// Enters for a call for a path.
     fn reach(&self, path: &Path) -> io::Result<MutexGuard<'_, World>> {
+        self.wait(path);
         let world = self.enter()?;
         world.reach(path, world.pulls.len())?;
         Ok(world)
@@ -304,7 +341,9 @@ impl Backend for SimDisk {
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
-        let world = self.reach(path)?;
+        // Known without asking the disk, so that it never hangs.
+        let world = self.enter()?;
+        world.reach(path, world.pulls.len())?;
         let total = world.capacity.unwrap_or(1 << 40);
         Ok(Space { total, free: total.saturating_sub(world.used()) })
     }

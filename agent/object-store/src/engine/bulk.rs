@@ -133,7 +133,7 @@ impl Bulk {
     }
 
     async fn make(&self) -> Result<GroupWriter, StoreError> {
-        let (redundancy, devices, group) = self.volumes.for_group(self.kind)?;
+        let (redundancy, devices, group) = self.volumes.for_group(self.kind).await?;
         let shape = redundancy.shape();
         let new = NewGroup { group, kind: self.kind, shape, extent: self.extent };
         // What the index does not know is taken for a leftover.

@@ -243,17 +243,29 @@ impl Core {
         &self,
         copies: &[JournalPlace],
     ) -> Result<Option<Bytes>, StoreError> {
-        let mut failure = None;
-        for place in copies {
+        let (mut failure, mut late) = (None, Vec::new());
+        for (nth, place) in copies.iter().enumerate() {
             let Some(volume) = self.volumes.get(place.volume) else { continue };
-            match volume.journal.read(*place).await {
+            let is_last = nth + 1 == copies.len() && late.is_empty();
+            let read = match is_last {
+                true => volume.journal.read(*place).await,
+                false => volume.journal.read_soon(*place).await,
+            };
+            match read {
                 Ok(record) => return Ok(Some(record)),
+                Err(JournalError::Late { .. }) => late.push((volume, *place)),
                 // It stands elsewhere by now.
                 Err(error @ JournalError::Gone { .. }) => failure = Some(error),
                 Err(error) => {
                     tracing::warn!(volume = %place.volume, %error, "a copy cannot be read");
                     failure = failure.or(Some(error));
                 }
+            }
+        }
+        for (volume, place) in late {
+            match volume.journal.read(place).await {
+                Ok(record) => return Ok(Some(record)),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
         let failed = |error| StoreError::engine("read a record", EngineError::Journal(error));

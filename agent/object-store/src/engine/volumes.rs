@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use agent_object_store_pool::device::Device;
+use agent_object_store_pool::device::{ANSWER_MAX, Device};
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::run::GroupId;
 use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Lsn};
@@ -191,10 +191,21 @@ impl Volumes {
     ///
     /// # Errors
     /// Too few volumes have room.
-    pub(crate) fn for_group(
+    pub(crate) async fn for_group(
         &self,
         kind: Kind,
     ) -> Result<(Redundancy, Vec<Device>, GroupId), StoreError> {
+        loop {
+            let before = self.writable().len();
+            match self.group_of(kind).await {
+                // Another one may give the number.
+                Err(_) if self.writable().len() < before => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn group_of(&self, kind: Kind) -> Result<(Redundancy, Vec<Device>, GroupId), StoreError> {
         let (usable, _) = self.usable()?;
         let reserve = match kind {
             Kind::Bulk => self.inner.reserve,
@@ -213,8 +224,11 @@ impl Volumes {
             usable.iter().map(|volume| &volume.device).find(|device| device.number() == *number)
         };
         let first = volumes.first().and_then(|(number, ..)| device(number)).ok_or_else(full)?;
-        let incarnation =
-            first.incarnation().map_err(|source| StoreError::engine("make a group", source))?;
+        let (on, path) = (first.clone(), || first.root().to_owned());
+        let number = first.run(ANSWER_MAX, "write", path, move || on.incarnation()).await;
+        let incarnation = number
+            .map_err(|error| StoreError::engine("make a group", error))?
+            .map_err(|error| StoreError::engine("make a group", error))?;
         let count = usize::from(wanted.k + wanted.m);
         let chosen = choose_volumes(&volumes, count, incarnation).ok_or_else(full)?;
         let devices: Vec<Device> = chosen.iter().filter_map(device).cloned().collect();

@@ -5,6 +5,8 @@ mod driver;
 #[cfg(test)]
 mod gathering;
 #[cfg(test)]
+mod hanging;
+#[cfg(test)]
 mod joining;
 #[cfg(test)]
 mod objects;

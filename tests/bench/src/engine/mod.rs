@@ -9,8 +9,8 @@ mod rebuild;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_object_store_pool::backend::DiskBackend;
 use agent_object_store_pool::device::{Device, NewVolume, Surroundings};
+use agent_object_store_pool::disk::DiskBackend;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::seal::KEY;
 use agent_object_store_pool::superblock::{Class, VolumeNo};
@@ -74,7 +74,7 @@ fn volumes(dir: &Path, count: u16) -> Result<Vec<Device>> {
             members: Vec::new(),
         };
         let surroundings = Surroundings {
-            backend: Arc::new(DiskBackend),
+            backend: Arc::new(DiskBackend::threads()),
             io: Io::Threads,
             node_key: Zeroizing::new([1; KEY]),
             on_fence: Box::new(|_, _| ()),

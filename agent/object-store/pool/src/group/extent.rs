@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,13 +14,17 @@ use super::geometry::{
 };
 use super::header::{CellHeader, ExtentHeader};
 use super::run::GroupId;
-use crate::backend::BackendFile;
+use crate::backend::{BackendFile, Done, Job};
 use crate::buffer::Buffer;
-use crate::device::Device;
+use crate::device::{ANSWER_MAX, Device, LONG_MAX, SCAN_MAX};
+use crate::io::Unfinished;
 use crate::seal::{Spot, TAG};
 
 /// Cells start at multiples of so many bytes.
 const CELL_STEP: usize = 16;
+
+/// Bytes that are opened on the caller's thread, at most: what takes some 100 µs.
+const AT_ONCE: usize = 256 << 10;
 
 /// Bytes that are searched for a cell's header at once.
 const SEARCH: usize = 65_536;
@@ -29,7 +34,7 @@ const SEARCH: usize = 65_536;
 pub struct Extent {
     device: Device,
     header: ExtentHeader,
-    file: Box<dyn BackendFile>,
+    file: Arc<dyn BackendFile>,
 }
 
 /// Why a block cannot be used.
@@ -43,6 +48,8 @@ pub enum Fault {
     Unreadable,
     /// The header of its cell is not whole. Only scrubs see that; reading needs none.
     Header,
+    /// The disk did not answer in time; nothing is said of the block.
+    Late,
     /// Parity and data open, but do not fit together. Only scrubs see that.
     Disagrees,
 }
@@ -66,7 +73,7 @@ impl Extent {
         }
         let file = create_file(device, &path)?;
         let header = ExtentHeader { incarnation: device.incarnation()?, ..header };
-        let extent = Self { device: device.clone(), header, file };
+        let extent = Self { device: device.clone(), header, file: file.into() };
         let result = extent.begin(room, &path);
         if result.is_err() && device.fenced().is_none() {
             remove_path(device, &path)?;
@@ -104,7 +111,7 @@ impl Extent {
             Ok(_) => return Err(ExtentError::Misplaced { path }),
             Err(source) => return Err(ExtentError::Header { path, source }),
         };
-        Ok(Self { device: device.clone(), header, file })
+        Ok(Self { device: device.clone(), header, file: file.into() })
     }
 
     /// What it says of itself.
@@ -178,7 +185,18 @@ impl Extent {
         buffer
     }
 
-    /// Brings all that was written to stable storage.
+    /// Brings all that was written to stable storage, without a thread that waits.
+    pub(crate) async fn sync_soon(&self) -> Result<(), ExtentError> {
+        check(&self.device)?;
+        let path = || self.path();
+        let done = self.device.perform(&self.file, Job::sync(), LONG_MAX, path).await?;
+        let result = done.result.map_err(|failed| failed.source);
+        self.changed("sync", &self.path(), result)?;
+        // Another file's failed sync tells of a disk that forgets.
+        check(&self.device)
+    }
+
+    /// Brings all that was written to stable storage. Blocks.
     pub(crate) fn sync(&self) -> Result<(), ExtentError> {
         check(&self.device)?;
         self.changed("sync", &self.path(), self.file.sync_data())?;
@@ -208,6 +226,26 @@ impl Extent {
     pub(crate) fn abandon(&self) -> Result<(), ExtentError> {
         let ExtentHeader { group, shard, .. } = self.header;
         remove_path(&self.device, &path(&self.device, group, shard, true))
+    }
+
+    /// The header of the cell at `at`; none if there is no whole one. Waits for the disk elsewhere.
+    pub(crate) async fn cell_header(
+        self: &Arc<Self>,
+        at: u64,
+    ) -> Result<Option<CellHeader>, Unfinished> {
+        let on = Arc::clone(self);
+        let read = move || on.cell_at(at);
+        self.device.run(ANSWER_MAX, "read", || self.path(), read).await
+    }
+
+    /// The first whole header of a cell at `from` or behind it, as [`Extent::cell_header`].
+    pub(crate) async fn next_cell_header(
+        self: &Arc<Self>,
+        from: u64,
+    ) -> Result<Option<(u64, CellHeader)>, Unfinished> {
+        let on = Arc::clone(self);
+        let read = move || on.find_cell(from);
+        self.device.run(SCAN_MAX, "read", || self.path(), read).await
     }
 
     /// The header of the cell at `at`; none if there is no whole one.
@@ -241,25 +279,47 @@ impl Extent {
         None
     }
 
-    /// Reads and opens blocks of the cell at `at`. The caller counts on the disk being waited for.
-    pub(crate) fn blocks(&self, at: u64, payload: u32, span: Span) -> Vec<Result<Bytes, Fault>> {
-        let mut bytes = Buffer::of_any(span_length(payload, span));
-        if self.file.read_at(bytes.bytes(), block_at(at, span.first)).is_ok() {
-            return self.open_blocks(at, payload, span, bytes);
+    /// Reads and opens blocks of the cell at `at`.
+    pub(crate) async fn blocks(
+        self: Arc<Self>,
+        at: u64,
+        payload: u32,
+        span: Span,
+    ) -> Vec<Result<Bytes, Fault>> {
+        let count = (span.first..=span.last).count();
+        let (device, path) = (self.device.clone(), || self.path());
+        let job = |span: Span| {
+            let memory = Buffer::of_any(span_length(payload, span));
+            Job::read(memory, block_at(at, span.first))
+        };
+        let done = device.perform(&self.file, job(span), ANSWER_MAX, path).await;
+        let Ok(Done { result, data }) = done else { return vec![Err(Fault::Late); count] };
+        if result.is_ok() {
+            if data.as_ref().len() <= AT_ONCE {
+                return self.open_blocks(at, payload, span, data);
+            }
+            let extent = Arc::clone(&self);
+            let open = device.io().run(move || extent.open_blocks(at, payload, span, data));
+            return open.await.unwrap_or_else(|_| vec![Err(Fault::Late); count]);
         }
         // What fails may be one block of many.
-        let alone = |block| {
+        let mut found = Vec::with_capacity(count);
+        for block in span.first..=span.last {
             let span = Span { first: block, last: block, ..span };
-            let mut bytes = Buffer::of_any(span_length(payload, span));
-            match self.file.read_at(bytes.bytes(), block_at(at, block)) {
-                Ok(()) => self.open_blocks(at, payload, span, bytes).pop(),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Some(Err(Fault::Short))
+            let done = device.perform(&self.file, job(span), ANSWER_MAX, path).await;
+            found.push(match done {
+                Ok(Done { result: Ok(()), data }) => {
+                    let opened = self.open_blocks(at, payload, span, data).pop();
+                    opened.unwrap_or(Err(Fault::Short))
                 }
-                Err(_) => Some(Err(Fault::Unreadable)),
-            }
-        };
-        (span.first..=span.last).map(|block| alone(block).unwrap_or(Err(Fault::Short))).collect()
+                Ok(Done { result: Err(failed), .. }) => match failed.source.kind() {
+                    io::ErrorKind::UnexpectedEof => Err(Fault::Short),
+                    _ => Err(Fault::Unreadable),
+                },
+                Err(Unfinished) => Err(Fault::Late),
+            });
+        }
+        found
     }
 
     /// As [`Extent::blocks`], if that needs no wait for the disk.
@@ -305,7 +365,7 @@ impl Extent {
         (span.first..=span.last).zip(opened).map(cut).collect()
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         path(&self.device, self.header.group, self.header.shard, false)
     }
 

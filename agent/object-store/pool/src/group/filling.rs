@@ -12,6 +12,7 @@ use super::extent::Extent;
 use super::geometry::{EXTENT_HEADER, RowPlace, Shape, sealed_length};
 use super::writer::NewGroup;
 use crate::buffer::Buffer;
+use crate::device::{ANSWER_MAX, LONG_MAX};
 use crate::io::{Io, Unfinished};
 
 /// Rows being written at once; enough that parity is computed while the disks write. Each takes about
@@ -147,7 +148,9 @@ impl Filling {
         cells.extend(self.io.run(move || codec.encode(&data, usize::from(m))).await??);
         let writes = self.extents.iter().zip(cells).map(|(extent, cell)| {
             let on = Arc::clone(extent);
-            let write = self.io.run(move || on.write_cell(number, place, &cell));
+            let write = move || on.write_cell(number, place, &cell);
+            let (device, path) = (extent.device(), || extent.path());
+            let write = device.run(ANSWER_MAX, "write", path, write);
             async move { (extent, write.await) }
         });
         self.note(join_all(writes).await)
@@ -167,6 +170,8 @@ impl Filling {
                     let volume = extent.device().number();
                     tracing::warn!(%group, %volume, %error, "a group lost a shard");
                 }
+                // Its fence says why.
+                Err(_) if extent.device().is_hung() => {}
                 Err(error) => unfinished = Some(error),
             }
             let shard = extent.header().shard;
@@ -196,11 +201,16 @@ impl Filling {
         let left = self.extents.iter().filter(|extent| !lost.contains(&extent.header().shard));
         let syncs = left.map(|extent| {
             let on = Arc::clone(extent);
-            let sync = self.io.run(move || match end {
-                Some(end) => on.truncate(end),
-                None => on.sync(),
-            });
-            async move { (extent, sync.await) }
+            async move {
+                let (device, path) = (extent.device(), || extent.path());
+                let synced = match end {
+                    Some(end) => {
+                        device.run(LONG_MAX, "cut off", path, move || on.truncate(end)).await
+                    }
+                    None => Ok(on.sync_soon().await),
+                };
+                (extent, synced)
+            }
         });
         self.note(join_all(syncs).await)?;
         let mut state = self.state();

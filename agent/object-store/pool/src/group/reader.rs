@@ -165,9 +165,23 @@ impl GroupReader {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read_row(&self, read: RowRead) -> Result<VecDeque<Bytes>, ReadError> {
+        let mut blocks = RowBlocks::impatient(self, read.row);
+        match self.read_blocks(read, &mut blocks).await {
+            // They are all slow, perhaps.
+            Err(ReadError::Lost { .. }) if blocks.met_late() => {
+                self.read_blocks(read, &mut RowBlocks::new(self, read.row)).await
+            }
+            other => other,
+        }
+    }
+
+    async fn read_blocks(
+        &self,
+        read: RowRead,
+        blocks: &mut RowBlocks<'_>,
+    ) -> Result<VecDeque<Bytes>, ReadError> {
         let RowRead { row, from, to } = read;
         let shape = self.shape();
-        let mut blocks = RowBlocks::new(self, row);
         let wanted = shape.spans(row.length, from, to);
         // Of a mirror, each copy serves its share of the rows.
         let nearest: Vec<Span> = match shape.codec {

@@ -11,11 +11,11 @@ use super::error::{ExtentError, ReadError, RebuildError};
 use super::extent::{Extent, Fault};
 use super::files;
 use super::geometry::{Span, blocks};
-use super::header::ExtentHeader;
+use super::header::{CellHeader, ExtentHeader};
 use super::reader::{Damage, GroupReader};
 use super::row::RowBlocks;
 use super::walk::{FoundRow, Walk};
-use crate::device::Device;
+use crate::device::{ANSWER_MAX, Device, LONG_MAX};
 
 /// What a scrub found. Every damaged block was told to the reader's
 /// [`OnDamage`](super::reader::OnDamage).
@@ -112,16 +112,17 @@ async fn verify_row(
 }
 
 async fn bad_headers(reader: &GroupReader, row: FoundRow) -> Result<Vec<u8>, ReadError> {
-    let extents: Vec<Arc<Extent>> = reader.extents().cloned().collect();
-    let check = move || {
-        let is_bad = |extent: &&Arc<Extent>| {
-            let header = extent.cell_at(row.place.at);
-            header
-                .is_none_or(|header| (header.row, header.length) != (row.number, row.place.length))
-        };
-        extents.iter().filter(is_bad).map(|extent| extent.header().shard).collect()
-    };
-    Ok(reader.io().run(check).await?)
+    let mut bad = Vec::new();
+    for extent in reader.extents() {
+        // What is late is not known to be bad.
+        let Ok(header) = extent.cell_header(row.place.at).await else { continue };
+        let is_right =
+            |header: CellHeader| (header.row, header.length) == (row.number, row.place.length);
+        if !header.is_some_and(is_right) {
+            bad.push(extent.header().shard);
+        }
+    }
+    Ok(bad)
 }
 
 fn report(reader: &GroupReader, row: FoundRow, shard: u8, block: u32, fault: Fault) {
@@ -192,25 +193,27 @@ async fn create(
     let generation = newest.unwrap_or_default().saturating_add(1);
     let header = ExtentHeader { shard, generation, ..*first.header() };
     let all: Vec<Arc<Extent>> = reader.extents().cloned().collect();
-    let onto = onto.clone();
-    let io = onto.io();
-    let made = io.run(move || {
+    let (on, path) = (onto.clone(), || files::folder(onto));
+    let made = onto.run(ANSWER_MAX, "make a file in", path, move || {
         let _keep = keep;
         let room = all.iter().filter_map(|extent| extent.size().ok()).max().unwrap_or_default();
-        Extent::create(&onto, header, room, true)
+        Extent::create(&on, header, room, true)
     });
     let made = made.await.unwrap_or_else(|unfinished| Err(unfinished.into()));
     made.map(Arc::new).map_err(|source| RebuildError::Extent { volume, source })
 }
 
 async fn remove_old(old: &Arc<Extent>) {
-    let old = Arc::clone(old);
-    let header = *old.header();
-    let io = old.device().io();
-    let removed = io.run(move || {
-        files::remove(old.device(), header.group, header.shard)?;
-        files::sync_folder(old.device())
-    });
+    let (on, header) = (old.device().clone(), *old.header());
+    let removed = old.device().run(
+        ANSWER_MAX,
+        "remove",
+        || old.path(),
+        move || {
+            files::remove(&on, header.group, header.shard)?;
+            files::sync_folder(&on)
+        },
+    );
     if let Ok(Err(error)) = removed.await {
         tracing::warn!(%error, group = %header.group, "an extent that was replaced is left");
     }
@@ -231,13 +234,18 @@ impl Drop for Unfinished {
             return;
         }
         let (extent, keep) = (Arc::clone(&self.extent), Arc::clone(&self.keep));
-        let io = extent.device().io();
-        runtime.spawn(io.run(move || {
-            let _keep = keep;
-            if let Err(error) = extent.abandon() {
-                tracing::warn!(%error, "an extent that was not finished is left");
-            }
-        }));
+        runtime.spawn(async move {
+            let on = Arc::clone(&extent);
+            let remove = move || {
+                let _keep = keep;
+                if let Err(error) = on.abandon() {
+                    tracing::warn!(%error, "an extent that was not finished is left");
+                }
+            };
+            let (device, path) = (extent.device(), || extent.path());
+            // One that hangs is told of by its fence.
+            let _ = device.run(ANSWER_MAX, "remove", path, remove).await;
+        });
     }
 }
 
@@ -286,12 +294,18 @@ impl Rebuild<'_> {
         work: impl FnOnce(&Extent) -> Result<(), ExtentError> + Send + 'static,
     ) -> Result<(), RebuildError> {
         let (new, keep) = (Arc::clone(&self.unfinished.extent), Arc::clone(&self.unfinished.keep));
-        let (volume, io) = (new.device().number(), new.device().io());
+        let (extent, device) = (Arc::clone(&new), new.device().clone());
+        let volume = device.number();
         self.unfinished.is_idle = false;
-        let done = io.run(move || {
-            let _keep = keep;
-            work(&new)
-        });
+        let done = device.run(
+            LONG_MAX,
+            "write",
+            || extent.path(),
+            move || {
+                let _keep = keep;
+                work(&new)
+            },
+        );
         let done = done.await.unwrap_or_else(|unfinished| Err(unfinished.into()));
         self.unfinished.is_idle = true;
         done.map_err(|source| RebuildError::Extent { volume, source })

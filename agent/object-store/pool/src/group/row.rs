@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -11,6 +12,7 @@ use super::error::ReadError;
 use super::extent::Fault;
 use super::geometry::{RowPlace, Span, blocks};
 use super::reader::{Damage, GroupReader};
+use crate::io::{PATIENCE, within};
 
 /// A block of a row: its number, then the cell's. Blocks of one number belong together.
 type Key = (u32, u8);
@@ -24,6 +26,9 @@ pub(crate) struct RowBlocks<'a> {
     got: BTreeMap<Key, Bytes>,
     tried: BTreeSet<Key>,
     met_errors: bool,
+    /// How long a disk is waited for; none for as long as it may take.
+    patience: Option<Duration>,
+    met_late: bool,
 }
 
 impl<'a> RowBlocks<'a> {
@@ -36,7 +41,19 @@ impl<'a> RowBlocks<'a> {
             got: BTreeMap::new(),
             tried: BTreeSet::new(),
             met_errors: false,
+            patience: None,
+            met_late: false,
         }
+    }
+
+    /// The same for a reader who takes what is late from others, if there are enough.
+    pub(crate) fn impatient(reader: &'a GroupReader, place: RowPlace) -> Self {
+        Self { patience: Some(PATIENCE), ..Self::new(reader, place) }
+    }
+
+    /// Whether a disk did not answer in time.
+    pub(crate) fn met_late(&self) -> bool {
+        self.met_late
     }
 
     /// A block that was read or made.
@@ -56,7 +73,7 @@ impl<'a> RowBlocks<'a> {
 
     /// Reads blocks from the extents that are there, all at once, and reports those that are damaged.
     pub(crate) async fn fetch(&mut self, spans: &[Span]) -> Result<(), ReadError> {
-        let (at, payload) = (self.place.at, self.payload);
+        let (at, payload, patience) = (self.place.at, self.payload, self.patience);
         let reads = spans.iter().filter_map(|span| {
             let extent = Arc::clone(self.reader.extent(span.shard)?);
             let span = *span;
@@ -65,23 +82,27 @@ impl<'a> RowBlocks<'a> {
                 let cached = (span.first == span.last)
                     .then(|| extent.cached_blocks(at, payload, span))
                     .flatten();
-                let found = match cached {
-                    Some(found) => found,
-                    None => {
-                        let io = extent.device().io();
-                        io.run(move || extent.blocks(at, payload, span)).await?
-                    }
+                let blocks = extent.blocks(at, payload, span);
+                let found = match (cached, patience) {
+                    (Some(found), _) => Some(found),
+                    (None, Some(patience)) => within(patience, blocks).await,
+                    (None, None) => Some(blocks.await),
                 };
-                Ok::<_, ReadError>((span, found))
+                let late = || (span.first..=span.last).map(|_| Err(Fault::Late)).collect();
+                (span, found.unwrap_or_else(late))
             })
         });
         let results = join_all(reads).await;
         for result in results {
-            let (span, found) = result?;
+            let (span, found) = result;
             for (block, found) in (span.first..=span.last).zip(found) {
                 let is_new = self.tried.insert((block, span.shard));
                 match found {
                     Ok(bytes) => drop(self.got.insert((block, span.shard), bytes)),
+                    Err(Fault::Late) => {
+                        self.met_errors = true;
+                        self.met_late = true;
+                    }
                     Err(fault) if is_new => {
                         self.met_errors |= fault == Fault::Unreadable;
                         self.report(span.shard, block, fault);

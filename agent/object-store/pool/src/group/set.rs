@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -15,7 +16,8 @@ use super::registry::{Claim, Registry};
 use super::repair::{Holes, Rebuilt, rebuild_while};
 use super::run::GroupId;
 use super::writer::{GroupWriter, NewGroup};
-use crate::device::Device;
+use crate::device::{ANSWER_MAX, Device, LONG_MAX, SCAN_MAX};
+use crate::io::{PATIENCE, Unfinished, within};
 use crate::superblock::VolumeNo;
 
 pub use super::registry::GroupStatus;
@@ -82,8 +84,9 @@ impl Groups {
     /// The folder cannot be listed; the volume is not taken in.
     pub async fn add_device(&self, device: &Device) -> Result<Attached, ExtentError> {
         let on = device.clone();
-        let Listing { extents, unfinished, unusable } =
-            device.io().run(move || attach::list(&on)).await??;
+        let Listing { extents, unfinished, unusable } = device
+            .run(SCAN_MAX, "list", || files::folder(device), move || attach::list(&on))
+            .await??;
         let mut attached = Attached { removed: unfinished, unusable, ..Attached::default() };
         let mut stale = Vec::new();
         {
@@ -104,10 +107,10 @@ impl Groups {
         }
         attached.removed += stale.len();
         for (on, header) in stale {
-            let io = on.io();
-            let removed = io.run(move || {
-                files::remove(&on, header.group, header.shard)?;
-                files::sync_folder(&on)
+            let (device, path) = (on.clone(), || files::folder(&on));
+            let removed = on.run(ANSWER_MAX, "remove a file of", path, move || {
+                files::remove(&device, header.group, header.shard)?;
+                files::sync_folder(&device)
             });
             if let Err(error) = removed.await? {
                 tracing::warn!(%error, "an extent that was replaced is left");
@@ -153,22 +156,14 @@ impl Groups {
             let state = self.state();
             (state.places(group), state.changes)
         };
-        let opened = places.into_iter().map(|(device, shard)| async move {
-            let io = device.io();
-            io.run(move || Extent::open(&device, group, shard)).await
-        });
-        let mut extents = Vec::new();
-        let mut all_opened = true;
-        for opened in join_all(opened).await {
-            match opened {
-                Ok(Ok(extent)) => extents.push(Arc::new(extent)),
-                Ok(Err(error)) => {
-                    all_opened = false;
-                    tracing::warn!(%group, %error, "cannot open an extent");
-                }
-                Err(_) => return None,
-            }
+        // A disk that hangs keeps no one from reading of the others, if they do.
+        let mut opened = open_extents(group, &places, Some(PATIENCE)).await;
+        let needed = opened.extents.first().map_or(1, |extent| extent.header().shape.k);
+        if opened.is_late && opened.extents.len() < usize::from(needed) {
+            opened = open_extents(group, &places, None).await;
         }
+        let all_opened = opened.extents.len() == places.len();
+        let extents = opened.extents;
         let reader = GroupReader::new(extents, Arc::clone(&self.on_damage))?;
         let mut state = self.state();
         // What was opened while the group changed, or in part only, serves once.
@@ -220,9 +215,10 @@ impl Groups {
             }
             state.changes += 1;
         }
-        let removals = by_volume.into_iter().map(|(volume, (device, files))| async move {
-            let io = device.io();
-            let removed = io.run(move || attach::remove(&device, &files)).await;
+        let removals = by_volume.into_iter().map(|(volume, (device, shards))| async move {
+            let (on, folder) = (device.clone(), || files::folder(&device));
+            let remove = move || attach::remove(&on, &shards);
+            let removed = device.run(LONG_MAX, "remove files of", folder, remove).await;
             let removed = removed.unwrap_or_else(|unfinished| Err(unfinished.into()));
             removed.map_err(|source| RemoveError { volume, source })
         });
@@ -236,15 +232,8 @@ impl Groups {
     /// A volume failed and is fenced.
     pub async fn sync(&self, group: GroupId) -> Result<(), ExtentError> {
         let Some(reader) = self.reader(group).await else { return Ok(()) };
-        let syncs = reader.extents().map(|extent| {
-            let extent = Arc::clone(extent);
-            let io = extent.device().io();
-            io.run(move || extent.sync())
-        });
-        for synced in join_all(syncs).await {
-            synced??;
-        }
-        Ok(())
+        let syncs = reader.extents().map(|extent| extent.sync_soon());
+        join_all(syncs).await.into_iter().collect()
     }
 
     /// Cuts a group off at an offset, and gives back room that was taken for more rows: for a group
@@ -255,9 +244,9 @@ impl Groups {
     pub async fn trim(&self, group: GroupId, end: u64) -> Result<(), ExtentError> {
         let Some(reader) = self.reader(group).await else { return Ok(()) };
         let cuts = reader.extents().map(|extent| {
-            let extent = Arc::clone(extent);
-            let io = extent.device().io();
-            io.run(move || attach::trim(&extent, end))
+            let on = Arc::clone(extent);
+            let trim = move || attach::trim(&on, end);
+            extent.device().run(LONG_MAX, "cut off", || extent.path(), trim)
         });
         for cut in join_all(cuts).await {
             cut??;
@@ -322,4 +311,39 @@ impl Drop for Turn {
     fn drop(&mut self) {
         locked(&self.state).rebuilding.remove(&self.group);
     }
+}
+
+/// Extents that were opened.
+#[derive(Debug, Default)]
+struct Opened {
+    extents: Vec<Arc<Extent>>,
+    /// Whether one may only be slow.
+    is_late: bool,
+}
+
+async fn open_extents(
+    group: GroupId,
+    places: &[(Device, u8)],
+    patience: Option<Duration>,
+) -> Opened {
+    let opening = places.iter().cloned().map(|(device, shard)| async move {
+        let open = async move {
+            let (on, path) = (device.clone(), || files::path(&device, group, shard, false));
+            let open = move || Extent::open(&on, group, shard);
+            device.run(ANSWER_MAX, "open", path, open).await
+        };
+        match patience {
+            Some(patience) => within(patience, open).await.unwrap_or(Err(Unfinished)),
+            None => open.await,
+        }
+    });
+    let mut opened = Opened::default();
+    for result in join_all(opening).await {
+        match result {
+            Ok(Ok(extent)) => opened.extents.push(Arc::new(extent)),
+            Ok(Err(error)) => tracing::warn!(%group, %error, "cannot open an extent"),
+            Err(Unfinished) => opened.is_late = true,
+        }
+    }
+    opened
 }

@@ -26,12 +26,6 @@ pub struct Walk {
     number: u32,
 }
 
-/// The rows of one extent. Blocks.
-pub fn scan(extent: &Arc<Extent>) -> impl Iterator<Item = FoundRow> + use<> {
-    let mut walk = Walk::new(vec![Arc::clone(extent)]);
-    std::iter::from_fn(move || walk.step())
-}
-
 impl Walk {
     /// A walk by the headers of these extents.
     #[must_use]
@@ -56,44 +50,37 @@ impl Walk {
     /// # Errors
     /// The process is ending.
     pub async fn next(&mut self) -> Result<Option<FoundRow>, ReadError> {
-        let Some(first) = self.extents.first() else { return Ok(None) };
-        let io = first.device().io();
-        let Self { extents, at, number } = self;
-        let mut walk = Self { extents: std::mem::take(extents), at: *at, number: *number };
-        let (walk, found) = io
-            .run(move || {
-                let found = walk.step();
-                (walk, found)
-            })
-            .await?;
-        *self = walk;
-        Ok(found)
-    }
-
-    fn step(&mut self) -> Option<FoundRow> {
-        let here = self.extents.iter().find_map(|extent| extent.cell_at(self.at));
-        let (at, header) = match here.filter(|header| header.row >= self.number) {
-            Some(header) => (self.at, header),
-            None => self.search()?,
+        let Some(shape) = self.extents.first().map(|extent| extent.header().shape) else {
+            return Ok(None);
         };
-        let shape = self.extents.first()?.header().shape;
+        let Some((at, header)) = self.find().await else { return Ok(None) };
         let place = RowPlace { at, length: header.length };
         self.at = at + sealed_length(shape.payload(header.length));
         self.number = header.row.saturating_add(1);
-        Some(FoundRow { number: header.row, place })
+        Ok(Some(FoundRow { number: header.row, place }))
     }
 
-    fn search(&self) -> Option<(u64, CellHeader)> {
-        let all = self.extents.iter().filter_map(|extent| {
-            let mut from = self.at;
-            loop {
-                let (at, header) = extent.find_cell(from)?;
+    async fn find(&self) -> Option<(u64, CellHeader)> {
+        for extent in &self.extents {
+            // A disk that hangs has no headers.
+            if let Ok(Some(header)) = extent.cell_header(self.at).await {
                 if header.row >= self.number {
-                    return Some((at, header));
+                    return Some((self.at, header));
+                }
+                break;
+            }
+        }
+        let mut first: Option<(u64, CellHeader)> = None;
+        for extent in &self.extents {
+            let mut from = self.at;
+            while let Ok(Some((at, header))) = extent.next_cell_header(from).await {
+                if header.row >= self.number {
+                    first = first.filter(|(best, _)| *best <= at).or(Some((at, header)));
+                    break;
                 }
                 from = at + 1;
             }
-        });
-        all.min_by_key(|(at, _)| *at)
+        }
+        first
     }
 }

@@ -13,7 +13,7 @@ use super::filling::{Filling, Watch};
 use super::geometry::{EXTENT_HEADER, MAX_EXTENT, RowPlace, Shape};
 use super::header::{ExtentHeader, Kind};
 use super::run::GroupId;
-use crate::device::Device;
+use crate::device::{ANSWER_MAX, Device};
 use crate::io::{Io, Unfinished};
 
 /// Length of an extent in bytes, if nothing else is asked for: large enough that a group's files are
@@ -59,7 +59,9 @@ impl GroupWriter {
             };
             async move {
                 let volume = device.number();
-                let made = io.run(move || Extent::create(&device, header, new.extent, false)).await;
+                let (on, path) = (device.clone(), || files::folder(&device));
+                let make = move || Extent::create(&on, header, new.extent, false);
+                let made = device.run(ANSWER_MAX, "make a file in", path, make).await;
                 let made = made.unwrap_or_else(|unfinished| Err(unfinished.into()));
                 made.map_err(|source| CreateError::Extent { volume, source })
             }
@@ -73,7 +75,7 @@ impl GroupWriter {
             }
         }
         if let Some(error) = failed {
-            remove_made(extents, io).await;
+            remove_made(extents).await;
             return Err(error);
         }
         Ok(Self { inner: Arc::new(Filling::new(new, extents, io)) })
@@ -200,13 +202,15 @@ fn check(new: &NewGroup, devices: &[Device]) -> Result<(u8, Io), CreateError> {
     Ok((wanted, first.io()))
 }
 
-async fn remove_made(extents: Vec<Arc<Extent>>, io: Io) {
-    let removals = extents.into_iter().map(|extent| {
-        io.run(move || {
-            let header = *extent.header();
-            files::remove(extent.device(), header.group, header.shard)
-                .and_then(|()| files::sync_folder(extent.device()))
-        })
+async fn remove_made(extents: Vec<Arc<Extent>>) {
+    let removals = extents.iter().map(|extent| {
+        let on = Arc::clone(extent);
+        let remove = move || {
+            let header = *on.header();
+            files::remove(on.device(), header.group, header.shard)
+                .and_then(|()| files::sync_folder(on.device()))
+        };
+        extent.device().run(ANSWER_MAX, "remove", || extent.path(), remove)
     });
     for removed in join_all(removals).await {
         if let Ok(Err(error)) = removed {

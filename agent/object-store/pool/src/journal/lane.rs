@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::frame::{build, in_body};
+use super::AT_ONCE;
+use super::frame::{build, framed, in_body};
 use super::header::BLOCK;
 use super::make::{prepare, take};
 use super::plan::{Plan, plan};
 use super::slots::{Ready, Slots};
 use super::types::{JournalError, JournalPlace, Lsn};
+use crate::backend::{Action, Buffer, Done, Failed, Job};
+use crate::device::ANSWER_MAX;
 use crate::seal::Spot;
 
 /// Appends that wait in a lane's queue; more wait with their callers. A lane takes all of them with
@@ -72,7 +75,6 @@ impl Lane {
             pending_bytes: 0,
             control: None,
             open: None,
-            frame: Vec::new(),
         };
         tokio::spawn(writer.run());
         Self { sender, waiting: Arc::default() }
@@ -123,8 +125,6 @@ struct Writer {
     /// A command that is carried out when nothing is pending.
     control: Option<Command>,
     open: Option<Target>,
-    /// The last frame's memory, used again.
-    frame: Vec<u8>,
 }
 
 /// The segment that a lane writes.
@@ -214,27 +214,21 @@ impl Writer {
 
     /// Writes the first so many of the pending records as a frame, and answers them.
     async fn write(&mut self, count: usize) -> Result<(), JournalError> {
-        let Some(target) = &mut self.open else { return Ok(()) };
+        let Some(target) = &self.open else { return Ok(()) };
         let Ready { slot, incarnation, file } = target.ready.clone();
         let spot = Spot { incarnation, offset: target.at };
         let first = self.pending.iter().take(count);
         let records: Vec<(Lsn, Bytes)> = first.map(|r| (r.lsn, r.record.clone())).collect();
-        let (device, mut frame) = (self.slots.device.clone(), std::mem::take(&mut self.frame));
-        let work = move || {
-            let pieces = build(device.sealer(), spot, &records, &mut frame);
-            let result = file.write_at(&frame, spot.offset).map_err(|error| ("write", error));
-            let result = result.and_then(|()| file.sync_data().map_err(|error| ("sync", error)));
-            (result, pieces, frame)
-        };
-        let (result, pieces, frame) = self.slots.device.io().run(work).await.map_err(|error| {
-            self.slots.device.fence("a frame was not written to the end");
-            JournalError::from(error)
-        })?;
-        if let Err((operation, error)) = result {
-            return Err(self.slots.fence(operation, &self.slots.path(slot), &error));
+        let (job, pieces) = self.build(spot, records).await?;
+        let length = job.data.as_ref().len() as u64;
+        let (slots, path) = (&self.slots, || self.slots.path(slot));
+        let done = slots.device.perform(&file, job, ANSWER_MAX, path).await;
+        let Done { result, .. } = done.map_err(|error| slots.unfinished(error))?;
+        if let Err(Failed { operation, source }) = result {
+            return Err(slots.fence(operation, &path(), &source));
         }
-        target.at += frame.len() as u64;
-        self.frame = frame;
+        let Some(target) = &mut self.open else { return Ok(()) };
+        target.at += length;
         let volume = self.slots.device.number();
         let answered: Vec<Request> = self.pending.drain(..count).collect();
         let wrote: Vec<_> =
@@ -247,6 +241,25 @@ impl Writer {
             let _ = request.reply.send(Ok(place));
         }
         Ok(())
+    }
+
+    /// A frame, ready to be written, and where its records will stand.
+    async fn build(
+        &self,
+        spot: Spot,
+        records: Vec<(Lsn, Bytes)>,
+    ) -> Result<(Job, Vec<(u32, u32)>), JournalError> {
+        let device = self.slots.device.clone();
+        let bytes: usize = records.iter().map(|(_, record)| in_body(record.len())).sum();
+        let build = move || {
+            let mut data = Buffer::with_capacity(framed(bytes));
+            let pieces = build(device.sealer(), spot, &records, data.bytes());
+            (Job { action: Action::WriteDurable, data, offset: spot.offset }, pieces)
+        };
+        if bytes <= AT_ONCE as usize {
+            return Ok(build());
+        }
+        self.slots.device.io().run(build).await.map_err(|error| self.slots.unfinished(error))
     }
 
     fn seal(&mut self) {

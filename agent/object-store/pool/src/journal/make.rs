@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::scan::Head;
 use super::slots::{File, Ready, Slots};
 use super::types::JournalError;
+use crate::device::ANSWER_MAX;
 
 /// Zeros that are written and synced at once, so that frames of other segments wait no longer than
 /// for these.
@@ -127,11 +128,8 @@ async fn on<T: Send + 'static>(
     slots: &Arc<Slots>,
     step: impl FnOnce() -> Result<T, Stop> + Send + 'static,
 ) -> Result<T, Stop> {
-    let unfinished = |error: crate::io::Unfinished| {
-        slots.device.fence("a segment was not made to the end");
-        Err(Stop::Failed(error.into()))
-    };
-    slots.device.io().run(step).await.unwrap_or_else(unfinished)
+    let done = slots.device.run(ANSWER_MAX, "make a segment in", || slots.folder.clone(), step);
+    done.await.unwrap_or_else(|error| Err(Stop::Failed(slots.unfinished(error))))
 }
 
 impl From<JournalError> for Stop {

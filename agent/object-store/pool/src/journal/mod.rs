@@ -23,15 +23,19 @@ mod slots;
 mod tests;
 mod types;
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::device::Device;
+use crate::backend::{Buffer, Done, Failed, Job};
+use crate::device::{ANSWER_MAX, Device, SCAN_MAX};
+use crate::io::{PATIENCE, within};
 use crate::seal::{Damaged, Sealer, Spot, TAG};
 use lane::Lane;
 use scan::Scanner;
-use slots::Slots;
+use slots::{File, Slots};
 pub use types::{
     Damage, Found, JournalConfig, JournalError, JournalPlace, Lsn, SegmentScan, SegmentState,
     Stretch,
@@ -109,6 +113,22 @@ impl Journal {
     /// [`JournalError::Gone`] if the segment was freed, [`JournalError::Damaged`] if the bytes are
     /// wrong, [`JournalError::Io`] if the disk does not give them.
     pub async fn read(&self, place: JournalPlace) -> Result<Bytes, JournalError> {
+        self.read_with(place, None).await
+    }
+
+    /// As [`Journal::read`], for records of which there is another copy: waits for two seconds.
+    ///
+    /// # Errors
+    /// As [`Journal::read`], or [`JournalError::Late`].
+    pub async fn read_soon(&self, place: JournalPlace) -> Result<Bytes, JournalError> {
+        self.read_with(place, Some(PATIENCE)).await
+    }
+
+    async fn read_with(
+        &self,
+        place: JournalPlace,
+        patience: Option<Duration>,
+    ) -> Result<Bytes, JournalError> {
         let slots = &self.inner.slots;
         let Some(file) = slots.find(place)? else { return Err(JournalError::Damaged(place)) };
         let sealer = slots.device.sealer();
@@ -120,23 +140,23 @@ impl Journal {
                 return Ok(content);
             }
         }
-        let device = slots.device.clone();
-        let work = move || {
-            let mut sealed = vec![0; place.length as usize];
-            file.read_at(&mut sealed, u64::from(place.offset))?;
-            Ok(open_record(device.sealer(), place, sealed))
+        let (slots, reading) = (Arc::clone(slots), read_from_disk(Arc::clone(slots), file, place));
+        let failed = |source| {
+            let io = JournalError::Io { operation: "read", path: slots.path(place.slot), source };
+            slots.find(place).err().unwrap_or(io)
         };
-        match slots.device.io().run(work).await? {
-            Ok(Ok(content)) => Ok(content),
+        let read = match patience {
+            Some(patience) => within(patience, reading).await,
+            None => Some(reading.await),
+        };
+        match read {
+            Some(Ok(Ok(content))) => Ok(content),
             // The segment may have been written anew meanwhile.
-            Ok(Err(Damaged)) => {
+            Some(Ok(Err(Damaged))) => {
                 Err(slots.find(place).err().unwrap_or(JournalError::Damaged(place)))
             }
-            Err(source) => {
-                let io =
-                    JournalError::Io { operation: "read", path: slots.path(place.slot), source };
-                Err(slots.find(place).err().unwrap_or(io))
-            }
+            Some(Err(Failed { source, .. })) => Err(failed(source)),
+            None => Err(JournalError::Late { volume: place.volume }),
         }
     }
 
@@ -164,7 +184,8 @@ impl Journal {
             let (scan, _, next) = scanner.run_from(&*file, from, length, bytes);
             Stretch { records, next, damage: scan.damage, is_torn: scan.is_torn }
         };
-        Ok(self.inner.slots.device.io().run(work).await?)
+        let all = &self.inner.slots;
+        Ok(all.device.run(SCAN_MAX, "read", || all.path(slot), work).await?)
     }
 
     /// The segments in use, by slot.
@@ -189,7 +210,10 @@ impl Journal {
     /// written, [`JournalError::Fenced`].
     pub async fn free(&self, slot: u16, incarnation: u64) -> Result<(), JournalError> {
         let slots = Arc::clone(&self.inner.slots);
-        self.inner.slots.device.io().run(move || slots.free(slot, incarnation)).await?
+        let all = &self.inner.slots;
+        let free = move || slots.free(slot, incarnation);
+        let freed = all.device.run(ANSWER_MAX, "write", || all.path(slot), free);
+        freed.await.map_err(|error| all.unfinished(error))?
     }
 
     /// Ends the lanes behind all that was appended before, and what goes on in the background.
@@ -202,6 +226,24 @@ impl Journal {
         }
         make::finish(&self.inner.slots).await;
     }
+}
+
+/// Reads and opens a record; waits for the disk.
+async fn read_from_disk(
+    slots: Arc<Slots>,
+    file: File,
+    place: JournalPlace,
+) -> Result<Result<Bytes, Damaged>, Failed> {
+    let unfinished = |_| Failed { operation: "read", source: io::ErrorKind::TimedOut.into() };
+    let device = slots.device.clone();
+    let job = Job::read(Buffer::of_any(place.length as usize), u64::from(place.offset));
+    let done = device.perform(&file, job, ANSWER_MAX, || slots.path(place.slot)).await;
+    let Done { mut data, result } = done.map_err(unfinished)?;
+    result?;
+    let io = device.io();
+    let sealed = std::mem::take(data.bytes());
+    let open = move || open_record(device.sealer(), place, sealed);
+    if place.length <= AT_ONCE { Ok(open()) } else { io.run(open).await.map_err(unfinished) }
 }
 
 /// Opens the sealed bytes of a record and gives its content.

@@ -7,18 +7,19 @@ use super::scan::{Head, Scanner};
 use super::slots::{File, Segment, Slots};
 use super::types::{Damage, Found, JournalError, SegmentScan};
 use crate::backend::EntryKind;
+use crate::device::SCAN_MAX;
 
 /// Reads all segments into `slots` and gives their records to `visit`.
 pub(super) async fn open<V: FnMut(Found) + Send + 'static>(
     slots: &Arc<Slots>,
     mut visit: V,
 ) -> Result<Vec<SegmentScan>, JournalError> {
-    let io = slots.device.io();
+    let (device, folder) = (&slots.device, || slots.folder.clone());
     let all = Arc::clone(slots);
-    let found = io.run(move || all.list()).await??;
+    let found = device.run(SCAN_MAX, "list", folder, move || all.list()).await??;
     // Before anything is given or changed: a later release's segment stops it all.
     let all = Arc::clone(slots);
-    let heads = io.run(move || all.heads(found)).await??;
+    let heads = device.run(SCAN_MAX, "read", folder, move || all.heads(found)).await??;
     let mut scans = Vec::with_capacity(heads.len());
     for (slot, file, head) in heads {
         let all = Arc::clone(slots);
@@ -26,7 +27,7 @@ pub(super) async fn open<V: FnMut(Found) + Send + 'static>(
             let scan = all.scan(slot, file, &head, &mut visit);
             (visit, scan)
         };
-        let (back, scan) = io.run(scan).await?;
+        let (back, scan) = device.run(SCAN_MAX, "read", || slots.path(slot), scan).await?;
         visit = back;
         scans.push(scan);
     }

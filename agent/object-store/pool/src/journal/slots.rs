@@ -20,6 +20,7 @@ use super::scan::widen;
 use super::types::{JournalConfig, JournalError, JournalPlace, Lsn, SegmentState};
 use crate::backend::BackendFile;
 use crate::device::Device;
+use crate::io::Unfinished;
 
 /// A file that is open for reading and writing.
 pub(super) type File = Arc<dyn BackendFile>;
@@ -256,6 +257,12 @@ impl Slots {
         error: &io::Error,
     ) -> JournalError {
         self.device.fence(&format!("cannot {operation} {}: {error}", path.display()));
+        self.fenced()
+    }
+
+    /// What was begun did not end: nobody knows what of it is on stable storage.
+    pub(super) fn unfinished(&self, error: Unfinished) -> JournalError {
+        self.device.fence(&error.to_string());
         self.fenced()
     }
 

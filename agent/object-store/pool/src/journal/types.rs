@@ -280,6 +280,12 @@ pub enum JournalError {
         /// Its volume.
         found: VolumeNo,
     },
+    /// The disk did not answer as soon as was wanted. It may still.
+    #[error("volume {volume} is slow to answer")]
+    Late {
+        /// The volume.
+        volume: VolumeNo,
+    },
     /// The process is ending.
     #[error(transparent)]
     Unfinished(#[from] crate::io::Unfinished),

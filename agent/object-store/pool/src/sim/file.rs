@@ -44,6 +44,7 @@ enum Fate {
 
 impl SimFile {
     fn enter(&self) -> io::Result<MutexGuard<'_, World>> {
+        self.disk.wait(&self.path);
         let world = self.disk.enter()?;
         world.reach(&self.path, self.born)?;
         Ok(world)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agent_object_store_pool::device::Device;
+use agent_object_store_pool::device::{ANSWER_MAX, Device};
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::superblock::VolumeNo;
 use tokio::sync::Notify;
@@ -137,7 +137,7 @@ impl Places {
         let trouble = trouble.filter(|trouble| Some(trouble.home) == known.home);
         let is_avoided = trouble.is_some_and(|trouble| !trouble.remake);
         if let Some(home) = home.filter(|home| home.fenced().is_none() && !is_avoided) {
-            tell(io, devices, known).await;
+            tell(devices, known).await;
             let (path, remake) = (self.of(home), trouble.is_some());
             match run(io, move || if remake { make(&path) } else { reopen(&path) }).await {
                 Ok(index) => return Ok((Arc::new(index), home.number())),
@@ -148,7 +148,7 @@ impl Places {
         for device in ranked(io, devices, avoided).await {
             known.epoch += 1;
             known.home = Some(device.number());
-            tell(io, devices, known).await;
+            tell(devices, known).await;
             if device.fenced().is_some() {
                 continue;
             }
@@ -193,11 +193,11 @@ impl Places {
 
 /// Writes what is known of the pool to the superblocks that say otherwise. A volume that fails is
 /// fenced. Says how many have it.
-pub(super) async fn tell(io: Io, devices: &[Device], known: &Known) -> usize {
+pub(super) async fn tell(devices: &[Device], known: &Known) -> usize {
     let mut count = 0;
     for device in devices.iter().filter(|device| device.fenced().is_none()) {
         let (on, known) = (device.clone(), known.clone());
-        let told = io.run(move || {
+        let tell = move || {
             let has = on.superblock();
             if has.members == known.members
                 && (has.index, has.index_epoch) == (known.home, known.epoch)
@@ -208,7 +208,8 @@ pub(super) async fn tell(io: Io, devices: &[Device], known: &Known) -> usize {
                 superblock.members = known.members;
                 (superblock.index, superblock.index_epoch) = (known.home, known.epoch);
             })
-        });
+        };
+        let told = device.run(ANSWER_MAX, "write", || device.root().to_owned(), tell);
         match told.await {
             Ok(Ok(())) => count += 1,
             Ok(Err(error)) => {

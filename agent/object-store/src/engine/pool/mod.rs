@@ -27,11 +27,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store_pool::backend::{Backend, DiskBackend};
+use agent_object_store_pool::backend::Backend;
+use agent_object_store_pool::disk::{Choice as IoChoice, DiskBackend};
 use agent_object_store_pool::group::writer::EXTENT;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::JournalConfig;
 use agent_object_store_pool::seal::KeyBytes;
+use agent_object_store_pool::uring::Unavailable as NoUring;
 use futures::future::try_join_all;
 
 use self::shared::{Shared, Told};
@@ -81,7 +83,7 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
-    /// The usual settings, on real files.
+    /// The usual settings, on real files that threads wait for.
     #[must_use]
     pub fn new(pool: PoolId, node_key: KeyBytes) -> Self {
         Self {
@@ -90,7 +92,7 @@ impl EngineConfig {
             reserve_bytes: RESERVE_BYTES,
             settle: SETTLE,
             founding: FOUNDING,
-            backend: Arc::new(DiskBackend),
+            backend: Arc::new(DiskBackend::threads()),
             io: Io::Threads,
             clock: Arc::new(SystemClock),
             extent: EXTENT,
@@ -98,6 +100,15 @@ impl EngineConfig {
             body_memory: BODY_MEMORY_LEAST,
             index_folder: None,
         }
+    }
+
+    /// Real files, waited for as was chosen.
+    ///
+    /// # Errors
+    /// `io_uring` was chosen and cannot be had.
+    pub fn with_io(mut self, choice: IoChoice) -> Result<Self, NoUring> {
+        self.backend = Arc::new(DiskBackend::choose(choice)?);
+        Ok(self)
     }
 }
 

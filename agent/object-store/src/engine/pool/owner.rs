@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use agent_object_store_pool::device::{Device, DeviceError, NewVolume};
+use agent_object_store_pool::device::{ANSWER_MAX, Device, DeviceError, NewVolume};
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::superblock::{Member, VolumeNo};
 use futures::future::join_all;
@@ -159,7 +159,7 @@ async fn forget(shared: &Shared) {
             Some(_) if shared.state().slots.contains_key(&id) => {
                 Err(crate::volumes::ForgetError::Attached { id })
             }
-            Some(next) if tell(shared.config.io, &devices, &next).await > 0 => {
+            Some(next) if tell(&devices, &next).await > 0 => {
                 tracing::warn!(volume = %id, "volume given up");
                 known = next;
                 accept(shared, &known);
@@ -226,7 +226,7 @@ async fn found(shared: &Arc<Shared>, volumes: Vec<VolumeId>) {
     });
     if let Some(next) = next.filter(|_| !refused.is_empty()) {
         let devices: Vec<Device> = devices.into_iter().map(|(.., device)| device).collect();
-        tell(shared.config.io, &devices, &next).await;
+        tell(&devices, &next).await;
         accept(shared, &next);
     }
 }
@@ -260,16 +260,23 @@ async fn format(
     let Some((volume, token)) = found else { return true };
     let surroundings = shared.surroundings();
     let on = volume.clone();
-    let formatted = shared.config.io.run(move || {
+    let format = move || {
         let class = members.iter().find(|member| member.number == number).map(|m| m.class);
         let class = class.unwrap_or(on.class);
         let new = NewVolume { pool, volume: on.id.to_string(), number, class, members };
         let device = Device::format(&on.path, new, surroundings)?;
         let says = device.superblock();
         Ok((device, says))
-    });
-    let formatted =
-        formatted.await.unwrap_or_else(|_| Err(DeviceError::InUse { path: volume.path.clone() }));
+    };
+    let path = volume.path.clone();
+    let formatted = match timeout(ANSWER_MAX, shared.config.io.run(format)).await {
+        Ok(formatted) => formatted.unwrap_or(Err(DeviceError::InUse { path })),
+        // One that hangs does not keep the others from being used.
+        Err(_) => {
+            let source = std::io::ErrorKind::TimedOut.into();
+            Err(DeviceError::Io { operation: "format", path, source })
+        }
+    };
     let mut state = shared.state();
     match formatted {
         Ok((device, says)) => {
@@ -316,9 +323,9 @@ async fn add(shared: &Arc<Shared>, id: &VolumeId) {
     let io = shared.config.io;
     let others: Vec<Device> =
         devices.into_iter().filter(|other| other.number() != device.number()).collect();
-    tell(io, &others, &known).await;
+    tell(&others, &known).await;
     let own = std::slice::from_ref(&device);
-    let is_told = tell(io, own, &known).await > 0;
+    let is_told = tell(own, &known).await > 0;
     shared.places.tidy(io, own, known.home).await;
     core.volumes.set_members(known.living().count());
     let added = if is_told {

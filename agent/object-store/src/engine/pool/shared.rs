@@ -1,13 +1,14 @@
 //! What all handles of the engine share with its owner task.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use agent_object_store_pool::device::{Device, Surroundings};
+use agent_object_store_pool::device::{ANSWER_MAX, Device, Surroundings};
 use agent_object_store_pool::superblock::Superblock;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::EngineConfig;
 use super::home::{Places, Watched};
@@ -161,7 +162,13 @@ impl Shared {
         };
         let interrupted =
             |_| AttachError::Interrupted { id: volume.id.clone(), path: volume.path.clone() };
-        self.config.io.run(work).await.map_err(interrupted)?
+        match timeout(ANSWER_MAX, self.config.io.run(work)).await {
+            Ok(read) => read.map_err(interrupted)?,
+            Err(_) => {
+                let (path, source) = (volume.path.clone(), io::ErrorKind::TimedOut.into());
+                Err(AttachError::Io { operation: "read", path, source })
+            }
+        }
     }
 
     /// Whether a volume may be one of ours.

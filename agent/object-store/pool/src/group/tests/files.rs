@@ -3,7 +3,7 @@
 use futures::future::join_all;
 
 use super::*;
-use crate::backend::DiskBackend;
+use crate::disk::DiskBackend;
 use crate::group::repair::{Holes, verify};
 use crate::group::set::Groups;
 
@@ -21,7 +21,7 @@ async fn many_writers_and_readers_on_real_files() {
             members: Vec::new(),
         };
         let surroundings = Surroundings {
-            backend: Arc::new(DiskBackend),
+            backend: Arc::new(DiskBackend::threads()),
             io: Io::Threads,
             ..surroundings(&SimDisk::new(&[]))
         };

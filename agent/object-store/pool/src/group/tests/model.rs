@@ -3,7 +3,7 @@ use futures::future::join_all;
 use super::*;
 use crate::group::error::{CreateError, ReadError, WriteError};
 use crate::group::geometry::{EXTENT_HEADER, sealed_length};
-use crate::group::walk::{Walk, scan};
+use crate::group::walk::{FoundRow, Walk};
 
 const SHAPES: [(u8, u8); 6] = [(1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (5, 2)];
 
@@ -110,6 +110,15 @@ async fn rows_of_many_writers_stand_one_behind_the_other() {
     assert_rows(&reader_of(&writer), &written, "many writers").await;
 }
 
+/// The rows that the headers of one extent tell of.
+async fn scan(extent: &Arc<Extent>) -> Vec<FoundRow> {
+    let (mut walk, mut found) = (Walk::new(vec![Arc::clone(extent)]), Vec::new());
+    while let Some(row) = walk.next().await.unwrap() {
+        found.push(row);
+    }
+    found
+}
+
 #[tokio::test]
 async fn the_headers_of_the_cells_tell_the_rows() {
     let mut dice = Dice(5);
@@ -118,7 +127,7 @@ async fn the_headers_of_the_cells_tell_the_rows() {
     let places: Vec<RowPlace> = written.iter().map(|(place, _)| *place).collect();
     let reader = reader(&disk, 0..3);
     for extent in reader.extents() {
-        let found: Vec<_> = scan(extent).collect();
+        let found = scan(extent).await;
         assert_eq!(found.iter().map(|row| row.place).collect::<Vec<_>>(), places);
         assert!((0..).zip(&found).all(|(n, row)| row.number == n));
     }
@@ -136,10 +145,10 @@ async fn the_headers_of_the_cells_tell_the_rows() {
         let mut expected = places.clone();
         if volumes == 3 {
             // The bits of the first extent were flipped back.
-            assert_eq!(scan(reader.extent(0).unwrap()).count(), 6);
+            assert_eq!(scan(reader.extent(0).unwrap()).await.len(), 6);
             disk.flip_bit(&extent_path(0, 0), usize::try_from(places[2].at).unwrap() + 9);
             expected.remove(2);
-            found = scan(reader.extent(1).unwrap()).map(|row| row.place).collect();
+            found = scan(reader.extent(1).unwrap()).await.iter().map(|row| row.place).collect();
         }
         assert_eq!(found, expected);
     }

@@ -1,11 +1,11 @@
 //! The journal on real files and several threads.
 
 use super::*;
-use crate::backend::DiskBackend;
+use crate::disk::DiskBackend;
 
 fn device(path: &Path, is_new: bool) -> Device {
     let surroundings = Surroundings {
-        backend: Arc::new(DiskBackend),
+        backend: Arc::new(DiskBackend::threads()),
         io: Io::Threads,
         node_key: Zeroizing::new([1; KEY]),
         on_fence: Box::new(|_, _| ()),
