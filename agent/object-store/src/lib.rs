@@ -21,7 +21,9 @@ pub use agent_object_store_pool::superblock::Class;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
-pub use engine::{Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord};
+pub use engine::{
+    Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord, SliceProof,
+};
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};
 pub use names::{

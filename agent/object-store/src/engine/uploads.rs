@@ -260,12 +260,8 @@ impl Core {
     }
 }
 
-/// Root over the roots and sizes of parts.
+/// The root of an object of these parts.
 fn root_of(parts: &[StoredPart]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&part.size.to_le_bytes());
-        hasher.update(&part.root);
-    }
-    *hasher.finalize().as_bytes()
+    let list = agent_proofs::parts::list(parts.iter().map(|part| (part.size, part.root)));
+    *blake3::hash(&list).as_bytes()
 }

@@ -19,7 +19,7 @@ use crate::store::{
 
 impl Engine {
     /// Serves a request.
-    async fn serve<T, F: Future<Output = Result<T, StoreError>> + Send>(
+    pub(super) async fn serve<T, F: Future<Output = Result<T, StoreError>> + Send>(
         &self,
         request: impl FnOnce(Arc<Core>) -> F + Send,
     ) -> Result<T, StoreError> {
@@ -29,7 +29,7 @@ impl Engine {
     }
 
     /// The same without waiting.
-    fn look<T>(
+    pub(super) fn look<T>(
         &self,
         request: impl FnOnce(&Core) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -5,6 +5,7 @@ mod heal;
 mod model;
 mod objects;
 mod pack;
+mod proofs;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
