@@ -22,7 +22,7 @@ pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use engine::{
-    Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord, SliceProof,
+    Engine, EngineConfig, EngineError, EraRoot, IndexError, IndexFault, NotARecord, SliceProof,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(super) packed: Bulk,
     /// Held while the journal is packed.
     pub(super) packing: tokio::sync::Mutex<()>,
+    /// Held while an era is cut.
+    pub(super) cutting: tokio::sync::Mutex<()>,
     pub(super) reads: Reads,
     pub(super) damages: Damages,
     pub(super) doubts: Doubts,

@@ -7,6 +7,7 @@ mod clean;
 mod core;
 mod doubts;
 mod entry;
+mod eras;
 mod error;
 mod feed;
 mod fjall;
@@ -42,6 +43,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use eras::EraRoot;
 pub use error::EngineError;
 pub use index::{IndexError, IndexFault};
 pub use pool::{Engine, EngineConfig};

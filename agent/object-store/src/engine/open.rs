@@ -139,6 +139,7 @@ impl Core {
                 opening.extent,
             ),
             packing: tokio::sync::Mutex::default(),
+            cutting: tokio::sync::Mutex::default(),
             reads: Reads::new(),
             damages,
             doubts: Doubts::behind(last.0),

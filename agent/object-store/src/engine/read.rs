@@ -53,7 +53,12 @@ pub(super) struct Piece {
 
 impl Piece {
     /// The bytes of an object or a part of this size; none if they are in parts.
-    fn of(place: Place, record: RecordAt, range: Range<u64>, root: DataRoot) -> Option<Self> {
+    pub(super) fn of(
+        place: Place,
+        record: RecordAt,
+        range: Range<u64>,
+        root: DataRoot,
+    ) -> Option<Self> {
         let has_leaves = matches!(place, Place::Runs(_));
         let source = Source::of(place, record, range.end - range.start)?;
         Some(Self { source, range, root, has_leaves })

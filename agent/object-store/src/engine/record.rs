@@ -21,6 +21,11 @@ use crate::names::{Bucket, ObjectKey, Owner, UnixMillis, UploadId, VersionId};
 #[serde(transparent)]
 pub(crate) struct BucketNo(pub u64);
 
+impl BucketNo {
+    /// Holds what the engine keeps for itself; it has no name, so that no request meets it.
+    pub(crate) const OWN: Self = Self(0);
+}
+
 /// One change of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {

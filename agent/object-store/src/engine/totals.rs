@@ -4,6 +4,7 @@ use super::core::{Core, index_error};
 use super::entry::{BucketUsage, decode};
 use super::index::Next;
 use super::keys;
+use super::record::BucketNo;
 use crate::error::StoreError;
 
 /// What is stored in all.
@@ -23,9 +24,13 @@ impl Core {
     /// The index failed.
     pub(super) fn totals(&self) -> Result<Totals, StoreError> {
         let (mut totals, mut failed) = (Totals::default(), None);
+        let own = keys::usage(BucketNo::OWN);
         let visit = &mut |key: &[u8], value: &[u8]| {
             if !key.starts_with(keys::USAGES) {
                 return Next::Stop;
+            }
+            if key == own {
+                return Next::On;
             }
             match decode::<BucketUsage>(value) {
                 Ok(usage) => {

@@ -1,6 +1,7 @@
 //! The core on simulated disks, in one order only.
 
 mod crash;
+mod eras;
 mod heal;
 mod model;
 mod objects;
@@ -23,7 +24,7 @@ use zeroize::Zeroizing;
 
 use super::core::Core;
 use super::fjall::FjallIndex;
-use super::index::{Batch, Index, IndexError, Next};
+use super::index::{Batch, Index, IndexError, Next, Snapshot};
 use super::memory::MemoryIndex;
 use super::open::{Opened, Opening};
 use crate::clock::Clock;
@@ -103,6 +104,9 @@ impl Index for KilledIndex {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
     ) -> Result<(), IndexError> {
         self.index.scan(from, visit)
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
+        self.index.snapshot()
     }
     fn checkpoint(&self) -> Result<(), IndexError> {
         self.index.checkpoint()
