@@ -22,7 +22,8 @@ pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use engine::{
-    Engine, EngineConfig, EngineError, EraRoot, IndexError, IndexFault, NotARecord, SliceProof,
+    BucketTotals, Engine, EngineConfig, EngineError, EraRoot, IndexError, IndexFault, Meter,
+    NotARecord, Requests, SliceProof,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

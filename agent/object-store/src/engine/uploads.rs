@@ -12,6 +12,7 @@ use super::listing;
 use super::receive::receive;
 use super::record::{BucketNo, Change};
 use super::stored::{StoredObject, StoredPart, StoredUpload};
+use super::traffic::Requests;
 use super::write::{detached, etag_of};
 use crate::checksum::{Algorithm, ChecksumScope, Checksums};
 use crate::error::StoreError;
@@ -46,7 +47,8 @@ impl Core {
                 note: note.clone(),
             };
             let about = StoredUpload { owner, begun, attributes: attributes.into(), note };
-            self.commit(Change::BeginUpload { bucket: number, key, upload, about }, &[]).await?;
+            let change = Change::BeginUpload { bucket: number, key, upload, about };
+            self.commit_request(change, Requests::write(0), &[]).await?;
             drop(gate);
             Ok(info)
         })
@@ -61,6 +63,7 @@ impl Core {
         body: Body,
     ) -> Result<PartInfo, StoreError> {
         self.find_upload(target)?;
+        let is_received = !body.is_of_store;
         let received = receive(Feed::new(body)?, &keep, &self.bulk, self.io).await?;
         let failed = |source| StoreError::Body { source: Box::new(source) };
         let etag = etag_of(&received).map_err(failed)?;
@@ -84,7 +87,8 @@ impl Core {
             let info = stored.info(part);
             let (key, upload, content) = (target.key, target.upload, received.content);
             let change = Change::PutPart { bucket, key, upload, part: stored, content };
-            self.commit(change, &received.inline).await?;
+            let requests = Requests::write(if is_received { received.size } else { 0 });
+            self.commit_request(change, requests, &received.inline).await?;
             drop(latch);
             Ok(info)
         })
@@ -161,7 +165,7 @@ impl Core {
                 chosen.iter().map(|part| (part.number, part.version)).collect();
             let UploadTarget { key, upload, .. } = target;
             let change = Change::Complete { bucket: number, key, upload, object, parts };
-            self.commit(change, &[]).await?;
+            self.commit_request(change, Requests::write(0), &[]).await?;
             drop((latch, upload_latch, gate));
             Ok(info)
         })
@@ -180,6 +184,7 @@ impl Core {
             Some(ObjectEntry { object, place: Place::Parts(of), .. })
                 if of == upload && object.etag == *etag =>
             {
+                self.traffic.meter(number).write();
                 Ok(object.into())
             }
             _ => Err(StoreError::NoSuchUpload { upload }),
@@ -243,7 +248,8 @@ impl Core {
             let (bucket, _) = self.find_upload(&target)?;
             let UploadTarget { key, upload, .. } = target;
             let at = self.clock.now();
-            self.commit(Change::AbortUpload { bucket, key, upload, at }, &[]).await?;
+            let change = Change::AbortUpload { bucket, key, upload, at };
+            self.commit_request(change, Requests::delete(), &[]).await?;
             drop(latch);
             Ok(())
         })

@@ -1,15 +1,34 @@
-//! What the engine can prove of what it holds.
+//! What the engine can tell and prove of what it holds.
 
 use agent_proofs::member::MemberProof;
 
 use super::Engine;
 use crate::engine::eras::EraRoot;
 use crate::engine::prove::SliceProof;
+use crate::engine::totals::BucketTotals;
 use crate::error::StoreError;
 use crate::names::{Bucket, ObjectKey};
 use crate::store::GetRequest;
 
 impl Engine {
+    /// What each bucket holds and what was used of it, also of those that are deleted. All of it is as
+    /// much or more after a restart.
+    ///
+    /// # Errors
+    /// It could not be written down, or the store is not open.
+    pub async fn bucket_totals(&self) -> Result<Vec<BucketTotals>, StoreError> {
+        self.serve(|core| async move { core.bucket_totals().await }).await
+    }
+
+    /// Forgets what was used of a deleted bucket, by its number, once that is settled. Says whether it was
+    /// known.
+    ///
+    /// # Errors
+    /// The index failed, or the store is not open.
+    pub fn forget_usage(&self, number: u64) -> Result<bool, StoreError> {
+        self.look(|core| core.forget_usage(number))
+    }
+
     /// Proves that bytes are those of an object, without reading the rest of it. At most 16 MiB at once.
     ///
     /// # Errors
