@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{BucketUsage, Departed, PackedSpot};
 use super::record::{BucketNo, Change, Content, NotARecord};
+use super::traffic::Requests;
 
 /// Length of a number that counts or measures, in bytes.
 const NUMBER: usize = 4;
@@ -43,8 +44,10 @@ impl UsageLine {
     /// Which of two lines of a bucket is the later one: nothing in it goes down.
     pub(crate) fn age(&self) -> (bool, u64, u64, u128) {
         let BucketUsage { requests, counted, session, byte_millis, .. } = &self.usage;
-        let read = session.number.saturating_add(requests.reads).saturating_add(requests.bytes_out);
-        (self.departed.is_some(), counted.high, read, *byte_millis)
+        let Requests { reads, writes, deletes, bytes_in, bytes_out } = *requests;
+        let all = [session.number, reads, writes, deletes, bytes_in, bytes_out];
+        let all = all.into_iter().fold(0, u64::saturating_add);
+        (self.departed.is_some(), counted.high, all, *byte_millis)
     }
 }
 
