@@ -24,7 +24,8 @@ pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use engine::{
-    BodyMemory, Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord,
+    BodyMemory, BucketTotals, Engine, EngineConfig, EngineError, EraRoot, IndexError, IndexFault,
+    Meter, NotARecord, Requests, SliceProof,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

@@ -341,6 +341,12 @@ impl VersionId {
         UnixMillis(self.0 >> 20)
     }
 
+    /// The version as a number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The version that lies so many milliseconds later.
     #[must_use]
     pub fn later(self, millis: u64) -> Self {

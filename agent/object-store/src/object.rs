@@ -120,13 +120,15 @@ pub struct Body {
     pub(crate) limit: u64,
     pub(crate) expected: Vec<Checksum>,
     pub(crate) trailer: Option<Trailer>,
+    pub(crate) is_of_store: bool,
 }
 
 impl Body {
     /// A body of unknown length, without checksums.
     #[must_use]
     pub fn new(stream: ByteStream) -> Self {
-        Self { stream, length: None, limit: u64::MAX, expected: Vec::new(), trailer: None }
+        let (length, limit, expected, trailer) = (None, u64::MAX, Vec::new(), None);
+        Self { stream, length, limit, expected, trailer, is_of_store: false }
     }
 
     /// A body that is in memory.
@@ -141,6 +143,13 @@ impl Body {
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Self {
         self.length = Some(length);
+        self
+    }
+
+    /// Says that the bytes come from the store itself: they do not count as received.
+    #[must_use]
+    pub fn of_store(mut self) -> Self {
+        self.is_of_store = true;
         self
     }
 

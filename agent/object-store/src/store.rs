@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::checksum::{Algorithm, Checksums};
 use crate::conditions::{ReadConditions, WriteConditions};
+use crate::engine::Meter;
 use crate::error::StoreError;
 use crate::list::{ListPage, ListQuery, UploadPage, UploadQuery};
 use crate::names::{
@@ -145,6 +146,14 @@ pub trait ObjectStore: Send + Sync + fmt::Debug + 'static {
         bucket: &Bucket,
         query: &UploadQuery,
     ) -> Result<UploadPage, StoreError>;
+
+    /// Counts requests of a bucket that change nothing: whoever speaks to clients says what was carried
+    /// out, and what of it went out. What changes something is counted by the store. By default nothing
+    /// is.
+    fn meter(&self, bucket: &Bucket) -> Meter {
+        let _ = bucket;
+        Meter::default()
+    }
 
     /// What is stored and what has room.
     async fn usage(&self) -> Usage;

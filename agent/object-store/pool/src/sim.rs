@@ -148,6 +148,11 @@ impl SimDisk {
         self.lock().counts.changes
     }
 
+    /// Bytes that were read since a fault was set.
+    pub fn read_bytes(&self) -> u64 {
+        self.lock().counts.read_bytes
+    }
+
     /// Cuts the power and gives a handle of what is there afterwards.
     pub fn cut(&self, cut: Cut) -> Self {
         let mut world = self.lock();

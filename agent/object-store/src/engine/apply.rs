@@ -2,16 +2,18 @@
 //! when the journal is read again after a restart; making it twice does no more than making it once.
 
 use super::entry::{
-    BucketEntry, Holder, ObjectEntry, PartEntry, Place, RecordAt, UploadEntry, decode, encode,
+    BucketEntry, Departed, Holder, ObjectEntry, PartEntry, Place, RecordAt, UploadEntry, decode,
+    encode,
 };
 use super::index::{Batch, Index, IndexError, Next};
 use super::keys;
 use super::record::{BucketNo, Change, Content};
 use super::stored::StoredObject;
 use super::tally::{Difference, Tally, signed};
+use super::traffic::{Counting, Session};
 use crate::names::{ObjectKey, UnixMillis, UploadId, VersionId};
 
-/// What to write to the index for a change whose record stands at `record`.
+/// What to write to the index for a change whose record stands at `record`, and that counts nothing.
 ///
 /// # Errors
 /// The index cannot be read.
@@ -20,8 +22,25 @@ pub(crate) fn apply(
     change: Change,
     record: RecordAt,
 ) -> Result<Batch, IndexError> {
+    apply_counting(index, change, record, None)
+}
+
+/// The same for a change that may count as a request.
+///
+/// # Errors
+/// The index cannot be read.
+pub(crate) fn apply_counting(
+    index: &dyn Index,
+    change: Change,
+    record: RecordAt,
+    counting: Option<Counting>,
+) -> Result<Batch, IndexError> {
+    let counting = change.bucket().zip(counting);
     let mut effect = Effect { index, batch: Batch::default(), tally: Tally::default() };
     let now = effect.change(change, record)?;
+    if let Some((bucket, counting)) = counting {
+        effect.tally.count(bucket, counting);
+    }
     let Effect { mut batch, tally, .. } = effect;
     tally.settle(index, now, &mut batch)?;
     Ok(batch)
@@ -82,6 +101,7 @@ impl Effect<'_> {
                 self.hold_record(&record);
                 let entry = BucketEntry { number, owner, created, record };
                 self.batch.put(name, encode(&entry)?);
+                self.batch.delete(keys::departed(number));
                 Ok(created)
             }
             Change::DeleteBucket { number, bucket } => {
@@ -89,6 +109,8 @@ impl Effect<'_> {
                 if let Some(present) = present.filter(|entry| entry.number == number) {
                     self.batch.delete(keys::bucket(&bucket));
                     self.drop_record(&present.record);
+                    let departed = Departed { bucket, owner: present.owner };
+                    self.batch.put(keys::departed(number), encode(&departed)?);
                 }
                 Ok(UnixMillis(0))
             }
@@ -123,6 +145,12 @@ impl Effect<'_> {
             Change::Complete { bucket, key, upload, object, parts } => {
                 let now = object.modified;
                 self.complete(bucket, key, upload, object, &parts, record).map(|()| now)
+            }
+            Change::Traffic { session: number, so_far } => {
+                for (bucket, requests) in so_far {
+                    self.tally.count_session(bucket, Session { number, requests });
+                }
+                Ok(UnixMillis(0))
             }
             Change::AbortUpload { bucket, key, upload, at } => {
                 self.end_upload(bucket, &key, &upload)?;

@@ -285,7 +285,7 @@ proptest! {
         prop_assert_eq!(live(&index), named);
         let found = usage(&index);
         let (byte_millis, at) = (found.byte_millis, found.at);
-        prop_assert_eq!(found, BucketUsage { byte_millis, at, ..held });
+        prop_assert_eq!(found, BucketUsage { byte_millis, at, ..held.clone() });
     }
 }
 

@@ -164,7 +164,7 @@ impl Core {
                     }
                     Item::Kills(spots) => self.untell(group, &spots)?,
                     // A newer one is written at the end.
-                    Item::Upto(_) => {}
+                    Item::Upto(_) | Item::Usage(_) => {}
                 }
             }
         }

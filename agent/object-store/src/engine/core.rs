@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
 use super::admission::Admission;
-use super::apply::{apply, get};
+use super::apply::{apply_counting, get};
 use super::bulk::Bulk;
 use super::doubts::{Attempt, Doubts};
 use super::entry::{BucketEntry, ObjectEntry, RecordAt};
@@ -25,6 +25,7 @@ use super::progress::Progress;
 use super::publish::Publisher;
 use super::reads::Reads;
 use super::record::{self, BucketNo, Change};
+use super::traffic::{Counting, Requests, Traffic};
 use super::volumes::Volumes;
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -45,7 +46,10 @@ pub(crate) struct Core {
     pub(super) packed: Bulk,
     /// Held while the journal is packed.
     pub(super) packing: tokio::sync::Mutex<()>,
+    /// Held while an era is cut.
+    pub(super) cutting: tokio::sync::Mutex<()>,
     pub(super) reads: Reads,
+    pub(super) traffic: Traffic,
     pub(super) damages: Damages,
     pub(super) doubts: Doubts,
     /// Groups that could not be cleaned since the start.
@@ -113,11 +117,33 @@ impl Core {
     /// The change could not be written down; nothing of it is seen then, unless the journals that
     /// have it are read again after a restart.
     pub(super) async fn commit(&self, change: Change, inline: &[u8]) -> Result<(), StoreError> {
-        let record = record::encode(&change, inline)
+        self.commit_counting(change, None, inline).await
+    }
+
+    /// The same for a change that a client asked for: it counts in the usage of its bucket.
+    ///
+    /// # Errors
+    /// As [`Core::commit`].
+    pub(super) async fn commit_request(
+        &self,
+        change: Change,
+        requests: Requests,
+        inline: &[u8],
+    ) -> Result<(), StoreError> {
+        self.commit_counting(change, Some(requests), inline).await
+    }
+
+    async fn commit_counting(
+        &self,
+        change: Change,
+        requests: Option<Requests>,
+        inline: &[u8],
+    ) -> Result<(), StoreError> {
+        let record = record::encode(&change, requests.as_ref(), inline)
             .map_err(|error| StoreError::engine("write a record down", error))?;
         let attempt = Attempt::of(&change);
         let lsn = self.progress().begin();
-        let result = self.commit_record(lsn, change, &record).await;
+        let result = self.commit_record(lsn, change, requests, &record).await;
         match result {
             Ok(()) => self.doubts.clear(&attempt),
             Err(_) => self.doubts.note(lsn, attempt),
@@ -130,11 +156,20 @@ impl Core {
         &self,
         lsn: u64,
         change: Change,
+        requests: Option<Requests>,
         record: &Bytes,
     ) -> Result<(), StoreError> {
         let places = self.volumes.append(Lsn(lsn), record).await?;
         let record = RecordAt::Journal(places);
-        self.publisher.publish(|index| apply(index, change, record)).map_err(index_error)
+        let publish = |index: &dyn Index| {
+            // Nothing is counted between this and what is written.
+            let counting = requests.map(|requests| {
+                let open = Some(self.progress().count(lsn));
+                Counting { lsn, requests, open }
+            });
+            apply_counting(index, change, record, counting)
+        };
+        self.publisher.publish(publish).map_err(index_error)
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {

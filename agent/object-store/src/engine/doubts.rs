@@ -49,7 +49,7 @@ fn names(change: &Change) -> Vec<Vec<u8>> {
         Change::CreateBucket { bucket, .. } | Change::DeleteBucket { bucket, .. } => {
             vec![keys::bucket(bucket)]
         }
-        Change::BeginUpload { .. } => Vec::new(),
+        Change::BeginUpload { .. } | Change::Traffic { .. } => Vec::new(),
     }
 }
 

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::index::IndexError;
 use super::record::BucketNo;
 use super::stored::{StoredObject, StoredPart, StoredUpload};
-use crate::names::{ObjectKey, Owner, UnixMillis, UploadId, VersionId};
+use super::traffic::{Counted, Requests, Session};
+use crate::names::{Bucket, ObjectKey, Owner, UnixMillis, UploadId, VersionId};
 
 /// Changes when an older index cannot be read any more.
-pub(crate) const FORM: u32 = 1;
+pub(crate) const FORM: u32 = 2;
 
 /// How far the index has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,16 +133,25 @@ pub(crate) struct GroupEntry {
 }
 
 /// The last packing of the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marker {
     /// Records of the journal up to this LSN count no more.
     pub upto: u64,
     /// The group where that is written.
     pub group: GroupId,
+    /// Groups where the usage of buckets is written.
+    pub usage: Vec<GroupId>,
 }
 
-/// What a bucket holds, and held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A bucket that is deleted, as long as its usage is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Departed {
+    pub bucket: Bucket,
+    pub owner: Owner,
+}
+
+/// What a bucket holds and held, and what was used of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct BucketUsage {
     pub objects: u64,
     /// Of objects.
@@ -152,6 +162,11 @@ pub(crate) struct BucketUsage {
     /// Bytes of objects and parts, times the milliseconds that they were held, up to `at`.
     pub byte_millis: u128,
     pub at: UnixMillis,
+    pub requests: Requests,
+    /// The records that `requests` has counted.
+    pub counted: Counted,
+    /// What it has counted of what was in memory.
+    pub session: Session,
 }
 
 /// The bytes of a value.

@@ -4,6 +4,7 @@ use agent_object_store_pool::device::DeviceError;
 use agent_object_store_pool::group::error::{CreateError, ExtentError, ReadError, WriteError};
 use agent_object_store_pool::io::Unfinished;
 use agent_object_store_pool::journal::JournalError;
+use agent_proofs::ProofError;
 
 use super::index::IndexError;
 use super::record::NotARecord;
@@ -36,6 +37,9 @@ pub enum EngineError {
     /// Bytes that opened are no record: a fault of this program.
     #[error(transparent)]
     Record(#[from] NotARecord),
+    /// A proof cannot be made, or does not hold.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// The process is ending.
     #[error(transparent)]
     Unfinished(#[from] Unfinished),

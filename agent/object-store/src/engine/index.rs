@@ -70,6 +70,16 @@ impl Batch {
     }
 }
 
+/// The map as it was at one moment. Every call may block on the disk.
+pub(crate) trait Snapshot: Send + Sync + fmt::Debug {
+    /// As [`Index::scan`].
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
+    ) -> Result<(), IndexError>;
+}
+
 /// An ordered map of bytes. Every call may block on the disk.
 pub(crate) trait Index: Send + Sync + fmt::Debug + 'static {
     /// The value of a key.
@@ -85,6 +95,10 @@ pub(crate) trait Index: Send + Sync + fmt::Debug + 'static {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
     ) -> Result<(), IndexError>;
+
+    /// The map as it is now, whatever is written afterwards. What it holds takes room until it is
+    /// dropped, which must be before the index is.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError>;
 
     /// Brings everything written so far to stable storage.
     fn checkpoint(&self) -> Result<(), IndexError>;

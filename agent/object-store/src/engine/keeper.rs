@@ -22,6 +22,9 @@ use crate::names::UnixMillis;
 /// Between checkpoints, while there are changes: what a start reads again of the journals.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 
+/// Between records of what was counted in memory: what a power cut may lose of it.
+const TRAFFIC: Duration = Duration::from_secs(1);
+
 /// Between looks at whether there is something to pack, to clean or to heal.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -52,6 +55,7 @@ pub(super) async fn keep(core: Weak<Core>) {
     let volumes = core.upgrade().map_or(0, |core| core.volumes.writable().len() as u64);
     tokio::join!(
         every(CHECKPOINT, core.clone(), u64::MAX, "write a checkpoint", checkpoint),
+        every(TRAFFIC, core.clone(), 0, "write down what was read", traffic),
         every(LOOK, core.clone(), volumes, "pack the journal", tend),
         heal(core.clone()),
         scrub(core),
@@ -81,6 +85,10 @@ async fn checkpoint(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
         core.checkpoint().await?;
     }
     Ok(done)
+}
+
+async fn traffic(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
+    core.write_traffic().await.map(|()| last)
 }
 
 /// Packs where there is much, and whenever volumes came or went: what the journals hold has too few

@@ -6,12 +6,13 @@
 //! | `A` | how far the index has come: [`Applied`](super::entry::Applied) |
 //! | `B` name | a bucket |
 //! | `C` bucket u64, key | an object |
+//! | `D` bucket u64 | name and owner of a deleted bucket, as long as its usage is kept |
 //! | `F` group u64, offset u64, number u32 | a record of a packed group that counts no more, not yet told on the volumes |
 //! | `G` group u64 | a group |
 //! | `K` group u64, offset u64, number u32 | a record of a packed group that counts no more, and the group that tells it |
 //! | `M` | the last packing: [`Marker`](super::entry::Marker) |
 //! | `P` upload, part u16 | a part of an upload, or of the object that the upload became |
-//! | `Q` bucket u64 | what the bucket holds |
+//! | `Q` bucket u64 | what the bucket holds, and what was used of it |
 //! | `R` group u64, offset u64, skip u64 | who owns these bytes of a group |
 //! | `S` | how far the scrub has come |
 //! | `U` bucket u64, key, 0, 1, upload | an open upload |
@@ -170,6 +171,26 @@ pub(crate) const USAGES: &[u8] = b"Q";
 /// What a bucket holds.
 pub(crate) fn usage(bucket: BucketNo) -> Vec<u8> {
     tagged(b'Q', bucket)
+}
+
+/// The bucket in the key of a usage.
+pub(crate) fn usage_of(key: &[u8]) -> Option<BucketNo> {
+    let number = key.strip_prefix(USAGES)?.try_into().ok()?;
+    Some(BucketNo(u64::from_be_bytes(number)))
+}
+
+/// What all deleted buckets begin with.
+pub(crate) const DEPARTED: &[u8] = b"D";
+
+/// A deleted bucket.
+pub(crate) fn departed(bucket: BucketNo) -> Vec<u8> {
+    tagged(b'D', bucket)
+}
+
+/// The bucket in the key of a deleted one.
+pub(crate) fn departed_of(key: &[u8]) -> Option<BucketNo> {
+    let number = key.strip_prefix(DEPARTED)?.try_into().ok()?;
+    Some(BucketNo(u64::from_be_bytes(number)))
 }
 
 /// What all kills begin with that no volume tells yet.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::entry::{Place, RecordAt, encode};
-use crate::engine::index::Batch;
+use crate::engine::index::{Batch, Snapshot};
 use crate::engine::memory::MemoryIndex;
 use crate::engine::stored::{StoredAttributes, StoredChecksums, StoredObject, StoredUpload};
 use crate::names::{ETag, Owner, UnixMillis, VersionId};
@@ -105,6 +105,9 @@ impl Index for Counting {
             self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             visit(key, value)
         })
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
+        self.0.snapshot()
     }
     fn checkpoint(&self) -> Result<(), IndexError> {
         self.0.checkpoint()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::index::{Batch, Index, IndexError, Next};
+use super::index::{Batch, Index, IndexError, Next, Snapshot};
 
 /// An index in memory, for tests: what was not brought to stable storage is lost by
 /// [`MemoryIndex::crash`].
@@ -53,21 +53,42 @@ impl Index for MemoryIndex {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
     ) -> Result<(), IndexError> {
-        let maps = self.lock();
-        let mut range = maps.live.range(from.to_vec()..);
-        while let Some((key, value)) = range.next() {
-            match visit(key, value) {
-                Next::On => {}
-                Next::Seek(to) => range = maps.live.range(to..),
-                Next::Stop => break,
-            }
-        }
+        scan(&self.lock().live, from, visit);
         Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
+        Ok(Box::new(MemorySnapshot(self.lock().live.clone())))
     }
 
     fn checkpoint(&self) -> Result<(), IndexError> {
         let mut maps = self.lock();
         maps.durable = maps.live.clone();
         Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct MemorySnapshot(Map);
+
+impl Snapshot for MemorySnapshot {
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
+    ) -> Result<(), IndexError> {
+        scan(&self.0, from, visit);
+        Ok(())
+    }
+}
+
+fn scan(map: &Map, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Next) {
+    let mut range = map.range(from.to_vec()..);
+    while let Some((key, value)) = range.next() {
+        match visit(key, value) {
+            Next::On => {}
+            Next::Seek(to) => range = map.range(to..),
+            Next::Stop => break,
+        }
     }
 }

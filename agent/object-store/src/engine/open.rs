@@ -15,7 +15,7 @@ use agent_object_store_pool::journal::{Damage, Found, Journal, JournalConfig, Jo
 use agent_object_store_pool::superblock::VolumeNo;
 
 use super::admission::{Admission, BODY_MEMORY_LEAST};
-use super::apply::{apply, get};
+use super::apply::{apply_counting, get};
 use super::bulk::Bulk;
 use super::core::{Core, index_error};
 use super::doubts::Doubts;
@@ -28,6 +28,7 @@ use super::progress::Progress;
 use super::publish::Publisher;
 use super::reads::Reads;
 use super::record::{self, Change};
+use super::traffic::{Counting, Traffic};
 use super::volumes::{Volume, Volumes};
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -132,7 +133,7 @@ impl Core {
             }
         }
         let publisher = Publisher::new(Arc::clone(&opening.index));
-        let core = Self {
+        let mut core = Self {
             io: opening.io,
             clock: opening.clock,
             admission: opening.admission,
@@ -152,7 +153,9 @@ impl Core {
                 opening.extent,
             ),
             packing: tokio::sync::Mutex::default(),
+            cutting: tokio::sync::Mutex::default(),
             reads: Reads::new(),
+            traffic: Traffic::default(),
             damages,
             doubts: Doubts::behind(last.0),
             unclean: Mutex::default(),
@@ -176,6 +179,7 @@ impl Core {
         if is_empty {
             core.uncount_parts_of_objects()?;
         }
+        core.traffic = Traffic::behind(&*core.index).map_err(index_error)?;
         core.settle_groups().await?;
         core.next_bucket.fetch_add(SKIP, Ordering::Relaxed);
         core.checkpoint().await?;
@@ -185,13 +189,16 @@ impl Core {
     /// Makes the changes again that the index does not know.
     async fn replay(&self, records: Records) -> Result<u64, StoreError> {
         let mut count = 0;
-        for (_, places) in records {
+        for (lsn, places) in records {
             let Some(bytes) = self.first_copy(&places).await? else { continue };
-            let (change, _) = record::decode(&bytes)
+            let (change, requests, _) = record::decode_counting(&bytes)
                 .map_err(|error| StoreError::engine("read a record again", error))?;
             self.remember(&change);
             let record = RecordAt::Journal(places);
-            self.publisher.publish(|index| apply(index, change, record)).map_err(index_error)?;
+            let counting = requests.map(|requests| Counting { lsn: lsn.0, requests, open: None });
+            self.publisher
+                .publish(|index| apply_counting(index, change, record, counting))
+                .map_err(index_error)?;
             count += 1;
         }
         Ok(count)

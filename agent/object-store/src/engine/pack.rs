@@ -22,6 +22,7 @@ use super::packed::{Item, ItemAt, RowBuilder};
 use super::record::{self, Change};
 use super::records::{self, Line};
 use super::tally::Tally;
+use super::totals;
 use super::volumes::Volume;
 use crate::error::StoreError;
 use crate::names::UnixMillis;
@@ -345,14 +346,16 @@ impl Core {
             }
         }
         let before: Option<Marker> = get(&*self.index, keys::MARKER).map_err(index_error)?;
-        let group = self.write_row_of(&Item::Upto(upto)).await?;
+        let (usage, group) = self.write_usage(upto).await?;
         let told = |index: &dyn Index| {
             let (mut batch, mut tally) = (Batch::default(), Tally::default());
             if let Some(before) = before {
                 tally.release(before.group, WEIGHT);
+                before.usage.iter().for_each(|group| tally.release(*group, WEIGHT));
             }
             tally.hold(group, WEIGHT);
-            batch.put(keys::MARKER.to_vec(), encode(&Marker { upto, group })?);
+            usage.iter().for_each(|group| tally.hold(*group, WEIGHT));
+            batch.put(keys::MARKER.to_vec(), encode(&Marker { upto, group, usage })?);
             tally.settle(index, UnixMillis(0), &mut batch)?;
             Ok(batch)
         };
@@ -380,6 +383,28 @@ impl Core {
             Ok(batch)
         };
         self.publisher.publish(told).map_err(index_error)
+    }
+
+    /// Writes down what was used of buckets, and behind it up to where the journal does not count; the
+    /// groups that the one and the other are in.
+    async fn write_usage(&self, upto: u64) -> Result<(Vec<GroupId>, GroupId), StoreError> {
+        let failed = |error| StoreError::engine("write usage", EngineError::Record(error));
+        let limit = self.packed.row_bytes()?;
+        let lines = totals::told(&*self.index).map_err(index_error)?;
+        let items = lines.into_iter().map(|line| Item::Usage(Box::new(line)));
+        let (mut row, mut groups) = (RowBuilder::default(), Vec::new());
+        for item in items.chain([Item::Upto(upto)]) {
+            if row.push(&item, &[], limit).map_err(failed)? {
+                continue;
+            }
+            let (bytes, _) = std::mem::take(&mut row).finish().map_err(failed)?;
+            groups.push(self.packed.put_row(bytes.into()).await?.0);
+            if !row.push(&item, &[], limit).map_err(failed)? {
+                return Err(failed(record::NotARecord));
+            }
+        }
+        let (bytes, _) = row.finish().map_err(failed)?;
+        Ok((groups, self.packed.put_row(bytes.into()).await?.0))
     }
 
     /// Writes a row of one item; the group it is in.

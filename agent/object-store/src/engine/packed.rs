@@ -8,8 +8,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::entry::PackedSpot;
-use super::record::{Change, Content, NotARecord};
+use super::entry::{BucketUsage, Departed, PackedSpot};
+use super::record::{BucketNo, Change, Content, NotARecord};
+use super::traffic::Requests;
 
 /// Length of a number that counts or measures, in bytes.
 const NUMBER: usize = 4;
@@ -26,6 +27,28 @@ pub(crate) enum Item {
     Kills(Vec<PackedSpot>),
     /// Records of the journal up to this LSN count no more.
     Upto(u64),
+    /// What a bucket held and what was used of it; of several, that which counted most.
+    Usage(Box<UsageLine>),
+}
+
+/// The usage of a bucket as it was when a row was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UsageLine {
+    pub bucket: BucketNo,
+    pub usage: BucketUsage,
+    /// Name and owner, if the bucket is deleted.
+    pub departed: Option<Departed>,
+}
+
+impl UsageLine {
+    /// Which of two lines of a bucket is the later one: nothing in it goes down.
+    pub(crate) fn age(&self) -> (bool, u64, u64, u128) {
+        let BucketUsage { requests, counted, session, byte_millis, .. } = &self.usage;
+        let Requests { reads, writes, deletes, bytes_in, bytes_out } = *requests;
+        let all = [session.number, reads, writes, deletes, bytes_in, bytes_out];
+        let all = all.into_iter().fold(0, u64::saturating_add);
+        (self.departed.is_some(), counted.high, all, *byte_millis)
+    }
 }
 
 impl Item {
@@ -156,7 +179,6 @@ pub(crate) fn content_of(row: &Bytes, item: &Item, at: ItemAt) -> Result<Bytes, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::record::BucketNo;
     use crate::names::{ETag, ObjectKey, UnixMillis, VersionId};
     use agent_object_store_pool::group::run::GroupId;
     use proptest::prelude::*;

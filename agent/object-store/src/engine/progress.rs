@@ -9,12 +9,14 @@ pub(crate) struct Progress {
     next: u64,
     /// Given out and not done.
     open: BTreeSet<u64>,
+    /// Those of `open` that are counted already.
+    counted: BTreeSet<u64>,
 }
 
 impl Progress {
     /// The first LSN that is given out follows `last`.
     pub(crate) fn behind(last: u64) -> Self {
-        Self { next: last + 1, open: BTreeSet::new() }
+        Self { next: last + 1, open: BTreeSet::new(), counted: BTreeSet::new() }
     }
 
     /// LSNs up to `last` are not given out any more. Only while none is open.
@@ -33,6 +35,13 @@ impl Progress {
     /// A record is in the index, or was given up: then nothing of it will ever be seen.
     pub(crate) fn end(&mut self, lsn: u64) {
         self.open.remove(&lsn);
+        self.counted.remove(&lsn);
+    }
+
+    /// A record is being counted; those that are open and are not.
+    pub(crate) fn count(&mut self, lsn: u64) -> Vec<u64> {
+        self.counted.insert(lsn);
+        self.open.difference(&self.counted).copied().collect()
     }
 
     /// The last LSN that was given out.
@@ -64,5 +73,18 @@ mod tests {
         assert_eq!(progress.done(), 12);
         assert_eq!(progress.begin(), 13);
         assert_eq!(progress.done(), 12);
+    }
+
+    #[test]
+    fn what_is_counted_is_open_no_more_though_it_is_not_done() {
+        let mut progress = Progress::behind(9);
+        let [a, b, c] = [progress.begin(), progress.begin(), progress.begin()];
+        assert_eq!(progress.count(b), [a, c]);
+        assert_eq!(progress.count(a), [c]);
+        assert_eq!(progress.done(), 9);
+        progress.end(a);
+        progress.end(b);
+        assert!(progress.count(c).is_empty());
+        assert_eq!(progress.done(), 11);
     }
 }

@@ -17,6 +17,7 @@ use super::entry::{ObjectEntry, PartEntry, Place, RecordAt};
 use super::error::EngineError;
 use super::reads::Reading;
 use super::record;
+use super::stored::DataRoot;
 use crate::conditions::ReadVerdict;
 use crate::error::{BodyError, StoreError};
 use crate::object::{ByteStream, ObjectInfo, ObjectReader, ReadBody};
@@ -29,7 +30,17 @@ const AT_ONCE: u64 = 1 << 20;
 const AHEAD: usize = 8;
 
 /// How often an object is looked up anew that was moved or replaced while it was read.
-const TRIES: usize = 4;
+pub(super) const TRIES: usize = 4;
+
+/// A version of an object, and what is wanted of it.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub info: ObjectInfo,
+    pub root: DataRoot,
+    pub range: Range<u64>,
+    /// All of it: itself, or its parts.
+    pub pieces: Vec<Piece>,
+}
 
 /// An answer in memory.
 struct Whole {
@@ -45,14 +56,31 @@ impl AsRef<[u8]> for Whole {
 
 /// A part of an object's bytes, in one place.
 #[derive(Debug)]
-struct Piece {
-    source: Source,
-    range: Range<u64>,
+pub(super) struct Piece {
+    pub source: Source,
+    pub range: Range<u64>,
+    pub root: DataRoot,
+    /// Whether the leaves of its tree stand behind its bytes.
+    pub has_leaves: bool,
+}
+
+impl Piece {
+    /// The bytes of an object or a part of this size; none if they are in parts.
+    pub(super) fn of(
+        place: Place,
+        record: RecordAt,
+        range: Range<u64>,
+        root: DataRoot,
+    ) -> Option<Self> {
+        let has_leaves = matches!(place, Place::Runs(_));
+        let source = Source::of(place, record, range.end - range.start)?;
+        Some(Self { source, range, root, has_leaves })
+    }
 }
 
 /// Where bytes are read from.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     /// The content of a record; its copies.
     Journal(Vec<JournalPlace>),
     /// Runs of groups, one behind the other.
@@ -75,8 +103,7 @@ impl Source {
 
 impl Core {
     pub(super) async fn head(&self, request: &GetRequest) -> Result<ObjectInfo, StoreError> {
-        let (info, _, _) = self.locate(request)?;
-        Ok(info)
+        Ok(self.locate(request)?.info)
     }
 
     pub(super) async fn get(
@@ -86,7 +113,7 @@ impl Core {
         let mut last = None;
         for _ in 0..TRIES {
             let reading = self.reads.begin();
-            let (info, range, pieces) = self.locate(request)?;
+            let Located { info, range, pieces, .. } = self.locate(request)?;
             let admitted = self.admission.read(self.memory_for(&range)).await?;
             match Arc::clone(&self).read(&range, pieces, (reading, admitted)).await {
                 Ok(body) => return Ok(ObjectReader { info, range, body }),
@@ -98,10 +125,7 @@ impl Core {
     }
 
     /// The present version, the bytes that are wanted of it, and where they are.
-    fn locate(
-        &self,
-        request: &GetRequest,
-    ) -> Result<(ObjectInfo, Range<u64>, Vec<Piece>), StoreError> {
+    pub(super) fn locate(&self, request: &GetRequest) -> Result<Located, StoreError> {
         let (bucket, key) = (&request.bucket, &request.key);
         let number = self.bucket_entry(bucket)?.number;
         let Some(ObjectEntry { object, place, record }) = self.object_entry(number, key)? else {
@@ -111,6 +135,7 @@ impl Core {
             let (bucket, key) = (bucket.clone(), key.clone());
             return Err(StoreError::NoSuchVersion { bucket, key, version });
         }
+        let root = object.root;
         let info = ObjectInfo::from(object);
         match request.conditions.decide(&info.etag, info.modified) {
             ReadVerdict::Proceed => {}
@@ -121,13 +146,10 @@ impl Core {
         }
         let pieces = match &place {
             Place::Parts(upload) => in_sequence(parts(&*self.index, upload).map_err(index_error)?),
-            _ => {
-                let source = Source::of(place, record, info.size);
-                source.map(|source| Piece { source, range: 0..info.size }).into_iter().collect()
-            }
+            _ => Piece::of(place, record, 0..info.size, root).into_iter().collect(),
         };
         let range = resolve(request.range, info.size, info.parts.is_some(), &pieces)?;
-        Ok((info, range, pieces))
+        Ok(Located { info, root, range, pieces })
     }
 
     /// Memory that a range of an object takes on its way out.
@@ -152,7 +174,7 @@ impl Core {
         let length = range.end - range.start;
         match wanted.as_slice() {
             [] => return Ok(ReadBody::Whole(Bytes::new())),
-            [Piece { source, range }] if length <= AT_ONCE => {
+            [Piece { source, range, .. }] if length <= AT_ONCE => {
                 let bytes = self.read_piece(source, range).await?;
                 let (_, admitted) = held;
                 let whole = Whole { bytes, _admitted: admitted };
@@ -201,7 +223,11 @@ impl Core {
     }
 
     /// Bytes of one place, in memory.
-    async fn read_piece(&self, source: &Source, range: &Range<u64>) -> Result<Bytes, StoreError> {
+    pub(super) async fn read_piece(
+        &self,
+        source: &Source,
+        range: &Range<u64>,
+    ) -> Result<Bytes, StoreError> {
         match source {
             Source::Journal(copies) => {
                 let inline = self.read_record(copies).await?;
@@ -300,7 +326,7 @@ impl Core {
 }
 
 /// Whether bytes are no longer where the index said, as they stand elsewhere by now.
-fn is_moved(error: &StoreError) -> bool {
+pub(super) fn is_moved(error: &StoreError) -> bool {
     match error {
         StoreError::Engine { source, .. } => {
             matches!(source, EngineError::Journal(JournalError::Gone { .. }))
@@ -317,7 +343,7 @@ fn in_sequence(parts: Vec<PartEntry>) -> Vec<Piece> {
     let piece = |PartEntry { part, place, record, .. }: PartEntry| {
         let range = start..start + part.size;
         start = range.end;
-        Some(Piece { source: Source::of(place, record, part.size)?, range })
+        Piece::of(place, record, range, part.root)
     };
     parts.into_iter().filter_map(piece).collect()
 }
@@ -326,7 +352,7 @@ fn in_sequence(parts: Vec<PartEntry>) -> Vec<Piece> {
 fn cut(piece: Piece, wanted: &Range<u64>) -> Option<Piece> {
     let (from, to) = (wanted.start.max(piece.range.start), wanted.end.min(piece.range.end));
     let start = piece.range.start;
-    (from < to).then(|| Piece { source: piece.source, range: from - start..to - start })
+    (from < to).then(|| Piece { range: from - start..to - start, ..piece })
 }
 
 /// The bytes that a range stands for.

@@ -1,7 +1,7 @@
 //! The index made again from the volumes alone: first what the tables of the packed rows say, then the
 //! journals behind what was packed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::reader::GroupReader;
@@ -11,15 +11,21 @@ use agent_object_store_pool::group::walk::Walk;
 use super::apply::apply;
 use super::bulk::written_bytes;
 use super::core::{Core, index_error};
-use super::entry::{GroupEntry, Marker, Packed, PackedSpot, PartEntry, RecordAt, decode, encode};
+use super::entry::{
+    BucketUsage, GroupEntry, Marker, Packed, PackedSpot, PartEntry, RecordAt, decode, encode,
+};
 use super::error::EngineError;
 use super::index::{Batch, Index, IndexError, Next};
 use super::keys;
 use super::pack::WEIGHT;
-use super::packed::{Item, ItemAt, items, table_end};
+use super::packed::{Item, ItemAt, UsageLine, items, table_end};
+use super::record::BucketNo;
 use super::tally::{Difference, Tally};
 use crate::error::StoreError;
 use crate::names::{UnixMillis, UploadId};
+
+/// The latest usage of each bucket that was found, and the group that tells it.
+type Lines = BTreeMap<BucketNo, (UsageLine, GroupId)>;
 
 /// Changes that are written to the index at once.
 const AT_ONCE: usize = 256;
@@ -41,22 +47,25 @@ impl Core {
                 self.know_group(group, GroupEntry::default())?;
             }
         }
-        let mut marker: Option<Marker> = None;
+        let (mut marker, mut lines): (Option<Marker>, Lines) = (None, Lines::new());
         for reader in &readers {
             self.know_group(reader.group(), GroupEntry::default())?;
         }
         for reader in &readers {
-            let newest = self.rebuild_kills(reader).await?;
+            let newest = self.rebuild_kills(reader, &mut lines).await?;
             marker = marker.into_iter().chain(newest).max_by_key(|marker| marker.upto);
         }
+        let usage = self.rebuild_usage(lines)?;
+        let marker = marker.map(|marker| Marker { usage, ..marker });
         for reader in &readers {
             self.rebuild_records(reader).await?;
         }
-        if let Some(marker) = marker {
+        if let Some(marker) = &marker {
             let known = |index: &dyn Index| {
                 let (mut batch, mut tally) = (Batch::default(), Tally::default());
                 tally.hold(marker.group, WEIGHT);
-                batch.put(keys::MARKER.to_vec(), encode(&marker)?);
+                marker.usage.iter().for_each(|group| tally.hold(*group, WEIGHT));
+                batch.put(keys::MARKER.to_vec(), encode(marker)?);
                 tally.settle(index, UnixMillis(0), &mut batch)?;
                 Ok(batch)
             };
@@ -90,8 +99,33 @@ impl Core {
         self.publisher.publish(known).map_err(index_error)
     }
 
+    /// Takes over what was used of buckets; what they hold is counted anew. The groups that tell it.
+    fn rebuild_usage(&self, lines: Lines) -> Result<Vec<GroupId>, StoreError> {
+        let mut groups: Vec<GroupId> = lines.values().map(|(_, group)| *group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let known = |_: &dyn Index| {
+            let mut batch = Batch::default();
+            for (bucket, (UsageLine { usage, departed, .. }, _)) in lines {
+                let empty =
+                    BucketUsage { objects: 0, bytes: 0, uploads: 0, part_bytes: 0, ..usage };
+                batch.put(keys::usage(bucket), encode(&empty)?);
+                if let Some(departed) = departed {
+                    batch.put(keys::departed(bucket), encode(&departed)?);
+                }
+            }
+            Ok(batch)
+        };
+        self.publisher.publish(known).map_err(index_error)?;
+        Ok(groups)
+    }
+
     /// Takes over the kills that a group tells, and gives the last marker in it.
-    async fn rebuild_kills(&self, reader: &GroupReader) -> Result<Option<Marker>, StoreError> {
+    async fn rebuild_kills(
+        &self,
+        reader: &GroupReader,
+        lines: &mut Lines,
+    ) -> Result<Option<Marker>, StoreError> {
         let group = reader.group();
         let mut marker: Option<Marker> = None;
         let mut rows = Rows::of(reader, Read::Table);
@@ -101,7 +135,13 @@ impl Core {
                     Item::Kills(spots) => self.rebuild_kill(group, &spots)?,
                     Item::Upto(upto) => {
                         let upto = marker.map_or(upto, |marker| marker.upto.max(upto));
-                        marker = Some(Marker { upto, group });
+                        marker = Some(Marker { upto, group, usage: Vec::new() });
+                    }
+                    Item::Usage(line) => {
+                        let present = lines.get(&line.bucket);
+                        if present.is_none_or(|(present, _)| present.age() <= line.age()) {
+                            lines.insert(line.bucket, (*line, group));
+                        }
                     }
                     Item::Record { .. } => {}
                 }

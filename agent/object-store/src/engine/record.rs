@@ -1,7 +1,8 @@
 //! What the journal and the packed groups hold: one change of the store each.
 //!
 //! ```text
-//! record   length of the head u32 | head (postcard) | content, where it stands in the record
+//! record   length of the head u32 | head | content, where it stands in the record
+//! head     change | what the change counts as a request, if it does (both in the form of postcard)
 //! ```
 //!
 //! The head's form is that of `postcard` 1 for [`Change`]; fields are only ever added as new variants.
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::stored::{StoredObject, StoredPart, StoredUpload};
+use super::traffic::Requests;
 use crate::names::{Bucket, ObjectKey, Owner, UnixMillis, UploadId, VersionId};
 
 /// A bucket's number: never used again, so that what is left of a deleted bucket never shows up in a
@@ -20,6 +22,11 @@ use crate::names::{Bucket, ObjectKey, Owner, UnixMillis, UploadId, VersionId};
 )]
 #[serde(transparent)]
 pub(crate) struct BucketNo(pub u64);
+
+impl BucketNo {
+    /// Holds what the engine keeps for itself; it has no name, so that no request meets it.
+    pub(crate) const OWN: Self = Self(0);
+}
 
 /// One change of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +59,24 @@ pub(crate) enum Change {
     },
     /// An upload was given up.
     AbortUpload { bucket: BucketNo, key: ObjectKey, upload: UploadId, at: UnixMillis },
+    /// So much was counted in memory since a start of the store, by bucket.
+    Traffic { session: u64, so_far: Vec<(BucketNo, Requests)> },
+}
+
+impl Change {
+    /// The bucket that it is of; none if it is of many.
+    pub(crate) fn bucket(&self) -> Option<BucketNo> {
+        match self {
+            Self::CreateBucket { number, .. } | Self::DeleteBucket { number, .. } => Some(*number),
+            Self::Put { bucket, .. }
+            | Self::Delete { bucket, .. }
+            | Self::BeginUpload { bucket, .. }
+            | Self::PutPart { bucket, .. }
+            | Self::Complete { bucket, .. }
+            | Self::AbortUpload { bucket, .. } => Some(*bucket),
+            Self::Traffic { .. } => None,
+        }
+    }
 }
 
 /// Where the bytes are.
@@ -77,9 +102,16 @@ const LENGTH: usize = 4;
 ///
 /// # Errors
 /// The head is longer than 4 GiB.
-pub(crate) fn encode(change: &Change, inline: &[u8]) -> Result<Bytes, NotARecord> {
+pub(crate) fn encode(
+    change: &Change,
+    requests: Option<&Requests>,
+    inline: &[u8],
+) -> Result<Bytes, NotARecord> {
     let mut bytes = vec![0; LENGTH];
     bytes = postcard::to_extend(change, bytes).map_err(|_| NotARecord)?;
+    if let Some(requests) = requests {
+        bytes = postcard::to_extend(requests, bytes).map_err(|_| NotARecord)?;
+    }
     let head = u32::try_from(bytes.len() - LENGTH).map_err(|_| NotARecord)?;
     if let Some(length) = bytes.first_chunk_mut::<LENGTH>() {
         *length = head.to_le_bytes();
@@ -93,11 +125,28 @@ pub(crate) fn encode(change: &Change, inline: &[u8]) -> Result<Bytes, NotARecord
 /// # Errors
 /// The bytes are no record, or its content is not as long as it says.
 pub(crate) fn decode(record: &Bytes) -> Result<(Change, Bytes), NotARecord> {
+    decode_counting(record).map(|(change, _, inline)| (change, inline))
+}
+
+/// The same with what the change counts.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_counting(
+    record: &Bytes,
+) -> Result<(Change, Option<Requests>, Bytes), NotARecord> {
     let length = record.first_chunk::<LENGTH>().ok_or(NotARecord)?;
     let head = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NotARecord)?;
     let end = LENGTH.checked_add(head).filter(|end| *end <= record.len()).ok_or(NotARecord)?;
     let bytes = record.get(LENGTH..end).ok_or(NotARecord)?;
     let (change, rest) = postcard::take_from_bytes::<Change>(bytes).map_err(|_| NotARecord)?;
+    let (requests, rest) = match rest {
+        [] => (None, rest),
+        counted => {
+            let taken = postcard::take_from_bytes(counted).map_err(|_| NotARecord)?;
+            (Some(taken.0), taken.1)
+        }
+    };
     let inline = record.slice(end..);
     let expected = match &change {
         Change::Put { content, .. } | Change::PutPart { content, .. } => match content {
@@ -106,7 +155,8 @@ pub(crate) fn decode(record: &Bytes) -> Result<(Change, Bytes), NotARecord> {
         },
         _ => 0,
     };
-    if rest.is_empty() && inline.len() == expected { Ok((change, inline)) } else { Err(NotARecord) }
+    let is_whole = rest.is_empty() && inline.len() == expected;
+    if is_whole { Ok((change, requests, inline)) } else { Err(NotARecord) }
 }
 
 #[cfg(test)]
@@ -134,22 +184,27 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written() {
         let change = put(Content::Inline(3));
-        let record = encode(&change, b"abc").unwrap();
+        let record = encode(&change, None, b"abc").unwrap();
         let (found, inline) = decode(&record).unwrap();
-        assert_eq!((found, &inline[..]), (change, &b"abc"[..]));
+        assert_eq!((&found, &inline[..]), (&change, &b"abc"[..]));
+        let requests = Requests::write(u64::MAX);
+        let record = encode(&change, Some(&requests), b"abc").unwrap();
+        assert_eq!(decode_counting(&record).unwrap().1, Some(requests));
+        assert_eq!(decode(&record).unwrap().0, change);
         // The bytes of an object of 4 KiB that are not the object.
         let long = put(Content::Inline(4096));
-        assert!(encode(&long, &[0; 4096]).unwrap().len() < 4096 + 100);
+        assert!(encode(&long, None, &[0; 4096]).unwrap().len() < 4096 + 100);
     }
 
     #[test]
     fn a_record_that_is_cut_or_has_more_than_it_says_is_none() {
-        let record = encode(&put(Content::Inline(3)), b"abc").unwrap();
+        let requests = Requests::write(3);
+        let record = encode(&put(Content::Inline(3)), Some(&requests), b"abc").unwrap();
         for length in 0..record.len() {
             assert_eq!(decode(&record.slice(..length)), Err(NotARecord), "{length}");
         }
         assert_eq!(decode(&[&record[..], b"d"].concat().into()), Err(NotARecord));
-        let record = encode(&put(Content::Runs(Vec::new())), b"").unwrap();
+        let record = encode(&put(Content::Runs(Vec::new())), None, b"").unwrap();
         assert!(decode(&record).is_ok());
     }
 

@@ -22,7 +22,10 @@ pub(crate) fn name(change: &Change) -> Option<Vec<u8>> {
             Some(keys::upload(*bucket, key.as_str(), upload))
         }
         Change::PutPart { upload, part, .. } => Some(keys::part(upload, part.number)),
-        Change::DeleteBucket { .. } | Change::Delete { .. } | Change::AbortUpload { .. } => None,
+        Change::DeleteBucket { .. }
+        | Change::Delete { .. }
+        | Change::AbortUpload { .. }
+        | Change::Traffic { .. } => None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 use crate::names::{ETag, Owner, PartNumber, UnixMillis, VersionId};
 use crate::object::{Attributes, ObjectInfo, PartInfo};
 
-/// Root of the BLAKE3 tree over an object's bytes; over the roots of its parts, if it has parts.
+/// BLAKE3 of an object's bytes; of the list of its parts, if it has parts ([`agent_proofs::parts`]).
 pub(crate) type DataRoot = [u8; 32];
 
 /// An object without its name and its bytes.

@@ -10,6 +10,7 @@ use super::entry::{BucketUsage, GroupEntry, encode};
 use super::index::{Batch, Index, IndexError};
 use super::keys;
 use super::record::BucketNo;
+use super::traffic::{Counting, Session};
 use crate::names::UnixMillis;
 
 /// Differences of counters.
@@ -17,6 +18,14 @@ use crate::names::UnixMillis;
 pub(crate) struct Tally {
     groups: BTreeMap<GroupId, i64>,
     buckets: BTreeMap<BucketNo, Difference>,
+    /// What counts in buckets once and for all.
+    counted: BTreeMap<BucketNo, Vec<Count>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Count {
+    Change(Counting),
+    Session(Session),
 }
 
 /// Differences of one bucket.
@@ -47,6 +56,16 @@ impl Tally {
         sum.part_bytes += difference.part_bytes;
     }
 
+    /// A change counts in a bucket.
+    pub(crate) fn count(&mut self, bucket: BucketNo, counting: Counting) {
+        self.counted.entry(bucket).or_default().push(Count::Change(counting));
+    }
+
+    /// So much a session has counted of a bucket.
+    pub(crate) fn count_session(&mut self, bucket: BucketNo, so_far: Session) {
+        self.counted.entry(bucket).or_default().push(Count::Session(so_far));
+    }
+
     /// Writes the counters as they are at `now`. What a bucket held before counts up to the latest
     /// moment it was told of: a change that is made again adds nothing.
     ///
@@ -66,8 +85,13 @@ impl Tally {
                 batch.put(key, encode(&entry)?);
             }
         }
-        for (bucket, difference) in self.buckets {
-            if difference == Difference::default() {
+        let Self { mut buckets, mut counted, .. } = self;
+        for bucket in counted.keys() {
+            buckets.entry(*bucket).or_default();
+        }
+        for (bucket, difference) in buckets {
+            let counts = counted.remove(&bucket).unwrap_or_default();
+            if difference == Difference::default() && counts.is_empty() {
                 continue;
             }
             let key = keys::usage(bucket);
@@ -77,6 +101,12 @@ impl Tally {
             usage.bytes = usage.bytes.saturating_add_signed(difference.bytes);
             usage.uploads = usage.uploads.saturating_add_signed(difference.uploads);
             usage.part_bytes = usage.part_bytes.saturating_add_signed(difference.part_bytes);
+            for count in counts {
+                match count {
+                    Count::Change(counting) => usage.count(counting),
+                    Count::Session(so_far) => usage.count_session(so_far),
+                }
+            }
             batch.put(key, encode(&usage)?);
         }
         Ok(())

@@ -1,16 +1,8 @@
-//! The BLAKE3 tree of an object's bytes, in groups of 16 KiB, so that a slice can be proven without
-//! reading the rest.
-//!
-//! Kept are the chaining values of the groups, 2 MiB for each GiB; what is above them is computed when
-//! a proof is wanted (BLAKE3 specification, 2.5: the left subtree is the largest power of two).
+//! The BLAKE3 tree of an object's bytes ([`agent_proofs::tree`]), made while they come.
 
+use agent_proofs::tree::{ChainingValue, GROUP, root};
 use blake3::Hasher;
-use blake3::hazmat::{
-    ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root,
-};
-
-/// Bytes of a group: 16 chunks of BLAKE3.
-pub(crate) const GROUP: usize = 16 * 1024;
+use blake3::hazmat::HasherExt as _;
 
 /// Takes the bytes of an object in their order.
 #[derive(Debug)]
@@ -58,80 +50,6 @@ impl TreeHasher {
     }
 }
 
-/// The root above at least two groups.
-fn root(leaves: &[ChainingValue]) -> [u8; 32] {
-    let mut level = leaves.to_vec();
-    while level.len() > 2 {
-        level = parents(&level);
-    }
-    match level.as_slice() {
-        [left, right] => *merge_subtrees_root(left, right, Mode::Hash).as_bytes(),
-        _ => [0; 32],
-    }
-}
-
-fn parents(level: &[ChainingValue]) -> Vec<ChainingValue> {
-    let pairs = level.chunks(2).filter_map(|pair| match pair {
-        [left, right] => Some(merge_subtrees_non_root(left, right, Mode::Hash)),
-        [alone] => Some(*alone),
-        _ => None,
-    });
-    pairs.collect()
-}
-
-/// The chaining values beside the way from a group to the root, lowest first; with them and the
-/// group's bytes [`holds`] finds the root. `leaves` are all of the object's.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the challenges of oracles"))]
-pub(crate) fn prove(leaves: &[ChainingValue], index: usize) -> Vec<ChainingValue> {
-    let (mut level, mut index, mut path) = (leaves.to_vec(), index, Vec::new());
-    while level.len() > 1 {
-        path.extend(level.get(index ^ 1));
-        if level.len() == 2 {
-            break;
-        }
-        level = parents(&level);
-        index /= 2;
-    }
-    path
-}
-
-/// Whether `bytes` are group `index` of the object of `size` bytes that has this root.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the challenges of oracles"))]
-pub(crate) fn holds(
-    root: &[u8; 32],
-    size: u64,
-    index: u64,
-    bytes: &[u8],
-    path: &[ChainingValue],
-) -> bool {
-    let group = GROUP as u64;
-    let mut count = size.div_ceil(group).max(1);
-    let Some(start) = index.checked_mul(group).filter(|_| index < count) else { return false };
-    if bytes.len() as u64 != (size - start).min(group) {
-        return false;
-    }
-    if count == 1 {
-        return path.is_empty() && blake3::hash(bytes).as_bytes() == root;
-    }
-    let mut value = Hasher::new().set_input_offset(start).update(bytes).finalize_non_root();
-    let (mut index, mut path) = (index, path.iter());
-    let pair = |index: u64, own: ChainingValue, beside: ChainingValue| {
-        if index.is_multiple_of(2) { (own, beside) } else { (beside, own) }
-    };
-    while count > 2 {
-        if index ^ 1 < count {
-            let Some(beside) = path.next() else { return false };
-            let (left, right) = pair(index, value, *beside);
-            value = merge_subtrees_non_root(&left, &right, Mode::Hash);
-        }
-        index /= 2;
-        count = count.div_ceil(2);
-    }
-    let (Some(beside), None) = (path.next(), path.next()) else { return false };
-    let (left, right) = pair(index, value, *beside);
-    merge_subtrees_root(&left, &right, Mode::Hash).as_bytes() == root
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,31 +76,6 @@ mod tests {
                 assert_eq!(tree.root, *blake3::hash(&bytes).as_bytes(), "{length} by {step}");
                 let groups = length.div_ceil(GROUP);
                 assert_eq!(tree.leaves.len(), if groups > 1 { groups } else { 0 });
-            }
-        }
-    }
-
-    #[test]
-    fn every_group_can_be_proven_and_nothing_else() {
-        for length in LENGTHS {
-            let bytes = bytes(length);
-            let size = length as u64;
-            let tree = tree(&bytes, GROUP);
-            for (index, group) in bytes.chunks(GROUP).enumerate() {
-                let path = prove(&tree.leaves, index);
-                let number = index as u64;
-                assert!(holds(&tree.root, size, number, group, &path), "{length} {index}");
-                let mut other = group.to_vec();
-                other[0] ^= 1;
-                assert!(!holds(&tree.root, size, number, &other, &path));
-                assert!(!holds(&tree.root, size, number + 1, group, &path));
-                assert!(!holds(&tree.root, size + 1, number, group, &path) || group.len() == GROUP);
-                assert!(!holds(&[0; 32], size, number, group, &path));
-                let longer = [&path[..], &[[0; 32]]].concat();
-                assert!(!holds(&tree.root, size, number, group, &longer));
-                if let Some((_, shorter)) = path.split_last() {
-                    assert!(!holds(&tree.root, size, number, group, shorter));
-                }
             }
         }
     }

@@ -12,6 +12,7 @@ use super::listing;
 use super::receive::receive;
 use super::record::{BucketNo, Change};
 use super::stored::{StoredObject, StoredPart, StoredUpload};
+use super::traffic::Requests;
 use super::write::{detached, etag_of};
 use crate::checksum::{Algorithm, ChecksumScope, Checksums};
 use crate::error::StoreError;
@@ -46,7 +47,8 @@ impl Core {
                 note: note.clone(),
             };
             let about = StoredUpload { owner, begun, attributes: attributes.into(), note };
-            self.commit(Change::BeginUpload { bucket: number, key, upload, about }, &[]).await?;
+            let change = Change::BeginUpload { bucket: number, key, upload, about };
+            self.commit_request(change, Requests::write(0), &[]).await?;
             drop(gate);
             Ok(info)
         })
@@ -61,6 +63,7 @@ impl Core {
         body: Body,
     ) -> Result<PartInfo, StoreError> {
         self.find_upload(target)?;
+        let is_received = !body.is_of_store;
         let received =
             receive(Feed::new(body)?, &keep, &self.bulk, &self.admission, self.io).await?;
         let failed = |source| StoreError::Body { source: Box::new(source) };
@@ -85,7 +88,8 @@ impl Core {
             let info = stored.info(part);
             let (key, upload, content) = (target.key, target.upload, received.content);
             let change = Change::PutPart { bucket, key, upload, part: stored, content };
-            self.commit(change, &received.inline).await?;
+            let requests = Requests::write(if is_received { received.size } else { 0 });
+            self.commit_request(change, requests, &received.inline).await?;
             drop((latch, received.admitted));
             Ok(info)
         })
@@ -162,7 +166,7 @@ impl Core {
                 chosen.iter().map(|part| (part.number, part.version)).collect();
             let UploadTarget { key, upload, .. } = target;
             let change = Change::Complete { bucket: number, key, upload, object, parts };
-            self.commit(change, &[]).await?;
+            self.commit_request(change, Requests::write(0), &[]).await?;
             drop((latch, upload_latch, gate));
             Ok(info)
         })
@@ -181,6 +185,7 @@ impl Core {
             Some(ObjectEntry { object, place: Place::Parts(of), .. })
                 if of == upload && object.etag == *etag =>
             {
+                self.traffic.meter(number).write();
                 Ok(object.into())
             }
             _ => Err(StoreError::NoSuchUpload { upload }),
@@ -244,7 +249,8 @@ impl Core {
             let (bucket, _) = self.find_upload(&target)?;
             let UploadTarget { key, upload, .. } = target;
             let at = self.clock.now();
-            self.commit(Change::AbortUpload { bucket, key, upload, at }, &[]).await?;
+            let change = Change::AbortUpload { bucket, key, upload, at };
+            self.commit_request(change, Requests::delete(), &[]).await?;
             drop(latch);
             Ok(())
         })
@@ -261,12 +267,8 @@ impl Core {
     }
 }
 
-/// Root over the roots and sizes of parts.
+/// The root of an object of these parts.
 fn root_of(parts: &[StoredPart]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&part.size.to_le_bytes());
-        hasher.update(&part.root);
-    }
-    *hasher.finalize().as_bytes()
+    let list = agent_proofs::parts::list(parts.iter().map(|part| (part.size, part.root)));
+    *blake3::hash(&list).as_bytes()
 }

@@ -13,6 +13,7 @@ use super::listing;
 use super::receive::{Received, receive};
 use super::record::{BucketNo, Change};
 use super::stored::StoredObject;
+use super::traffic::Requests;
 use crate::checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 use crate::conditions::WriteConditions;
 use crate::error::StoreError;
@@ -55,7 +56,8 @@ impl Core {
             }
             let (number, created) = (self.next_bucket(), self.clock.now());
             let info = BucketInfo { bucket: bucket.clone(), owner: owner.clone(), created };
-            self.commit(Change::CreateBucket { number, bucket, owner, created }, &[]).await?;
+            let change = Change::CreateBucket { number, bucket, owner, created };
+            self.commit_request(change, Requests::write(0), &[]).await?;
             drop(gate);
             Ok(info)
         })
@@ -114,7 +116,8 @@ impl Core {
             if self.has_any(&keys::objects(number))? || self.has_any(&keys::uploads(number))? {
                 return Err(StoreError::BucketNotEmpty { bucket });
             }
-            self.commit(Change::DeleteBucket { number, bucket }, &[]).await?;
+            let change = Change::DeleteBucket { number, bucket };
+            self.commit_request(change, Requests::delete(), &[]).await?;
             drop(gate);
             Ok(())
         })
@@ -140,6 +143,7 @@ impl Core {
         let PutRequest { bucket, key, attributes, keep, conditions } = request;
         // Refused early where it can be; decided again when it is published.
         self.check_write(&bucket, &key, &conditions)?;
+        let is_received = !body.is_of_store;
         let received =
             receive(Feed::new(body)?, &keep, &self.bulk, &self.admission, self.io).await?;
         let failed = |source| StoreError::Body { source: Box::new(source) };
@@ -163,7 +167,9 @@ impl Core {
                 root,
             };
             let info = ObjectInfo::from(object.clone());
-            self.commit(Change::Put { bucket: number, key, object, content }, &inline).await?;
+            let requests = Requests::write(if is_received { size } else { 0 });
+            let change = Change::Put { bucket: number, key, object, content };
+            self.commit_request(change, requests, &inline).await?;
             drop((latch, gate, admitted));
             Ok(info)
         })
@@ -214,7 +220,10 @@ impl Core {
                 let name = keys::object(number, key.as_str());
                 if self.doubts.of_anything() || self.doubts.of(&name).is_some() {
                     let version = self.next_version(self.clock.now());
-                    self.commit(Change::Delete { bucket: number, key, version }, &[]).await?;
+                    let change = Change::Delete { bucket: number, key, version };
+                    self.commit_request(change, Requests::delete(), &[]).await?;
+                } else {
+                    self.traffic.meter(number).delete();
                 }
                 return Ok(Deleted { version: None });
             };
@@ -223,7 +232,8 @@ impl Core {
                 return Err(StoreError::NoSuchVersion { bucket, key, version });
             }
             let version = self.next_version(self.clock.now());
-            self.commit(Change::Delete { bucket: number, key, version }, &[]).await?;
+            let change = Change::Delete { bucket: number, key, version };
+            self.commit_request(change, Requests::delete(), &[]).await?;
             drop((latch, gate));
             Ok(Deleted { version: Some(found) })
         })
@@ -242,7 +252,7 @@ impl Core {
         }
         let CopyTarget { bucket, key, attributes, keep, conditions, .. } = target;
         let attributes: Attributes = attributes.unwrap_or(reader.info.attributes);
-        let body = Body::new(reader.body.into_stream()).with_length(size);
+        let body = Body::new(reader.body.into_stream()).with_length(size).of_store();
         self.put(PutRequest { bucket, key, attributes, keep, conditions }, body).await
     }
 }

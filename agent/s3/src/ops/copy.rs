@@ -90,7 +90,10 @@ pub(super) async fn upload_part_copy(
     let keep = uploads::keep_of_part(api, &target, Vec::new()).await?;
     let reader = api.store.get(&source).await.map_err(refusal_of_source)?;
     let length = whole_range(&source, &reader)?;
-    let body = Body::new(reader.body.into_stream()).with_length(length).with_limit(PIECE_MAX_BYTES);
+    let body = Body::new(reader.body.into_stream())
+        .with_length(length)
+        .with_limit(PIECE_MAX_BYTES)
+        .of_store();
     let info = api.store.put_part(&target, part, keep, body).await;
     let info = info.map_err(|error| refusal_of_write(error, None))?;
     let mut result = CopyPartResult {

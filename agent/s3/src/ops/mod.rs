@@ -44,32 +44,45 @@ fn page_limit(name: &str, asked: Option<i32>) -> S3Result<(usize, i32)> {
     }
 }
 
-/// Passes each operation to the function of the same name in its group.
+/// Passes each operation to the function of the same name in its group. What only reads is counted
+/// once it was carried out; what changes something is counted by the store.
 macro_rules! operations {
-    ($($group:ident: $($name:ident($input:ty) -> $output:ty),+;)+) => {
+    ($($group:ident: $($name:ident($input:ty) -> $output:ty $([$kind:ident])?),+;)+) => {
         #[async_trait::async_trait]
         impl S3 for Api {
             $($(
                 async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    $group::$name(self, req).await
+                    $(let $kind = req.input.bucket.clone();)?
+                    let answer = $group::$name(self, req).await;
+                    $(self.count(&answer, &$kind);)?
+                    answer
                 }
             )+)+
         }
     };
 }
 
+impl Api {
+    /// Counts a request that read something in a bucket, if it was carried out.
+    fn count<T>(&self, answer: &S3Result<T>, bucket: &str) {
+        if let (Ok(_), Ok(bucket)) = (answer, crate::convert::bucket(bucket)) {
+            self.store.meter(&bucket).read();
+        }
+    }
+}
+
 operations! {
     buckets:
         create_bucket(CreateBucketInput) -> CreateBucketOutput,
         delete_bucket(DeleteBucketInput) -> DeleteBucketOutput,
-        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput,
-        get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput,
-        head_bucket(HeadBucketInput) -> HeadBucketOutput,
+        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput [read],
+        get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput [read],
+        head_bucket(HeadBucketInput) -> HeadBucketOutput [read],
         list_buckets(ListBucketsInput) -> ListBucketsOutput;
     read:
         get_object(GetObjectInput) -> GetObjectOutput,
-        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput,
-        head_object(HeadObjectInput) -> HeadObjectOutput;
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput [read],
+        head_object(HeadObjectInput) -> HeadObjectOutput [read];
     write:
         put_object(PutObjectInput) -> PutObjectOutput,
         upload_part(UploadPartInput) -> UploadPartOutput;
@@ -80,13 +93,13 @@ operations! {
         delete_object(DeleteObjectInput) -> DeleteObjectOutput,
         delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
     list:
-        list_objects(ListObjectsInput) -> ListObjectsOutput,
-        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
+        list_objects(ListObjectsInput) -> ListObjectsOutput [read],
+        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output [read];
     uploads:
         create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput,
         abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput,
-        list_parts(ListPartsInput) -> ListPartsOutput,
-        list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+        list_parts(ListPartsInput) -> ListPartsOutput [read],
+        list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput [read];
     complete:
         complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use agent_object_store::{
-    Attributes, ByteStream, GetRequest, ObjectInfo, ReadBody, ReadRange, StoreError,
+    Attributes, ByteStream, GetRequest, Meter, ObjectInfo, ReadBody, ReadRange, StoreError,
 };
 use bytes::Bytes;
 use futures::Stream;
@@ -40,11 +40,13 @@ pub(super) async fn get_object(
             input.if_unmodified_since.as_ref(),
         ),
     };
+    let meter = api.store.meter(&request.bucket);
     let reader = api.store.get(&request).await.map_err(refusal)?;
+    meter.read();
     let info = reader.info;
     let length = reader.range.end.saturating_sub(reader.range.start);
     let mut output = GetObjectOutput {
-        body: Some(outgoing(reader.body, length)),
+        body: Some(outgoing(reader.body, length, meter)),
         content_length: Some(convert::size(length)),
         content_range: content_range(request.range, &reader.range, info.size),
         ..GetObjectOutput::default()
@@ -183,10 +185,13 @@ fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
 }
 
 /// A body on its way out. A small one goes with the head in one write.
-fn outgoing(body: ReadBody, length: u64) -> StreamingBlob {
+fn outgoing(body: ReadBody, length: u64, meter: Meter) -> StreamingBlob {
     match body {
-        ReadBody::Whole(bytes) => StreamingBlob::from(Body::from(bytes)),
-        ReadBody::Stream(stream) => StreamingBlob::new(Outgoing { stream, left: length }),
+        ReadBody::Whole(bytes) => {
+            meter.sent(length);
+            StreamingBlob::from(Body::from(bytes))
+        }
+        ReadBody::Stream(stream) => StreamingBlob::new(Outgoing { stream, left: length, meter }),
     }
 }
 
@@ -195,6 +200,8 @@ fn outgoing(body: ReadBody, length: u64) -> StreamingBlob {
 struct Outgoing {
     stream: ByteStream,
     left: u64,
+    /// Counts what went out, also of a body that breaks off.
+    meter: Meter,
 }
 
 impl Stream for Outgoing {
@@ -204,7 +211,9 @@ impl Stream for Outgoing {
         let next = self.stream.as_mut().poll_next(cx);
         match &next {
             Poll::Ready(Some(Ok(bytes))) => {
-                self.left = self.left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(0));
+                let length = u64::try_from(bytes.len()).unwrap_or(0);
+                self.left = self.left.saturating_sub(length);
+                self.meter.sent(length);
             }
             Poll::Ready(Some(Err(error))) => log_broken(error),
             Poll::Ready(None) | Poll::Pending => {}

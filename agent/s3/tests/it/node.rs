@@ -34,6 +34,7 @@ pub(crate) struct Setup {
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) server: S3Server,
+    pub(crate) store: Engine,
     pub(crate) cancel: CancellationToken,
     pub(crate) serving: Option<JoinHandle<std::io::Result<()>>>,
     pub(crate) runtime: Runtime,
@@ -75,13 +76,14 @@ impl Node {
             region: "eu-test-1".to_owned(),
             domains: vec!["s3.test".to_owned()],
         };
-        let server = S3Server::new(Arc::new(store), config).unwrap();
+        let server = S3Server::new(Arc::new(store.clone()), config).unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
         let (handle, ends) = (server.clone(), cancel.clone());
         let serving = runtime.spawn(async move { handle.serve(listener, setup.tls, ends).await });
-        Self { address, server, cancel, serving: Some(serving), runtime, _folder: folder }
+        let serving = Some(serving);
+        Self { address, server, store, cancel, serving, runtime, _folder: folder }
     }
 
     /// Waits until the server has ended.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_object_store::Requests;
 use rusty_s3::actions::{CreateMultipartUpload, S3Action as _};
 use rusty_s3::{Bucket, Credentials, UrlStyle};
 
@@ -40,6 +41,33 @@ fn an_object_is_put_read_listed_and_deleted() {
     assert_eq!(ureq::delete(delete.as_str()).call().unwrap().status(), 204);
     let head = bucket.head_object(Some(&keys), "large").sign(LIFE);
     assert!(matches!(ureq::head(head.as_str()).call(), Err(ureq::Error::StatusCode(404))));
+}
+
+#[test]
+fn requests_and_what_goes_in_and_out_with_them_are_counted() {
+    let node = Node::start();
+    let (bucket, keys) = bucket(&node);
+    let body = vec![7_u8; 2_000_000];
+    let put = bucket.put_object(Some(&keys), "k").sign(LIFE);
+    assert_eq!(ureq::put(put.as_str()).send(&body[..]).unwrap().status(), 200);
+    let get = bucket.get_object(Some(&keys), "k").sign(LIFE);
+    let mut answer = ureq::get(get.as_str()).call().unwrap();
+    assert_eq!(answer.body_mut().read_to_vec().unwrap().len(), body.len());
+    let mut answer = ureq::get(get.as_str()).header("range", "bytes=10-19").call().unwrap();
+    assert_eq!(answer.body_mut().read_to_vec().unwrap().len(), 10);
+    let head = bucket.head_object(Some(&keys), "k").sign(LIFE);
+    assert_eq!(ureq::head(head.as_str()).call().unwrap().status(), 200);
+    let head = bucket.head_object(Some(&keys), "absent").sign(LIFE);
+    assert!(ureq::head(head.as_str()).call().is_err(), "what was not carried out does not count");
+    let list = bucket.list_objects_v2(Some(&keys)).sign(LIFE);
+    assert_eq!(ureq::get(list.as_str()).call().unwrap().status(), 200);
+    let delete = bucket.delete_object(Some(&keys), "k").sign(LIFE);
+    assert_eq!(ureq::delete(delete.as_str()).call().unwrap().status(), 204);
+    let totals = node.runtime.block_on(node.store.bucket_totals()).unwrap();
+    let [totals] = totals.as_slice() else { panic!("{totals:?}") };
+    let expected =
+        Requests { reads: 4, writes: 2, deletes: 1, bytes_in: 2_000_000, bytes_out: 2_000_010 };
+    assert_eq!((totals.requests, totals.owner.as_str()), (expected, "alice"));
 }
 
 #[test]

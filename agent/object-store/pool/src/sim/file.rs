@@ -97,6 +97,7 @@ impl BackendFile for SimFile {
         world.count_slow();
         let call = world.counts.reads;
         world.counts.reads += 1;
+        world.counts.read_bytes += data.len() as u64;
         let offset = usize::try_from(offset).unwrap();
         let live = world.files[&self.id].live();
         let from = live.get(offset..offset + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?;

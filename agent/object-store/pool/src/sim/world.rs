@@ -30,6 +30,7 @@ pub(super) struct Counts {
     pub(super) writes: u64,
     pub(super) syncs: u64,
     pub(super) reads: u64,
+    pub(super) read_bytes: u64,
     pub(super) slow: u64,
 }
 

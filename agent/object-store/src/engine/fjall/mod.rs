@@ -29,7 +29,7 @@ use ::fjall::{
 
 use self::mark::Mark;
 use super::entry::FORM;
-use super::index::{Batch, Index, IndexError, IndexFault, Next};
+use super::index::{Batch, Index, IndexError, IndexFault, Next, Snapshot};
 
 /// Blocks of tables in memory: the one bound of what reading keeps. A quarter of the memory that a
 /// small node gives the store.
@@ -175,6 +175,11 @@ impl FjallIndex {
         Ok(())
     }
 
+    fn frozen(&self) -> Frozen {
+        let _none_is_half_written = held(&self.number);
+        Frozen { snapshot: self.store.snapshot(), keyspace: self.keyspace.clone() }
+    }
+
     /// Waits until there is room for another batch. fjall waits too, but does not end if the threads
     /// that it waits for have failed.
     fn wait_for_room(&self) -> Result<(), IndexError> {
@@ -231,12 +236,47 @@ impl Index for FjallIndex {
         from: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
     ) -> Result<(), IndexError> {
-        let snapshot = {
-            let _none_is_half_written = held(&self.number);
-            self.store.snapshot()
+        self.frozen().scan(from, visit)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
+        Ok(Box::new(self.frozen()))
+    }
+
+    fn checkpoint(&self) -> Result<(), IndexError> {
+        let mut mark = held(&self.mark);
+        let batches = *held(&self.number);
+        self.store.persist(PersistMode::SyncAll).map_err(of_fjall)?;
+        if batches != mark.batches {
+            let next = Mark { batches, jumps: mark.jumps.clone(), ..*mark };
+            next.store(&self.folder)?;
+            *mark = next;
+        }
+        Ok(())
+    }
+}
+
+/// The index as it was at one moment.
+struct Frozen {
+    snapshot: ::fjall::Snapshot,
+    keyspace: Keyspace,
+}
+
+impl fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frozen").finish_non_exhaustive()
+    }
+}
+
+impl Snapshot for Frozen {
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
+    ) -> Result<(), IndexError> {
+        let range = |from: Vec<u8>| {
+            guarded(|| Ok(self.snapshot.range(&self.keyspace, from.as_slice()..BEHIND)))
         };
-        let range =
-            |from: Vec<u8>| guarded(|| Ok(snapshot.range(&self.keyspace, from.as_slice()..BEHIND)));
         let mut entries = range(tagged(from))?;
         while let Some((key, value)) =
             guarded(|| entries.next().map(Guard::into_inner).transpose())?
@@ -248,18 +288,6 @@ impl Index for FjallIndex {
                 Next::Seek(to) => entries = range(tagged(&to).max([&*key, &[0]].concat()))?,
                 Next::Stop => break,
             }
-        }
-        Ok(())
-    }
-
-    fn checkpoint(&self) -> Result<(), IndexError> {
-        let mut mark = held(&self.mark);
-        let batches = *held(&self.number);
-        self.store.persist(PersistMode::SyncAll).map_err(of_fjall)?;
-        if batches != mark.batches {
-            let next = Mark { batches, jumps: mark.jumps.clone(), ..*mark };
-            next.store(&self.folder)?;
-            *mark = next;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::members::Known;
 use crate::engine::error::in_words;
 use crate::engine::fjall::{FjallIndex, destroy};
-use crate::engine::index::{Batch, Index, IndexError, IndexFault, Next};
+use crate::engine::index::{Batch, Index, IndexError, IndexFault, Next, Snapshot};
 
 /// The folder of the index in the pool's folder on a volume.
 const FOLDER: &str = "index";
@@ -88,6 +88,10 @@ impl Index for Watched {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
     ) -> Result<(), IndexError> {
         self.noted(self.index.scan(from, visit))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
+        self.noted(self.index.snapshot())
     }
 
     fn checkpoint(&self) -> Result<(), IndexError> {

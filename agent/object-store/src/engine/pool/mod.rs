@@ -11,6 +11,7 @@
 //! one by one. When the index is lost, with its volume or by itself, the store is closed and opened
 //! anew on the volumes that are left, with an index that is made from them.
 
+mod evidence;
 mod home;
 mod inspect;
 mod members;

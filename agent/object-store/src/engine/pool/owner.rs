@@ -481,6 +481,9 @@ pub(super) async fn close(shared: &Arc<Shared>) {
         slot.refuse(AttachError::Interrupted { id, path });
     }
     if let Some(serving) = serving {
+        if let Err(error) = serving.core.write_traffic().await {
+            tracing::error!(error = in_words(&error), "what was read is not counted wholly");
+        }
         if let Err(error) = serving.core.checkpoint().await {
             tracing::error!(error = in_words(&error), "no checkpoint was written");
         }

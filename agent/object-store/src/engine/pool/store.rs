@@ -8,6 +8,7 @@ use super::Engine;
 use super::home::Watched;
 use crate::checksum::Algorithm;
 use crate::engine::core::Core;
+use crate::engine::traffic::Meter;
 use crate::error::{BodyError, StoreError};
 use crate::list::{ListPage, ListQuery, UploadPage, UploadQuery};
 use crate::names::{Bucket, Owner, PartNumber};
@@ -19,7 +20,7 @@ use crate::store::{
 
 impl Engine {
     /// Serves a request.
-    async fn serve<T, F: Future<Output = Result<T, StoreError>> + Send>(
+    pub(super) async fn serve<T, F: Future<Output = Result<T, StoreError>> + Send>(
         &self,
         request: impl FnOnce(Arc<Core>) -> F + Send,
     ) -> Result<T, StoreError> {
@@ -29,7 +30,7 @@ impl Engine {
     }
 
     /// The same without waiting.
-    fn look<T>(
+    pub(super) fn look<T>(
         &self,
         request: impl FnOnce(&Core) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -143,6 +144,11 @@ impl ObjectStore for Engine {
         query: &UploadQuery,
     ) -> Result<UploadPage, StoreError> {
         self.look(|core| core.list_uploads(bucket, query))
+    }
+
+    fn meter(&self, bucket: &Bucket) -> Meter {
+        // A bucket that is gone counts for nobody.
+        self.look(|core| core.meter(bucket)).unwrap_or_default()
     }
 
     async fn usage(&self) -> Usage {

@@ -1,10 +1,13 @@
 //! The core on simulated disks, in one order only.
 
 mod crash;
+mod eras;
 mod heal;
 mod model;
 mod objects;
 mod pack;
+mod proofs;
+mod usage;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -22,13 +25,13 @@ use zeroize::Zeroizing;
 
 use super::core::Core;
 use super::fjall::FjallIndex;
-use super::index::{Batch, Index, IndexError, Next};
+use super::index::{Batch, Index, IndexError, Next, Snapshot};
 use super::memory::MemoryIndex;
 use super::open::{Opened, Opening};
 use crate::clock::Clock;
 use crate::conditions::WriteConditions;
 use crate::error::StoreError;
-use crate::names::{Bucket, ObjectKey, Owner, UnixMillis};
+use crate::names::{Bucket, ObjectKey, Owner, UnixMillis, VersionId};
 use crate::object::{Attributes, Body, ObjectInfo};
 use crate::store::{DeleteRequest, GetRequest, PutRequest, ReadRange};
 
@@ -102,6 +105,9 @@ impl Index for KilledIndex {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Next,
     ) -> Result<(), IndexError> {
         self.index.scan(from, visit)
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
+        self.index.snapshot()
     }
     fn checkpoint(&self) -> Result<(), IndexError> {
         self.index.checkpoint()
@@ -221,9 +227,14 @@ async fn put(core: &Arc<Core>, name: &str, bytes: Vec<u8>) -> Result<ObjectInfo,
 }
 
 async fn delete(core: &Arc<Core>, name: &str) -> Result<(), StoreError> {
+    delete_version(core, name).await.map(drop)
+}
+
+/// Deletes an object; the version that is gone.
+async fn delete_version(core: &Arc<Core>, name: &str) -> Result<Option<VersionId>, StoreError> {
     let conditions = WriteConditions::default();
     let request = DeleteRequest { bucket: bucket(), key: key(name), version: None, conditions };
-    Arc::clone(core).delete(request).await.map(drop)
+    Ok(Arc::clone(core).delete(request).await?.version)
 }
 
 /// Packs everything, and cleans what is worth it.

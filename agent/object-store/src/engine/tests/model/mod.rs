@@ -14,6 +14,10 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use super::*;
+use crate::engine::apply::get;
+use crate::engine::entry::BucketUsage;
+use crate::engine::keys;
+use crate::engine::traffic::Requests;
 use crate::list::{ListEntry, ListQuery};
 use crate::names::{ETag, PartNumber};
 use crate::store::{CompleteRequest, CopyTarget, UploadRequest, UploadTarget};
@@ -47,6 +51,22 @@ struct Store {
     /// None where making it failed.
     uploads: Vec<Option<Upload>>,
     made: u64,
+    counted: Tallied,
+}
+
+/// Requests that must be counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tallied {
+    acknowledged: Requests,
+    /// Those that failed, or that no record stands behind: they may be.
+    perhaps: Requests,
+}
+
+impl Tallied {
+    fn note(&mut self, requests: Requests, is_sure: bool) {
+        let sum = if is_sure { &mut self.acknowledged } else { &mut self.perhaps };
+        *sum = sum.plus(requests);
+    }
 }
 
 fn name(key: u8) -> String {
@@ -55,9 +75,9 @@ fn name(key: u8) -> String {
 
 impl Store {
     fn run<T>(&mut self, work: impl AsyncFnOnce(&mut Model<'_>) -> T) -> T {
-        let Self { runtime, core, keys, uploads, made, .. } = self;
+        let Self { runtime, core, keys, uploads, made, counted, .. } = self;
         let core = core.as_ref().unwrap();
-        runtime.block_on(work(&mut Model { core, keys, uploads, made }))
+        runtime.block_on(work(&mut Model { core, keys, uploads, made, counted }))
     }
 
     /// Starts the machine on what is left of it.
@@ -122,6 +142,7 @@ struct Model<'a> {
     keys: &'a mut BTreeMap<String, Expected>,
     uploads: &'a mut Vec<Option<Upload>>,
     made: &'a mut u64,
+    counted: &'a mut Tallied,
 }
 
 impl Model<'_> {
@@ -176,10 +197,29 @@ impl Model<'_> {
             })
             .collect();
         assert_eq!(listed, present);
+        self.check_counted();
         for upload in self.uploads.iter().flatten().filter(|upload| !upload.is_uncertain) {
             let page = self.core.list_parts(&upload.target, None, 100).unwrap();
             let numbers: Vec<u16> = page.parts.iter().map(|part| part.part.get()).collect();
             assert_eq!(numbers, upload.parts.keys().copied().collect::<Vec<_>>());
+        }
+    }
+
+    /// Each request that was acknowledged counts once; one that failed may, once.
+    fn check_counted(&self) {
+        let number = self.core.bucket_entry(&bucket()).unwrap().number;
+        let usage: BucketUsage =
+            get(&*self.core.index, &keys::usage(number)).unwrap().unwrap_or_default();
+        let Tallied { acknowledged, perhaps } = *self.counted;
+        let (found, most) = (usage.requests, acknowledged.plus(perhaps));
+        let of = |requests: Requests| [requests.writes, requests.deletes, requests.bytes_in];
+        let fits = of(acknowledged).into_iter().zip(of(found)).zip(of(most));
+        for ((least, found), most) in fits {
+            assert!(
+                (least..=most).contains(&found),
+                "{:?} are counted, of {acknowledged:?} and perhaps {perhaps:?}",
+                usage.requests
+            );
         }
     }
 
@@ -197,11 +237,14 @@ impl Model<'_> {
             Step::Put { key, size } => {
                 let bytes = self.bytes(*size);
                 let result = put(self.core, &name(*key), bytes.clone()).await.map(drop);
+                self.counted.note(Requests::write(bytes.len() as u64), result.is_ok());
                 self.after(*key, Some(bytes), result)
             }
             Step::Delete { key } => {
-                let result = delete(self.core, &name(*key)).await;
-                self.after(*key, None, result)
+                let result = delete_version(self.core, &name(*key)).await;
+                // That nothing was there is told by no record.
+                self.counted.note(Requests::delete(), matches!(&result, Ok(Some(_))));
+                self.after(*key, None, result.map(drop))
             }
             Step::Copy { from, to } => {
                 let Some(bytes) = self.look(&name(*from)).await? else { return Ok(()) };
@@ -215,6 +258,7 @@ impl Model<'_> {
                 };
                 let source = GetRequest::new(bucket(), key(&name(*from)));
                 let result = Arc::clone(self.core).copy(&source, target).await.map(drop);
+                self.counted.note(Requests::write(0), result.is_ok());
                 self.after(*to, Some(bytes), result)
             }
             Step::Range { key, from, length } => {
@@ -269,6 +313,7 @@ impl Model<'_> {
                     note: None,
                 };
                 let begun = Arc::clone(self.core).create_upload(request).await;
+                self.counted.note(Requests::write(0), begun.is_ok());
                 let upload = begun.as_ref().ok().map(|info| Upload {
                     target: UploadTarget { bucket: bucket(), key, upload: info.upload.clone() },
                     parts: BTreeMap::new(),
@@ -283,7 +328,9 @@ impl Model<'_> {
                 let number = PartNumber::new(*part).unwrap();
                 let body = Body::from_bytes(bytes.clone().into());
                 let put = Arc::clone(self.core).put_part(&upload.target, number, Vec::new(), body);
-                match put.await {
+                let put = put.await;
+                self.counted.note(Requests::write(bytes.len() as u64), put.is_ok());
+                match put {
                     Ok(info) => {
                         upload.parts.insert(*part, (info.etag, bytes));
                         Ok(())
@@ -314,13 +361,16 @@ impl Model<'_> {
                     conditions: WriteConditions::default(),
                 };
                 let result = Arc::clone(self.core).complete_upload(request).await.map(drop);
+                self.counted.note(Requests::write(0), result.is_ok());
                 let whole = upload.parts.into_values().flat_map(|(_, bytes)| bytes).collect();
                 let number = key.trim_start_matches("key-").parse().unwrap();
                 self.after(number, Some(whole), result)
             }
             Step::Abort { upload } => match self.uploads.remove(usize::from(*upload)) {
                 Some(upload) if !upload.is_uncertain => {
-                    Arc::clone(self.core).abort_upload(upload.target).await
+                    let result = Arc::clone(self.core).abort_upload(upload.target).await;
+                    self.counted.note(Requests::delete(), result.is_ok());
+                    result
                 }
                 _ => Ok(()),
             },
@@ -350,9 +400,11 @@ impl StateMachineTest for Test {
             keys: BTreeMap::new(),
             uploads: Vec::new(),
             made: 0,
+            counted: Tallied::default(),
         };
         store.open();
         store.run(async |model| make_bucket(model.core).await.unwrap());
+        store.counted.note(Requests::write(0), true);
         store
     }
 
