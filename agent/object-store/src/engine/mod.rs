@@ -11,6 +11,7 @@ mod error;
 mod feed;
 mod fjall;
 mod heal;
+mod hold;
 mod index;
 mod keeper;
 mod keys;

@@ -1,6 +1,8 @@
 //! The way of a body to stable storage: small ones stay in memory, to go into the record that names
 //! them; large ones go to a group row by row, hashed on the way. Nothing is published here.
 
+use std::sync::Arc;
+
 use agent_object_store_pool::io::{Io, Unfinished};
 use bytes::Bytes;
 use futures::TryFutureExt as _;
@@ -8,6 +10,7 @@ use futures::future::try_join4;
 
 use super::bulk::{Bulk, Rows};
 use super::feed::Feed;
+use super::hold::Hold;
 use super::record::Content;
 use super::tree::{Tree, TreeHasher};
 use crate::checksum::{Algorithm, Checksum, Hashers};
@@ -28,6 +31,8 @@ pub(crate) struct Received {
     pub content: Content,
     pub inline: Bytes,
     pub root: [u8; 32],
+    /// Keeps the groups that the content is in; dropped when a record names them.
+    pub hold: Option<Arc<Hold>>,
     sums: Vec<Checksum>,
 }
 
@@ -97,7 +102,7 @@ pub(crate) async fn receive(
     check(&sums, &feed.expected()?)?;
     let content = Content::Inline(u32::try_from(first.len()).unwrap_or(u32::MAX));
     let size = first.len() as u64;
-    Ok(Received { size, content, inline: first.into(), root: tree.root, sums })
+    Ok(Received { size, content, inline: first.into(), root: tree.root, hold: None, sums })
 }
 
 async fn receive_large(
@@ -149,9 +154,10 @@ async fn receive_large(
         let later = leaves.split_off(leaves.len().min(full));
         rows.write(std::mem::replace(&mut leaves, later).into()).await?;
     }
-    let runs = rows.sync().await?;
+    let (runs, hold) = rows.sync().await?;
+    let hold = Some(hold);
     let content = Content::Runs(runs);
-    Ok(Received { size, content, inline: Bytes::new(), root: tree.root, sums })
+    Ok(Received { size, content, inline: Bytes::new(), root: tree.root, hold, sums })
 }
 
 fn unfinished(error: Unfinished) -> StoreError {

@@ -66,6 +66,7 @@ impl Core {
         let etag = etag_of(&received).map_err(failed)?;
         let checksums = Checksums { scope: ChecksumScope::Whole, values: received.sums(&keep) };
         let target = target.clone();
+        let hold = received.hold.clone();
         detached(async move {
             let latch = self.uploads.lock(number_of(&target.upload)).await;
             // It may have been completed or aborted meanwhile.
@@ -85,7 +86,7 @@ impl Core {
             let (key, upload, content) = (target.key, target.upload, received.content);
             let change = Change::PutPart { bucket, key, upload, part: stored, content };
             self.commit(change, &received.inline).await?;
-            drop(latch);
+            drop((latch, hold));
             Ok(info)
         })
         .await

@@ -144,7 +144,7 @@ impl Core {
         let failed = |source| StoreError::Body { source: Box::new(source) };
         let etag = etag_of(&received).map_err(failed)?;
         let checksums = Checksums { scope: ChecksumScope::Whole, values: received.sums(&keep) };
-        let Received { size, content, inline, root, .. } = received;
+        let Received { size, content, inline, root, hold, .. } = received;
         detached(async move {
             let gate = self.buckets.pass(&bucket).await;
             let number = self.affirm_bucket(&bucket).await?;
@@ -163,7 +163,7 @@ impl Core {
             };
             let info = ObjectInfo::from(object.clone());
             self.commit(Change::Put { bucket: number, key, object, content }, &inline).await?;
-            drop((latch, gate));
+            drop((latch, gate, hold));
             Ok(info)
         })
         .await
