@@ -17,11 +17,16 @@ mod object;
 mod store;
 mod volumes;
 
+pub use agent_object_store_pool::meter::{Calls, Measured, SPANS_US};
 pub use agent_object_store_pool::superblock::Class;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
-pub use engine::{Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord};
+pub use engine::{
+    BucketTotals, Engine, EngineConfig, EngineError, Event, Happening, HealingStatus, IndexError,
+    IndexFault, Leaving, NotARecord, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
+    VolumeStatus,
+};
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};
 pub use names::{
@@ -37,4 +42,4 @@ pub use store::{
     ObjectStore, PartPage, PutRequest, ReadRange, UploadRequest, UploadTarget, Usage, VolumeState,
     VolumeUsage,
 };
-pub use volumes::{AttachError, AttachReport, ForgetError, Volume};
+pub use volumes::{AttachError, AttachReport, ForgetError, RetireError, Volume};

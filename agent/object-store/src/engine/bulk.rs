@@ -124,6 +124,12 @@ impl Bulk {
         self.in_use.groups()
     }
 
+    /// As [`Bulk::renew`], behind groups that are being made for volumes as they were.
+    pub(crate) async fn renew_all(&self) {
+        let _making = self.making.lock().await;
+        self.renew();
+    }
+
     fn seal_behind(&self, writer: GroupWriter) {
         let publisher = self.publisher.clone();
         tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod core;
 mod doubts;
 mod entry;
 mod error;
+mod events;
 mod feed;
 mod fjall;
 mod heal;
@@ -15,6 +16,7 @@ mod hold;
 mod index;
 mod keeper;
 mod keys;
+mod leave;
 mod listing;
 #[cfg(test)]
 mod memory;
@@ -43,6 +45,12 @@ mod write;
 mod tests;
 
 pub use error::EngineError;
+pub use events::{Event, Happening};
 pub use index::{IndexError, IndexFault};
-pub use pool::{Engine, EngineConfig};
+pub use leave::Leaving;
+pub use pool::{
+    Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
+    VolumeStatus,
+};
 pub use record::NotARecord;
+pub use totals::BucketTotals;
