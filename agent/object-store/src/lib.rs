@@ -25,7 +25,7 @@ pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use engine::{
     BucketTotals, Engine, EngineConfig, EngineError, Event, Happening, HealingStatus, IndexError,
     IndexFault, Leaving, NotARecord, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
-    VolumeStatus,
+    VolumeStatus, is_retired,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

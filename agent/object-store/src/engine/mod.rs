@@ -50,7 +50,7 @@ pub use index::{IndexError, IndexFault};
 pub use leave::Leaving;
 pub use pool::{
     Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
-    VolumeStatus,
+    VolumeStatus, is_retired,
 };
 pub use record::NotARecord;
 pub use totals::BucketTotals;

@@ -303,10 +303,15 @@ async fn a_volume_that_failed_is_not_trusted_before_the_machine_is_started_again
     assert!(matches!(state(&store, failed).await, VolumeState::Fenced { .. }));
     check(&store, &all).await;
     store.put("photos", "meanwhile", b"v").await.unwrap();
+    let other = disk.fork_unlocked();
     // The disk is plugged in again: nothing of it is in memory any more.
-    store.detach(failed).await;
+    assert!(!store.detach(failed).await, "it was not attached");
+    store.attach(failed).await.unwrap();
+    assert_eq!(state(&store, failed).await, VolumeState::Attached);
+    check(&store, &all).await;
     drop(store);
-    let disk = disk.cut(Cut::Lost);
+    // Or the machine is started again.
+    let disk = other.cut(Cut::Lost);
     let index = Arc::new(folder());
     let settings = EngineConfig { boot: "boot-2".to_owned(), ..config(&disk, &index) };
     let store = Store(Engine::open(settings), index);
@@ -338,6 +343,8 @@ async fn the_index_is_made_anew_on_demand_and_says_the_same() {
     let rebuilt = |what: &&Happening| matches!(what, Happening::IndexRebuilt { .. });
     assert_eq!(told.iter().filter(rebuilt).count(), 2, "{told:?}");
     store.0.close().await;
+    let refused = store.0.retire(&id("a")).await;
+    assert!(matches!(refused, Err(RetireError::Failed { .. })), "{refused:?}");
     let error = store.0.rebuild_index().await;
     assert!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
 }

@@ -37,6 +37,7 @@ use agent_object_store_pool::seal::KeyBytes;
 use futures::future::try_join_all;
 use tokio::sync::broadcast;
 
+pub use self::inspect::is_retired;
 use self::shared::{Shared, Told};
 use self::state::Wanted;
 pub use self::status::{

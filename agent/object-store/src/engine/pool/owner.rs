@@ -486,6 +486,8 @@ pub(super) async fn close(shared: &Arc<Shared>) {
     let (serving, slots) = {
         let mut state = shared.state();
         state.is_closed = true;
+        // Whoever waits for one is told.
+        state.decisions.clear();
         (state.serving.take(), std::mem::take(&mut state.slots))
     };
     // What the owner is about is ended.

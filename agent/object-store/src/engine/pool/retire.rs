@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use agent_object_store_pool::device::Device;
-use agent_object_store_pool::superblock::{Duty, VolumeNo};
+use agent_object_store_pool::superblock::{Duty, Superblock, VolumeNo};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -27,15 +27,39 @@ use crate::engine::events::Happening;
 use crate::names::VolumeId;
 use crate::volumes::{AttachError, RetireError};
 
+/// Characters of a reason that are written to superblocks: a path and an error of the system.
+const REASON_MAX: usize = 200;
+
 impl Shared {
     /// Has the owner decide about a volume.
     pub(super) async fn decide(&self, id: &VolumeId, wanted: Wanted) -> Result<(), RetireError> {
         let (reply, answer) = oneshot::channel();
-        self.state().decisions.push(Decision { id: id.clone(), wanted, reply });
+        {
+            let mut state = self.state();
+            if state.is_closed || state.known.is_none() {
+                return Err(failed(id, &state.reason().to_string()));
+            }
+            state.decisions.push(Decision { id: id.clone(), wanted, reply });
+        }
         self.wake.notify_one();
         let closed = |_| failed(id, "the store is closed");
         answer.await.unwrap_or_else(|error| Err(closed(error)))
     }
+}
+
+/// What is known, with all that superblocks were told: a step that told some of them may have been cut off
+/// before that was noted.
+async fn freshest(shared: &Shared) -> Option<Known> {
+    let (known, devices) = {
+        let state = shared.state();
+        (state.known.clone()?, state.devices())
+    };
+    // Waits for one that is being written to.
+    let read = move || -> Vec<Superblock> {
+        devices.iter().map(|(.., device)| device.superblock()).collect()
+    };
+    let told = shared.config.io.run(read).await.ok()?;
+    Known::of(Some(&known), &told.iter().collect::<Vec<_>>())
 }
 
 fn failed(id: &VolumeId, reason: &str) -> RetireError {
@@ -56,9 +80,9 @@ pub(super) async fn decide(shared: &Arc<Shared>) {
 }
 
 async fn retire(shared: &Arc<Shared>, id: &VolumeId) -> Result<(), RetireError> {
-    let (core, known, number) = {
+    let known = freshest(shared).await.ok_or_else(|| failed(id, "no volume is here yet"))?;
+    let (core, number) = {
         let state = shared.state();
-        let known = state.known.clone().ok_or_else(|| failed(id, "no volume is here yet"))?;
         let unknown = RetireError::Unknown { id: id.to_string() };
         let number = known.number(id.as_str()).ok_or(unknown)?;
         let in_use = |number: VolumeNo| {
@@ -77,7 +101,7 @@ async fn retire(shared: &Arc<Shared>, id: &VolumeId) -> Result<(), RetireError> 
             let other = other.volume.clone();
             return Err(RetireError::Absent { id: id.to_string(), other });
         }
-        (core, known, number)
+        (core, number)
     };
     let (checked, name) = (Arc::clone(&core), id.to_string());
     let fits = shared.config.io.run(move || checked.check_leave(number, &name)).await;
@@ -98,13 +122,13 @@ fn already(known: &Known, id: &VolumeId, number: VolumeNo, leaving: VolumeNo) ->
 }
 
 async fn cancel(shared: &Arc<Shared>, id: &VolumeId) -> Result<(), RetireError> {
-    let known = shared.state().known.clone();
+    let known = freshest(shared).await;
     let known = known.ok_or_else(|| failed(id, "no volume is here yet"))?;
     let member = known.members.iter().rfind(|member| member.volume == id.as_str());
     let member = member.ok_or_else(|| RetireError::Unknown { id: id.to_string() })?;
     match member.duty {
         Duty::Retires if !member.gone => {}
-        Duty::Retired => return Err(RetireError::TooLate { id: id.to_string() }),
+        Duty::Retires | Duty::Retired => return Err(RetireError::TooLate { id: id.to_string() }),
         _ => return Err(RetireError::NotRetiring { id: id.to_string() }),
     }
     record(shared, id, &known.with_duty(member.number, &Duty::Serves)).await?;
@@ -125,6 +149,7 @@ async fn record(shared: &Shared, id: &VolumeId, known: &Known) -> Result<(), Ret
 
 /// Lets a volume go that is empty: it is out of the pool first, then its key is destroyed.
 pub(super) async fn dismiss(shared: &Arc<Shared>, number: VolumeNo) {
+    let known = freshest(shared).await;
     let found = {
         let state = shared.state();
         let serving = state.serving.as_ref().map(|serving| Arc::clone(&serving.core));
@@ -132,12 +157,12 @@ pub(super) async fn dismiss(shared: &Arc<Shared>, number: VolumeNo) {
             let device = slot.device().filter(|device| device.number() == number)?;
             Some((id.clone(), slot.token, device.clone()))
         });
-        serving.zip(state.known.clone()).zip(slot)
+        serving.zip(known).zip(slot)
     };
     let Some(((core, known), (id, token, device))) = found else { return };
-    // Asked again, as it was some time ago that this was decided.
-    if core.left() != Some(number) || known.leaving() != Some(number) || known.home == Some(number)
-    {
+    // Asked again, as it was some time ago that this was decided. It may be gone already, as the others were told of it and then this was cut off.
+    let is_to_go = matches!(known.duty(number), Some(Duty::Retires | Duty::Retired));
+    if core.left() != Some(number) || !is_to_go || known.home == Some(number) {
         return;
     }
     let mut others = shared.state().in_use();
@@ -166,15 +191,8 @@ pub(super) async fn destroy(shared: &Arc<Shared>, id: &VolumeId) {
     let Some((token, device)) = found else { return };
     destroy_key(shared, id, token, device).await;
     let mut state = shared.state();
-    if state.slot(id, token).is_some_and(|slot| slot.waiting.is_some()) {
-        let slot = state.take(id, token);
-        if state.serving.is_none() {
-            state.learn();
-        }
-        drop(state);
-        if let Some(slot) = slot {
-            slot.refuse(AttachError::Retired { id: id.clone() });
-        }
+    if state.serving.is_none() {
+        state.learn();
     }
 }
 
@@ -197,6 +215,7 @@ async fn destroy_key(shared: &Shared, id: &VolumeId, token: u64, device: Device)
     };
     if let Some(slot) = shared.state().slot(id, token) {
         slot.phase = Phase::Retired { failure };
+        slot.turn_away(AttachError::Retired { id: id.clone() });
         slot.since = shared.config.clock.now();
     }
     shared.events.tell_of(Some(id.to_string()), what);
@@ -205,12 +224,15 @@ async fn destroy_key(shared: &Shared, id: &VolumeId, token: u64, device: Device)
 /// Tells the others that a volume failed: until the machine is started again, or its disk plugged in
 /// again, what it shows may not be on the disk.
 pub(super) async fn note_fence(shared: &Arc<Shared>, id: &VolumeId, reason: String) {
+    let known = freshest(shared).await;
     let found = {
         let state = shared.state();
         let number = state.slots.get(id).and_then(|slot| Some(slot.device()?.number()));
-        number.zip(state.known.clone()).zip(Some(state.boot.clone()))
+        number.zip(known).zip(Some(state.boot.clone()))
     };
     let Some(((number, known), boot)) = found else { return };
+    // Superblocks have room for many members, not for long stories.
+    let reason: String = reason.chars().take(REASON_MAX).collect();
     let duty = Duty::Fenced { boot, reason: reason.clone() };
     let next = known.with_duty(number, &duty);
     let devices = shared.state().devices();

@@ -217,6 +217,15 @@ impl Shared {
         });
         let mut state = self.state();
         let phase = match read {
+            // It stays, to be shown, until its disk is taken out.
+            Err(error @ AttachError::Retired { .. }) => {
+                tracing::info!(volume = %volume.id, "a retired volume is here");
+                if let Some(slot) = state.slot(&volume.id, token) {
+                    slot.phase = Phase::Retired { failure: None };
+                    slot.turn_away(error);
+                }
+                return;
+            }
             Err(error) => {
                 let slot = state.take(&volume.id, token);
                 drop(state);
@@ -266,11 +275,12 @@ impl Shared {
     pub(super) fn detach(&self, id: &VolumeId) -> bool {
         let now = self.config.clock.now();
         let mut state = self.state();
+        // Also of one that was turned away.
+        state.unplugged.insert(id.clone());
         let Some(slot) = state.slots.remove(id) else { return false };
         if !matches!(slot.phase, Phase::Retired { .. }) {
             state.missing_since.insert(id.as_str().to_owned(), now);
         }
-        state.unplugged.insert(id.clone());
         let core = state.serving.as_ref().map(|serving| Arc::clone(&serving.core));
         let closing = state.closing.clone();
         if is_index_lost(&state) {

@@ -85,8 +85,13 @@ impl Slot {
     }
 
     /// Tells who waits why it is not.
-    pub(super) fn refuse(self, error: AttachError) {
-        if let Some(waiting) = self.waiting {
+    pub(super) fn refuse(mut self, error: AttachError) {
+        self.turn_away(error);
+    }
+
+    /// The same, of one that stays.
+    pub(super) fn turn_away(&mut self, error: AttachError) {
+        if let Some(waiting) = self.waiting.take() {
             // It may not be waited for any more.
             let _ = waiting.send(Err(error));
         }
