@@ -38,6 +38,55 @@ pub(crate) enum Mode {
     Run(NodeArguments),
     /// Serves S3 from folders of this machine, for benchmarks and tests of clients.
     Serve(ServeArguments),
+    /// Shows and steers the storage pool of the node that runs here.
+    Pool(PoolArguments),
+}
+
+/// What to do with the pool. Ends with 0 where it was done, with 1 where the agent does not answer or
+/// refuses, with the reason on standard error.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PoolArguments {
+    /// The control socket of the agent.
+    #[arg(long, global = true, default_value = agent_api::control::SOCKET)]
+    pub(crate) control_socket: PathBuf,
+    /// Prints JSON instead of words.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: PoolCommand,
+}
+
+/// What to do with the pool.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Shows redundancy, space, healing and every volume; ends with 2 where something is missing.
+    Status,
+    /// Shows what happened to disks and data since the agent was started.
+    Events {
+        /// Only those behind this number.
+        #[arg(long, default_value_t = 0)]
+        since: u64,
+    },
+    /// Shows what each bucket holds.
+    Usage,
+    /// Empties a volume, takes it out of the pool and destroys its key.
+    Retire {
+        /// Its UUID, as `status` shows it.
+        volume: String,
+    },
+    /// Keeps a volume that is being retired.
+    CancelRetire {
+        /// Its UUID.
+        volume: String,
+    },
+    /// Gives a missing volume up: it is not waited for any more, and refused should it come back.
+    Forget {
+        /// Its UUID.
+        volume: String,
+    },
+    /// Makes the index anew from the volumes alone; nothing is served meanwhile.
+    RebuildIndex,
 }
 
 /// Where a node keeps what the agent needs.

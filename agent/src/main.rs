@@ -7,6 +7,7 @@ mod first_user;
 mod listen;
 mod memory;
 mod node;
+mod pool;
 mod serve;
 mod state;
 mod tls;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     let mode = Arguments::read();
     start_log();
     match run(mode) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             error!("{error:#}");
             ExitCode::FAILURE
@@ -50,7 +51,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mode: Mode) -> Result<()> {
+fn run(mode: Mode) -> Result<ExitCode> {
+    if let Mode::Pool(arguments) = &mode {
+        return pool::run(arguments);
+    }
     let workers = available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -65,11 +69,12 @@ fn run(mode: Mode) -> Result<()> {
         match mode {
             Mode::Run(arguments) => node::run(arguments, cancel).await,
             Mode::Serve(arguments) => serve::run(arguments, cancel).await,
+            Mode::Pool(_) => Ok(()),
         }
     });
     // A thread that hangs on a dead disk must not keep the process.
     runtime.shutdown_background();
-    done
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// What is logged unless the variable ICN_LOG says otherwise. The crate s3s logs parts of clients'

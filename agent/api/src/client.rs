@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::control::{REPLY_MAX, Reply, Request, Secret, VERSION, Versioned};
 use crate::init::{InitReply, InitRequest, SystemStatus};
+use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::status::NodeStatus;
 
 /// Why a request got no useful answer.
@@ -100,6 +101,57 @@ impl AgentClient {
             Reply::FirstUserSecret { secret_key } => Ok(secret_key),
             other => Err(self.0.unexpected(&other)),
         }
+    }
+
+    /// The state of the storage pool.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn pool(&mut self) -> Result<PoolStatus, RequestError> {
+        match self.ask(Request::PoolStatus)? {
+            Reply::PoolStatus(status) => Ok(*status),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// What happened to disks and data behind the event `since`, the oldest first.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn pool_events(&mut self, since: u64) -> Result<Vec<PoolEvent>, RequestError> {
+        match self.ask(Request::PoolEvents { since })? {
+            Reply::PoolEvents { events } => Ok(events),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// What all buckets hold and what was used of them, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn bucket_usage(&mut self) -> Result<Vec<BucketUse>, RequestError> {
+        let mut all: Vec<BucketUse> = Vec::new();
+        loop {
+            let after = all.last().map(|last| last.number);
+            match self.ask(Request::BucketUsage { after })? {
+                Reply::BucketUsage { buckets, more } => {
+                    let is_last = !more || buckets.is_empty();
+                    all.extend(buckets);
+                    if is_last {
+                        return Ok(all);
+                    }
+                }
+                other => return Err(self.0.unexpected(&other)),
+            }
+        }
+    }
+
+    /// Has something decided that changes the storage pool, which then goes on by itself.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
+    pub fn change_pool(&mut self, change: Request) -> Result<(), RequestError> {
+        self.accepted(change)
     }
 
     /// Powers the machine off.

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::status::NodeStatus;
 
 /// Where the agent listens. The socket's mode (0660, group `icn`) decides who may ask.
@@ -45,7 +46,7 @@ impl<T> Versioned<T> {
 }
 
 /// What the agent can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
 pub enum Request {
     /// Asks for the state of the node.
@@ -58,6 +59,35 @@ pub enum Request {
     /// Asks for the secret key of the user that the node made for itself at first boot. Apart
     /// from the status, so that it stands on a screen only while somebody asks for it.
     FirstUserSecret,
+    /// Asks for the state of the storage pool.
+    PoolStatus,
+    /// Asks for what happened to disks and data.
+    PoolEvents {
+        /// The last event that is known; 0 for all that are kept.
+        since: u64,
+    },
+    /// Asks for what buckets hold and what was used of them, in the order of their numbers.
+    BucketUsage {
+        /// The number behind which to begin; none for the first.
+        after: Option<u64>,
+    },
+    /// Takes a volume out of the pool in good order.
+    RetireVolume {
+        /// Its UUID.
+        volume: String,
+    },
+    /// Keeps a volume that is being retired.
+    CancelRetire {
+        /// Its UUID.
+        volume: String,
+    },
+    /// Gives a missing volume up for good.
+    ForgetVolume {
+        /// Its UUID.
+        volume: String,
+    },
+    /// Makes the index anew from the volumes alone; nothing is served meanwhile.
+    RebuildIndex,
     /// Asks init to stop every service and power off.
     PowerOff,
     /// Asks init to stop every service and restart the machine.
@@ -80,7 +110,21 @@ pub enum Reply {
         /// The secret key.
         secret_key: Secret,
     },
-    /// To [`Request::PowerOff`] and [`Request::Reboot`]: it is being carried out.
+    /// To [`Request::PoolStatus`].
+    PoolStatus(Box<PoolStatus>),
+    /// To [`Request::PoolEvents`].
+    PoolEvents {
+        /// The oldest first.
+        events: Vec<PoolEvent>,
+    },
+    /// To [`Request::BucketUsage`].
+    BucketUsage {
+        /// In the order of names.
+        buckets: Vec<BucketUse>,
+        /// Whether there are more behind them.
+        more: bool,
+    },
+    /// To all requests that change something: it is decided, and being carried out.
     Accepted,
     /// The request was refused or could not be carried out.
     Refused {

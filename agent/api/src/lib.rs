@@ -6,6 +6,7 @@
 pub mod client;
 pub mod control;
 pub mod init;
+pub mod pool;
 pub mod status;
 
 pub use agent_health as health;

@@ -83,6 +83,10 @@ pub enum VolumeState {
     Attaching,
     /// In use.
     Attached,
+    /// In use; takes nothing new, and what it holds is moved to others.
+    Retiring,
+    /// Nothing is on it any more: the disk may be taken out.
+    Retired,
     /// The object store could not take it.
     Failed {
         /// Why, and what to do, in words.

@@ -18,14 +18,16 @@ mod store;
 mod volumes;
 
 pub use agent_object_store_pool::disk::Choice as IoChoice;
+pub use agent_object_store_pool::meter::{Calls, Measured, SPANS_US};
 pub use agent_object_store_pool::superblock::Class;
 pub use agent_object_store_pool::uring::Unavailable as NoUring;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use engine::{
-    BodyMemory, BucketTotals, Engine, EngineConfig, EngineError, EraRoot, IndexError, IndexFault,
-    Meter, NotARecord, Requests, SliceProof,
+    BodyMemory, BucketTotals, Engine, EngineConfig, EngineError, EraRoot, Event, Happening,
+    HealingStatus, IndexError, IndexFault, Leaving, Meter, NotARecord, PackingStatus, PoolSpace,
+    PoolStatus, Requests, ScrubStatus, SliceProof, Spread, VolumeStatus, is_retired,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};
@@ -42,4 +44,4 @@ pub use store::{
     ObjectStore, PartPage, PutRequest, ReadRange, UploadRequest, UploadTarget, Usage, VolumeState,
     VolumeUsage,
 };
-pub use volumes::{AttachError, AttachReport, ForgetError, Volume};
+pub use volumes::{AttachError, AttachReport, ForgetError, RetireError, Volume};

@@ -379,6 +379,10 @@ pub enum VolumeState {
     Attaching,
     /// In use.
     Attached,
+    /// In use; takes nothing new, and what it holds is moved to others.
+    Retiring,
+    /// Nothing is on it any more, and its key is destroyed: the disk may be taken out.
+    Retired,
     /// It failed and takes no more writes until it is attached again.
     Fenced {
         /// What failed, in words.

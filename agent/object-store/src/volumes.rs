@@ -73,6 +73,25 @@ pub enum AttachError {
         /// The volume.
         id: VolumeId,
     },
+    /// It was retired: what is on it cannot be read any more.
+    #[error(
+        "volume {id} was retired and holds nothing: take the disk out, or wipe it to use it again"
+    )]
+    Retired {
+        /// The volume.
+        id: VolumeId,
+    },
+    /// A write of it failed since the machine was started.
+    #[error(
+        "volume {id} failed ({reason}), and until the disk was unplugged or the machine restarted \
+         nobody knows what is on it; what it held is made anew on the others"
+    )]
+    Fenced {
+        /// The volume.
+        id: VolumeId,
+        /// What failed, in words.
+        reason: String,
+    },
     /// It was written by a later release.
     #[error("{path} has format {found}, this release knows {known}; it was left as it is")]
     NewerFormat {
@@ -144,5 +163,110 @@ pub enum ForgetError {
         /// What failed.
         #[source]
         source: StoreError,
+    },
+}
+
+/// Why a volume is not retired, or retiring it is not given up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RetireError {
+    /// The store does not know it.
+    #[error("volume {id} does not belong to the store")]
+    Unknown {
+        /// The volume.
+        id: String,
+    },
+    /// The store is not open.
+    #[error("volume {id} cannot be retired now: {reason}")]
+    Failed {
+        /// The volume.
+        id: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It is not in use.
+    #[error(
+        "volume {id} is missing, failed or not read in yet; a volume that will not come back is given \
+         up with `forget` instead"
+    )]
+    NotInUse {
+        /// The volume.
+        id: String,
+    },
+    /// Another one is being retired.
+    #[error("volume {other} is being retired; volume {id} can be when that is done, or cancelled")]
+    Another {
+        /// The volume.
+        id: String,
+        /// The other one.
+        other: String,
+    },
+    /// It is being retired.
+    #[error("volume {id} is being retired already")]
+    Already {
+        /// The volume.
+        id: String,
+    },
+    /// Too few others are left.
+    #[error(
+        "without volume {id} the pool would be on {others} volume(s), where the next disk that fails \
+         takes objects with it: everything must be on two; add a disk first"
+    )]
+    TooFew {
+        /// The volume.
+        id: String,
+        /// Volumes that would be left.
+        others: usize,
+    },
+    /// Something must be made good first.
+    #[error(
+        "volume {id} is still needed: {groups} groups have missing or damaged parts; wait until they are \
+         healed, and bring missing disks back or give them up"
+    )]
+    Wanting {
+        /// The volume.
+        id: String,
+        /// Groups.
+        groups: u64,
+    },
+    /// A volume is away or failed.
+    #[error(
+        "volume {other} is missing or failed; bring it back or give it up before {id} is retired"
+    )]
+    Absent {
+        /// The volume.
+        id: String,
+        /// The other one.
+        other: String,
+    },
+    /// The others have no room for what it holds.
+    #[error(
+        "what is on volume {id} needs {needed} bytes on the others, which have {room}; add a disk or \
+         delete objects first"
+    )]
+    NoRoom {
+        /// The volume.
+        id: String,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that the others take.
+        room: u64,
+    },
+    /// It is not being retired.
+    #[error("volume {id} is not being retired")]
+    NotRetiring {
+        /// The volume.
+        id: String,
+    },
+    /// Its key is destroyed.
+    #[error("volume {id} is retired already: its key is destroyed")]
+    TooLate {
+        /// The volume.
+        id: String,
+    },
+    /// No volume took the record of it.
+    #[error("volume {id}: no volume took the record of the decision")]
+    Record {
+        /// The volume.
+        id: String,
     },
 }

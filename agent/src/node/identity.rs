@@ -29,8 +29,13 @@ pub(crate) async fn keep(node: Arc<Node>) {
                 Err(error) => warn!(%error, "looking after the node's state failed"),
             }
         }
-        if reports.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = reports.changed() => if changed.is_err() { return },
+            () = node.retired.notified() => {
+                if let Some(keeper) = &mut keeper {
+                    keeper.look_again();
+                }
+            }
         }
     }
 }

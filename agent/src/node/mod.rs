@@ -13,6 +13,7 @@ mod control;
 mod heard;
 mod identity;
 mod log_tail;
+mod pool;
 mod reports;
 mod service;
 mod status;
@@ -34,7 +35,7 @@ use agent_object_store::{Engine, ObjectStore, Usage};
 use anyhow::{Context, Result};
 use disk_manager_plan::report::DiskReport;
 use provisioning_config::Config;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -65,6 +66,8 @@ pub(crate) struct Node {
     s3: watch::Sender<S3State>,
     s3_problem: watch::Sender<Option<String>>,
     store: watch::Sender<Option<Engine>>,
+    /// A volume was retired.
+    retired: Notify,
 }
 
 /// Runs until `cancel`.
@@ -90,6 +93,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         s3: watch::Sender::new(S3State::Starting),
         s3_problem: watch::Sender::default(),
         store: watch::Sender::default(),
+        retired: Notify::new(),
         arguments,
         config,
     });
@@ -140,6 +144,19 @@ impl Node {
                 }
             }
             Request::FirstUserSecret => self.first_user_secret(),
+            Request::PoolStatus
+            | Request::PoolEvents { .. }
+            | Request::BucketUsage { .. }
+            | Request::RetireVolume { .. }
+            | Request::CancelRetire { .. }
+            | Request::ForgetVolume { .. }
+            | Request::RebuildIndex => {
+                let store = self.store.borrow().clone();
+                match store {
+                    Some(store) => pool::answer(&store, request).await,
+                    None => control::refused("the agent has just started; ask again in a minute"),
+                }
+            }
             Request::PowerOff | Request::Reboot => match system::MachineRequest::of(request) {
                 Some(machine) => {
                     info!(?machine, "asked for on the control socket");

@@ -9,16 +9,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_object_store::{Engine, EngineConfig, ObjectStore, Owner, PoolId};
+use agent_object_store::{Engine, EngineConfig, Event, Happening, ObjectStore, Owner, PoolId};
 use agent_s3::{S3Config, S3Server, User};
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
-use super::{Node, volumes};
+use super::{Node, spawn, volumes};
 use crate::drain::{close, drained};
 use crate::memory;
 use crate::state::{Identity, NodeState, PoolKey};
@@ -59,6 +61,10 @@ pub(crate) async fn serve(
     let mut config = EngineConfig::new(pool, state.pool_key.clone()).with_io(node.arguments.io)?;
     config.body_memory = memory::for_bodies();
     let store = Engine::open(config);
+    spawn(&node, {
+        let events = store.listen();
+        |node| tell_retired(node, events)
+    });
     let keeping = volumes::keep(store.clone(), node.disks.subscribe(), node.failures.clone());
     let served = serve_store(&node, &store, keeping, same_socket(&listener)?, cancel).await;
     close(&store).await;
@@ -107,6 +113,19 @@ async fn tell_awaited(node: Arc<Node>, store: Engine) {
         }
         if held.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Tells when a volume was retired, until the store is gone.
+async fn tell_retired(node: Arc<Node>, mut events: Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(Event { what: Happening::Retired, .. }) | Err(RecvError::Lagged(_)) => {
+                node.retired.notify_one();
+            }
+            Ok(_) => {}
+            Err(RecvError::Closed) => return,
         }
     }
 }

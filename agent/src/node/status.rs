@@ -93,6 +93,8 @@ fn volumes(facts: &Facts) -> Vec<VolumeUse> {
             let state = match &volume.state {
                 Engine::Attaching => VolumeState::Attaching,
                 Engine::Attached => VolumeState::Attached,
+                Engine::Retiring => VolumeState::Retiring,
+                Engine::Retired => VolumeState::Retired,
                 Engine::Fenced { reason } => VolumeState::Failed { reason: reason.clone() },
                 Engine::Missing => return None,
             };
@@ -175,8 +177,9 @@ impl Disks {
         };
         let missing = report.map_or(0, |report| report.missing.len());
         Self {
-            members: ours.clone().filter(|disk| !claiming(disk)).count() + missing,
-            attached: in_state(VolumeState::Attached),
+            members: (ours.clone().filter(|disk| !claiming(disk)).count() + missing)
+                .saturating_sub(in_state(VolumeState::Retired)),
+            attached: in_state(VolumeState::Attached) + in_state(VolumeState::Retiring),
             coming: in_state(VolumeState::Attaching) + ours.filter(fresh).count(),
             foreign: disks.iter().filter(|disk| disk.ownership == Ownership::Foreign).count(),
         }
@@ -367,7 +370,10 @@ fn disk_problem(disk: &DiskStatus, volumes: &[VolumeUse]) -> Option<String> {
             let used = volumes.iter().find(|used| used.id == volume.id)?;
             match &used.state {
                 VolumeState::Failed { reason } => Some(format!("cannot be used: {reason}")),
-                VolumeState::Attaching | VolumeState::Attached => None,
+                VolumeState::Attaching
+                | VolumeState::Attached
+                | VolumeState::Retiring
+                | VolumeState::Retired => None,
             }
         }
     }

@@ -64,7 +64,7 @@ impl MachineRequest {
         match request {
             Request::PowerOff => Some(Self::PowerOff),
             Request::Reboot => Some(Self::Reboot),
-            Request::Status | Request::LogTail { .. } | Request::FirstUserSecret => None,
+            _ => None,
         }
     }
 }

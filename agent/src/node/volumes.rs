@@ -153,6 +153,8 @@ fn start(
                     () = told.notified() => None,
                 };
                 match attached {
+                    // It stays with the store, which says so, until its disk is taken out.
+                    Some(Err(AttachError::Retired { .. })) => Done::Attached(id, Ok(())),
                     Some(done) => Done::Attached(id, done.map(drop).map_err(|e| in_words(&e))),
                     None => {
                         store.detach(&id).await;
@@ -176,7 +178,14 @@ fn start(
             }
         }
         Step::Forget(id) => {
-            held.remove(&id);
+            // Turned away, but its disk is gone now: when it is back, it may be taken.
+            if let Some(holding) = held.get_mut(&id) {
+                holding.phase = Phase::Detaching;
+            }
+            running.spawn(async move {
+                store.detach(&id).await;
+                Done::Detached(id)
+            });
         }
     }
 }

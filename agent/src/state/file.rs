@@ -17,6 +17,9 @@ const FILE: &str = "agent.json";
 /// Where a damaged record is kept.
 const SET_ASIDE: &str = "agent.json.damaged";
 
+/// A record that is being written.
+const TEMPORARY: &str = ".agent.json.new";
+
 /// Why a record was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
@@ -63,7 +66,7 @@ pub(crate) fn write(place: &Write, record: &Record) -> Result<(), WriteError> {
     let bytes = record.encode()?;
     let folder = place.mount.join(FOLDER);
     let path = folder.join(FILE);
-    let temporary = folder.join(".agent.json.new");
+    let temporary = folder.join(TEMPORARY);
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(failed("create", &folder)(error));
@@ -92,6 +95,28 @@ pub(crate) fn write(place: &Write, record: &Record) -> Result<(), WriteError> {
     file.sync_all().map_err(failed("sync", &temporary))?;
     fs::rename(&temporary, &path).map_err(failed("rename", &temporary))?;
     sync_dir(&folder)
+}
+
+/// Writes over what stands on a volume and removes it: the node's keys do not leave with its disk.
+///
+/// # Errors
+/// [`WriteError`]; something may be left then.
+pub(crate) fn destroy(mount: &Path) -> Result<(), WriteError> {
+    let folder = mount.join(FOLDER);
+    for name in [FILE, SET_ASIDE, TEMPORARY] {
+        let path = folder.join(name);
+        let mut file = match OpenOptions::new().write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file.map_err(failed("open", &path))?,
+        };
+        let length = file.metadata().map_err(failed("look at", &path))?.len();
+        let zeros = vec![0; usize::try_from(length.min(RECORD_MAX)).unwrap_or_default()];
+        file.write_all(&zeros).map_err(failed("write over", &path))?;
+        file.sync_all().map_err(failed("sync", &path))?;
+        fs::remove_file(&path).map_err(failed("remove", &path))?;
+        sync_dir(&folder)?;
+    }
+    Ok(())
 }
 
 fn sync_dir(path: &Path) -> Result<(), WriteError> {

@@ -1,9 +1,10 @@
 //! The owner of the node's state: reads it from volumes as they come, makes it where none ever
 //! was, and mirrors it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agent_object_store::is_retired;
 use tracing::{error, info, warn};
 
 use super::decide::{Decision, Surroundings, VolumeFound, decide};
@@ -54,19 +55,29 @@ pub(crate) struct Keeper {
     current: Option<Record>,
     /// What stands on the volumes, as far as it was read.
     known: Vec<VolumeFound>,
+    /// Volumes that nothing is kept on any more.
+    retired: Vec<PathBuf>,
 }
 
 impl Keeper {
     /// A keeper that knows nothing yet; `name` is the host name for a certificate.
     pub(crate) fn new(name: String) -> Self {
-        Self { name, current: None, known: Vec::new() }
+        Self { name, current: None, known: Vec::new(), retired: Vec::new() }
     }
 
     /// Takes note of the mounted volumes and brings every copy up to date.
     pub(crate) fn look(&mut self, mounts: &[PathBuf], surroundings: &Surroundings) -> Held {
         self.known.retain(|volume| mounts.contains(&volume.mount));
+        self.retired.retain(|mount| mounts.contains(mount));
         for mount in mounts {
-            if !self.known.iter().any(|volume| volume.mount == *mount) {
+            if self.retired.contains(mount)
+                || self.known.iter().any(|volume| volume.mount == *mount)
+            {
+                continue;
+            }
+            if is_retired(mount) {
+                self.leave(mount);
+            } else {
                 self.known.push(file::read(mount));
             }
         }
@@ -93,6 +104,21 @@ impl Keeper {
             // Answered above: after making, a record is in use.
             Decision::Make => Held::default(),
         }
+    }
+
+    /// Looks at every volume again the next time, as one was retired.
+    pub(crate) fn look_again(&mut self) {
+        self.known.clear();
+    }
+
+    fn leave(&mut self, mount: &Path) {
+        match file::destroy(mount) {
+            Ok(()) => info!(mount = %mount.display(), "nothing of the node is on a retired disk"),
+            Err(error) => {
+                error!(mount = %mount.display(), %error, "keys of the node are left on a retired disk");
+            }
+        }
+        self.retired.push(mount.to_owned());
     }
 
     fn mirror(&mut self, record: Record, places: Vec<super::decide::Write>) -> Held {

@@ -11,5 +11,6 @@
 mod fakes;
 mod host;
 mod node;
+mod pool;
 mod process;
 mod s3;

@@ -11,12 +11,12 @@ use crate::fakes::{NODE_ID, Rig};
 use crate::process::eventually;
 use crate::s3::Client;
 
-fn ready(status: &NodeStatus) -> bool {
+pub(crate) fn ready(status: &NodeStatus) -> bool {
     status.state.word == StateWord::Ready
 }
 
 /// A client of the node with its own first user and certificate.
-fn client(rig: &Rig, status: &NodeStatus, volume: &str) -> Client {
+pub(crate) fn client(rig: &Rig, status: &NodeStatus, volume: &str) -> Client {
     let Credentials::FirstUser { access_key, .. } = &status.s3.credentials else {
         panic!("{status:#?}")
     };

@@ -110,6 +110,8 @@ fn judge(status: &NodeStatus, disk: &DiskStatus) -> Judgement {
                 let state = status.volumes.iter().find(|used| used.id == volume.id);
                 match state.map(|used| &used.state) {
                     Some(VolumeState::Attached) => with(Tone::Good, "in use"),
+                    Some(VolumeState::Retiring) => with(Tone::Warning, "being emptied"),
+                    Some(VolumeState::Retired) => with(Tone::Good, "retired: take it out"),
                     Some(VolumeState::Failed { reason }) => {
                         with(Tone::Bad, &format!("failed: {}", safe(reason)))
                     }

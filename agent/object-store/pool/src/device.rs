@@ -13,6 +13,7 @@ use self::answer::Answers;
 pub use self::answer::{ANSWER_MAX, LONG_MAX, SCAN_MAX};
 use crate::backend::{Backend, BackendFile, VolumeLock};
 use crate::io::Io;
+use crate::meter::{Measured, Meter, Metered};
 use crate::seal::{KEY, KeyBytes, Sealer, TAG};
 use crate::superblock::{Class, Member, SUPERBLOCK, Superblock, SuperblockError, VolumeNo};
 
@@ -111,6 +112,7 @@ struct Inner {
     /// Why it is fenced, once it is.
     fenced: OnceLock<String>,
     on_fence: OnFence,
+    meter: Arc<Meter>,
     _lock: Box<dyn VolumeLock>,
 }
 
@@ -174,6 +176,33 @@ pub fn superblock(backend: &dyn Backend, path: &Path) -> Result<Option<Superbloc
         (None, Some(source)) => Err(DeviceError::Superblock { path: path.to_owned(), source }),
         (newest, _) => Ok(newest),
     }
+}
+
+/// Ends what [`Device::destroy_key`] began, where that was cut off: on a volume whose superblock in force
+/// has no key any more, the other one may still have it.
+///
+/// # Errors
+/// See [`DeviceError`]; the other superblock may still hold the key.
+pub fn end_destruction(backend: &dyn Backend, path: &Path) -> Result<(), DeviceError> {
+    let root = path.join(FOLDER);
+    let damaged = SuperblockError::Damaged;
+    let found = superblock(backend, path)?
+        .filter(|found| found.key.is_empty())
+        .ok_or_else(|| DeviceError::Superblock { path: path.to_owned(), source: damaged })?;
+    let _lock = lock(backend, path, &root)?;
+    for name in SUPERBLOCKS {
+        match read_superblock(backend, &root.join(name)) {
+            Ok(Some(found)) if found.key.is_empty() => {}
+            // One that is damaged may hold the key all the same.
+            _ => {
+                let bytes = found
+                    .encode()
+                    .map_err(|source| DeviceError::Superblock { path: path.to_owned(), source })?;
+                put_superblock(backend, &root, &root.join(name), &bytes)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 enum ReadError {
@@ -270,8 +299,10 @@ impl Device {
         lock: Box<dyn VolumeLock>,
         surroundings: Surroundings,
     ) -> Self {
+        let meter = Arc::<Meter>::default();
         let inner = Inner {
-            backend: surroundings.backend,
+            backend: Arc::new(Metered::new(surroundings.backend, Arc::clone(&meter))),
+            meter,
             io: surroundings.io,
             root,
             number: superblock.number,
@@ -299,6 +330,12 @@ impl Device {
     #[must_use]
     pub fn class(&self) -> Class {
         self.inner.class
+    }
+
+    /// What it was asked for since it was opened.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        self.inner.meter.measured()
     }
 
     /// The file system it is on.
@@ -380,7 +417,8 @@ impl Device {
             .map_err(|source| DeviceError::Superblock { path: self.inner.root.clone(), source })?;
         let [even, odd] = SUPERBLOCKS;
         let name = if next.generation.is_multiple_of(2) { even } else { odd };
-        let result = self.put_superblock(&self.inner.root.join(name), &bytes);
+        let root = &self.inner.root;
+        let result = put_superblock(&*self.inner.backend, root, &root.join(name), &bytes);
         if let Err(error) = &result {
             self.fence(&error.to_string());
         } else {
@@ -389,20 +427,15 @@ impl Device {
         result
     }
 
-    fn put_superblock(&self, path: &Path, bytes: &[u8]) -> Result<(), DeviceError> {
-        let (file, is_new): (Box<dyn BackendFile>, bool) = match self.inner.backend.open(path) {
-            Ok(file) => (file, false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (at("make", path, self.inner.backend.create(path))?, true)
-            }
-            Err(error) => return Err(io_error("open", path, error)),
-        };
-        at("write", path, file.write_at(bytes, 0))?;
-        at("sync", path, file.sync_data())?;
-        if is_new {
-            at("sync", &self.inner.root, self.inner.backend.sync_dir(&self.inner.root))?;
-        }
-        Ok(())
+    /// Destroys the volume's key in both superblocks: nothing that is sealed on it can be read once the
+    /// last handle is dropped. Blocks.
+    ///
+    /// # Errors
+    /// A superblock could not be written, and may still hold the key; the device is fenced then.
+    pub fn destroy_key(&self) -> Result<(), DeviceError> {
+        // They are written in turn.
+        self.update(|superblock| superblock.key.clear())?;
+        self.update(|_| ())
     }
 
     /// Gives up writing to the device, for as long as it is in use: after an error nobody knows what
@@ -428,6 +461,27 @@ impl Device {
         // A panic leaves the state as it was before the change.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn put_superblock(
+    backend: &dyn Backend,
+    root: &Path,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(), DeviceError> {
+    let (file, is_new): (Box<dyn BackendFile>, bool) = match backend.open(path) {
+        Ok(file) => (file, false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            (at("make", path, backend.create(path))?, true)
+        }
+        Err(error) => return Err(io_error("open", path, error)),
+    };
+    at("write", path, file.write_at(bytes, 0))?;
+    at("sync", path, file.sync_data())?;
+    if is_new {
+        at("sync", root, backend.sync_dir(root))?;
+    }
+    Ok(())
 }
 
 fn lock(

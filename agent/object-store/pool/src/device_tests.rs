@@ -12,7 +12,7 @@ fn surroundings(disk: &SimDisk, key: u8) -> Surroundings {
 
 fn new_volume() -> NewVolume {
     let (volume, number, class) = ("disk-1".to_owned(), VolumeNo(3), Class::Ssd);
-    let member = Member { volume: volume.clone(), number, class, gone: false };
+    let member = Member::new(volume.clone(), number, class);
     NewVolume { pool: "pool".to_owned(), volume, number, class, members: vec![member] }
 }
 
@@ -121,4 +121,34 @@ fn a_failed_write_fences_the_device_once() {
     assert_eq!(device.superblock(), before);
     device.fence("again");
     assert_eq!(*told.lock().unwrap(), [VolumeNo(3)]);
+}
+
+#[test]
+fn a_key_is_destroyed_or_there_wherever_the_power_is_cut_and_then_is_gone_for_good() {
+    let wrapped = |disk: &SimDisk| superblock(disk, Path::new("/v")).unwrap().unwrap().key;
+    for at in 0.. {
+        let disk = formatted();
+        let key = wrapped(&disk);
+        let device = Device::open(Path::new("/v"), surroundings(&disk, 1)).unwrap();
+        disk.set_fault(Some(Fault::PowerAt(at)));
+        let done = device.destroy_key().is_ok();
+        drop(device);
+        let disk = disk.cut(Cut::Mixed(at));
+        if wrapped(&disk).is_empty() {
+            end_destruction(&disk, Path::new("/v")).unwrap();
+        } else {
+            assert!(!done, "cut at {at}");
+            Device::open(Path::new("/v"), surroundings(&disk, 1)).unwrap().destroy_key().unwrap();
+        }
+        let disk = disk.cut(Cut::Lost);
+        for file in disk.files("/v") {
+            let content = String::from_utf8_lossy(&disk.content(&file)).into_owned();
+            assert!(!content.contains(&key), "cut at {at}: {}", file.display());
+        }
+        let again = Device::open(Path::new("/v"), surroundings(&disk, 1));
+        assert!(matches!(again, Err(DeviceError::WrongKey { .. })), "{again:?}");
+        if done {
+            return;
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! - [`redundancy`]: how many parts of a row, on which volumes.
 //! - [`io`]: where calls that block are run.
 //! - [`journal`]: records that are durable when an append returns.
+//! - [`meter`]: counts what a volume is asked for.
 //! - [`seal`]: encryption that is the checksum as well.
 
 pub mod backend;
@@ -18,6 +19,7 @@ pub mod disk;
 pub mod group;
 pub mod io;
 pub mod journal;
+pub mod meter;
 pub mod redundancy;
 pub mod seal;
 #[cfg(any(test, feature = "sim"))]

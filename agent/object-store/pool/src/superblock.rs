@@ -39,6 +39,36 @@ pub enum Class {
     Nvme,
 }
 
+/// What a volume is for, as was last decided.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duty {
+    /// It takes what is to be kept.
+    #[default]
+    Serves,
+    /// It takes nothing new; what it holds is moved to others.
+    Retires,
+    /// Nothing is on it any more; its key is to be destroyed wherever it is met.
+    Retired,
+    /// A write or a sync of it failed while the machine ran that had this boot id.
+    Fenced {
+        /// The boot id.
+        boot: String,
+        /// What failed, in words.
+        reason: String,
+    },
+}
+
+impl Duty {
+    fn is_default(&self) -> bool {
+        *self == Self::Serves
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A volume as another one knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -51,6 +81,20 @@ pub struct Member {
     /// Whether it was given up: then it is refused should it come back.
     #[serde(default)]
     pub gone: bool,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Duty::is_default")]
+    pub duty: Duty,
+    /// How often that was decided: of several superblocks, the greatest knows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub decided: u64,
+}
+
+impl Member {
+    /// A volume that joins.
+    #[must_use]
+    pub fn new(volume: String, number: VolumeNo, class: Class) -> Self {
+        Self { volume, number, class, gone: false, duty: Duty::Serves, decided: 0 }
+    }
 }
 
 /// A superblock's content.
@@ -68,7 +112,7 @@ pub struct Superblock {
     pub generation: u64,
     /// Incarnations below this may be in use.
     pub incarnations: u64,
-    /// The volume's key, wrapped with the node's, in hex.
+    /// The volume's key, wrapped with the node's, in hex; empty where it was destroyed.
     pub key: String,
     /// Every volume that ever was in the pool, this one included.
     pub members: Vec<Member>,
@@ -162,6 +206,8 @@ mod tests {
             number: VolumeNo(number),
             class: Class::Nvme,
             gone: number == 1,
+            duty: if number == 1 { Duty::Retired } else { Duty::Serves },
+            decided: number.into(),
         };
         Superblock {
             pool: "7902a6d0b4f31c1d78b99bd9ce343dd2".into(),

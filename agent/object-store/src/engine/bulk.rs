@@ -17,6 +17,7 @@ use super::apply::get;
 use super::core::index_error;
 use super::entry::{GroupEntry, encode};
 use super::error::EngineError;
+use super::hold::{Hold, InUse};
 use super::index::{Batch, Index, IndexError};
 use super::keys;
 use super::publish::Publisher;
@@ -42,6 +43,7 @@ pub(crate) struct Bulk {
     kind: Kind,
     extent: u64,
     open: Mutex<Vec<GroupWriter>>,
+    in_use: InUse,
     /// Held while a group is made.
     making: tokio::sync::Mutex<()>,
 }
@@ -61,6 +63,7 @@ impl Bulk {
             kind,
             extent,
             open: Mutex::default(),
+            in_use: InUse::default(),
             making: tokio::sync::Mutex::default(),
         }
     }
@@ -104,7 +107,8 @@ impl Bulk {
     /// # Errors
     /// It is not, or on fewer volumes than must be.
     pub(crate) async fn put_row(&self, row: Bytes) -> Result<(GroupId, RowPlace), StoreError> {
-        let (writer, place) = write_row(self, row, None).await?;
+        let hold = self.in_use.hold();
+        let (writer, place) = write_row(self, row, None, &hold).await?;
         sync(&writer, place.at).await?;
         Ok((writer.group(), place))
     }
@@ -112,6 +116,18 @@ impl Bulk {
     /// The groups that are being filled.
     pub(crate) fn filling(&self) -> Vec<GroupId> {
         self.open().iter().map(GroupWriter::group).collect()
+    }
+
+    /// Groups with rows that no record names yet, but one may soon. Of those that are not filled any more
+    /// when this is asked, none is missing.
+    pub(crate) fn in_use(&self) -> Vec<GroupId> {
+        self.in_use.groups()
+    }
+
+    /// As [`Bulk::renew`], behind groups that are being made for volumes as they were.
+    pub(crate) async fn renew_all(&self) {
+        let _making = self.making.lock().await;
+        self.renew();
     }
 
     fn seal_behind(&self, writer: GroupWriter) {
@@ -209,6 +225,7 @@ type Written = Result<(GroupWriter, RowPlace), StoreError>;
 pub(crate) struct Rows<'a> {
     bulk: &'a Bulk,
     in_flight: FuturesOrdered<BoxFuture<'a, Written>>,
+    hold: Arc<Hold>,
     near: Option<GroupId>,
     runs: Vec<Run>,
     /// The groups that were written to, and where the last row begins.
@@ -218,7 +235,8 @@ pub(crate) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub(crate) fn new(bulk: &'a Bulk) -> Self {
         let in_flight = FuturesOrdered::new();
-        Self { bulk, in_flight, near: None, runs: Vec::new(), used: BTreeMap::new() }
+        let hold = bulk.in_use.hold();
+        Self { bulk, in_flight, hold, near: None, runs: Vec::new(), used: BTreeMap::new() }
     }
 
     /// Writes a row behind those before it; returns while it is on its way, at most two are.
@@ -227,25 +245,28 @@ impl<'a> Rows<'a> {
     /// This one or one before it could not be written.
     pub(crate) async fn write(&mut self, row: Bytes) -> Result<(), StoreError> {
         let (bulk, near) = (self.bulk, self.near);
-        self.in_flight.push_back(Box::pin(write_row(bulk, row, near)));
+        let hold = Arc::clone(&self.hold);
+        let written = async move { write_row(bulk, row, near, &hold).await };
+        self.in_flight.push_back(Box::pin(written));
         while self.in_flight.len() >= AHEAD {
             self.take().await?;
         }
         Ok(())
     }
 
-    /// Waits until all rows are on stable storage; where they are.
+    /// Waits until all rows are on stable storage; where they are. Their groups are kept until what holds
+    /// them is dropped.
     ///
     /// # Errors
     /// They are not, or on fewer volumes than must be.
-    pub(crate) async fn sync(mut self) -> Result<Vec<Run>, StoreError> {
+    pub(crate) async fn sync(mut self) -> Result<(Vec<Run>, Arc<Hold>), StoreError> {
         while !self.in_flight.is_empty() {
             self.take().await?;
         }
         for (writer, last) in self.used.values() {
             sync(writer, *last).await?;
         }
-        Ok(self.runs)
+        Ok((self.runs, self.hold))
     }
 
     async fn take(&mut self) -> Result<(), StoreError> {
@@ -283,7 +304,7 @@ fn is_safe(writer: &GroupWriter, lost: usize) -> bool {
     lost < usize::from(writer.shape().m)
 }
 
-async fn write_row(bulk: &Bulk, row: Bytes, near: Option<GroupId>) -> Written {
+async fn write_row(bulk: &Bulk, row: Bytes, near: Option<GroupId>, hold: &Hold) -> Written {
     for _ in 0..TRIES {
         let before = bulk.volumes.writable().len();
         let writer = match bulk.writer(row.len(), near).await {
@@ -292,6 +313,8 @@ async fn write_row(bulk: &Bulk, row: Bytes, near: Option<GroupId>) -> Written {
             Err(_) if bulk.volumes.writable().len() < before => continue,
             Err(error) => return Err(error),
         };
+        // A group that takes the row is held before it takes no more.
+        hold.add(writer.group());
         match writer.append(row.clone()).await {
             Ok(place) => return Ok((writer, place)),
             Err(WriteError::Full | WriteError::Sealed | WriteError::Degraded(_)) => {

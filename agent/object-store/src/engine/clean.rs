@@ -2,7 +2,7 @@
 //! nothing is needed of are removed.
 
 use std::collections::BTreeSet;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use agent_object_store_pool::group::error::ReadError;
 use agent_object_store_pool::group::header::Kind;
@@ -18,6 +18,7 @@ use super::entry::{
     GroupEntry, Holder, ObjectEntry, PackedSpot, PartEntry, Place, RecordAt, decode,
 };
 use super::error::EngineError;
+use super::hold::Hold;
 use super::index::{Batch, Index, IndexError, Next};
 use super::keys;
 use super::pack::{Packing, Pending, WEIGHT};
@@ -235,7 +236,7 @@ impl Core {
     /// Copies the bytes of a group that an object or a part holds; says whether it still did.
     async fn move_bytes(&self, reader: &GroupReader, holder: &Holder) -> Result<bool, StoreError> {
         let Some(held) = self.held(holder)? else { return Ok(false) };
-        let runs = self.copy_runs(reader, held.runs.clone()).await?;
+        let (runs, _holds) = self.copy_runs(reader, held.runs.clone()).await?;
         // Nobody replaces or deletes it meanwhile: a record of bytes that moved stands for the object.
         let upload = match &held.upload {
             Some(upload) => Some(self.uploads.lock(number_of(upload)).await),
@@ -285,8 +286,8 @@ impl Core {
         &self,
         reader: &GroupReader,
         runs: Vec<Run>,
-    ) -> Result<Vec<Run>, StoreError> {
-        let mut all = Vec::with_capacity(runs.len());
+    ) -> Result<(Vec<Run>, Vec<Arc<Hold>>), StoreError> {
+        let (mut all, mut holds) = (Vec::with_capacity(runs.len()), Vec::new());
         for run in runs {
             if run.group != reader.group() {
                 all.push(run);
@@ -310,9 +311,11 @@ impl Core {
             if !row.is_empty() {
                 rows.write(row.into()).await?;
             }
-            all.extend(rows.sync().await?);
+            let (runs, hold) = rows.sync().await?;
+            all.extend(runs);
+            holds.push(hold);
         }
-        Ok(all)
+        Ok((all, holds))
     }
 
     /// Takes groups out of the index that nothing is needed of, nor by a record of the journal behind
@@ -323,9 +326,12 @@ impl Core {
         upto: u64,
     ) -> Result<Vec<GroupId>, StoreError> {
         let needed = self.doubts.groups_behind(upto);
-        let filling = [self.bulk.filling(), self.packed.filling(), needed].concat();
+        let known = self.known_groups()?;
+        // Behind that: what is filled no more is in use by now, if it is at all.
+        let in_use = [self.bulk.in_use(), self.packed.in_use()].concat();
+        let filling = [self.bulk.filling(), self.packed.filling(), in_use, needed].concat();
         let mut empty = Vec::new();
-        for (group, entry) in self.known_groups()? {
+        for (group, entry) in known {
             if entry.written.is_none() || filling.contains(&group) {
                 continue;
             }

@@ -2,7 +2,7 @@
 //! through.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_object_store_pool::group::run::GroupId;
@@ -18,9 +18,11 @@ use super::bulk::Bulk;
 use super::doubts::{Attempt, Doubts};
 use super::entry::{BucketEntry, ObjectEntry, RecordAt};
 use super::error::EngineError;
-use super::heal::Damages;
+use super::events::Events;
+use super::heal::{Damages, Healing};
 use super::index::{Index, IndexError};
 use super::keys;
+use super::leave::Leave;
 use super::progress::Progress;
 use super::publish::Publisher;
 use super::reads::Reads;
@@ -52,6 +54,12 @@ pub(crate) struct Core {
     pub(super) traffic: Traffic,
     pub(super) damages: Damages,
     pub(super) doubts: Doubts,
+    pub(crate) events: Events,
+    /// How far the volume is emptied that is to leave.
+    pub(super) leave: Mutex<Option<Leave>>,
+    pub(super) healing: Mutex<Healing>,
+    /// Whether there was no room when that was last looked at.
+    pub(super) is_full: AtomicBool,
     /// Groups that could not be cleaned since the start.
     pub(super) unclean: Mutex<BTreeSet<GroupId>>,
     pub(super) groups: Arc<Groups>,

@@ -2,7 +2,8 @@
 //! where need be, the groups first that can lose least. And evening out: shards go from full volumes to
 //! empty ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,14 +17,17 @@ use agent_object_store_pool::superblock::VolumeNo;
 
 use super::core::Core;
 use super::error::EngineError;
+use super::events::{Events, Happening};
 use crate::error::StoreError;
+use crate::names::UnixMillis;
 
 /// Difference of what two volumes are full, in percent of their size, from which on shards are moved.
 const UNEVEN: u64 = 10;
 
 /// Damaged shards that are known and not made anew yet. A clone is another handle.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Damages {
+    events: Events,
     inner: Arc<Mutex<Found>>,
 }
 
@@ -34,6 +38,21 @@ struct Found {
     /// again and again, and making one shard anew meets those of the others.
     left: BTreeSet<(GroupId, u8)>,
     blocks: u64,
+    /// Damaged blocks that were met since the start, by volume.
+    of_volumes: BTreeMap<VolumeNo, u64>,
+    /// Shards that were made anew since the start, by the volume they are on.
+    repaired: BTreeMap<VolumeNo, u64>,
+}
+
+/// What healing does, since it last had nothing to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Healing {
+    /// When it began; none while there is nothing to do.
+    pub since: Option<UnixMillis>,
+    /// Shards that were made.
+    pub shards: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// How whole the groups are.
@@ -52,15 +71,37 @@ pub(crate) struct Redundant {
 }
 
 impl Damages {
+    pub(crate) fn new(events: Events) -> Self {
+        Self { events, inner: Arc::default() }
+    }
+
+    /// Damaged shards that are not made anew yet.
+    pub(crate) fn known(&self) -> u64 {
+        self.lock().shards.len() as u64
+    }
+
+    /// Damaged blocks that were met on a volume, and shards that were made anew on it.
+    pub(crate) fn of_volume(&self, volume: VolumeNo) -> (u64, u64) {
+        let found = self.lock();
+        let of = |counts: &BTreeMap<VolumeNo, u64>| counts.get(&volume).copied().unwrap_or(0);
+        (of(&found.of_volumes), of(&found.repaired))
+    }
+
     /// What tells of damage, once for each shard.
     pub(crate) fn listener(&self) -> OnDamage {
         let found = self.clone();
         Arc::new(move |damage: &Damage| {
             let mut state = found.lock();
             state.blocks += 1;
+            if let Some(volume) = damage.volume {
+                *state.of_volumes.entry(volume).or_default() += 1;
+            }
             let shard = (damage.group, damage.shard);
             if !state.left.contains(&shard) && state.shards.insert(shard) {
+                drop(state);
                 tracing::warn!(?damage, "a block is damaged");
+                let (group, shard) = (damage.group.to_string(), damage.shard);
+                found.events.tell(damage.volume, Happening::Damaged { group, shard });
             }
         })
     }
@@ -185,12 +226,12 @@ impl Core {
         Ok(())
     }
 
-    fn is_filling(&self, group: GroupId) -> bool {
+    pub(super) fn is_filling(&self, group: GroupId) -> bool {
         self.bulk.filling().contains(&group) || self.packed.filling().contains(&group)
     }
 
     /// Makes a shard anew; says whether it did. What cannot be made is told and left.
-    async fn make_shard<P: Future<Output = ()>>(
+    pub(super) async fn make_shard<P: Future<Output = ()>>(
         &self,
         group: GroupId,
         shard: u8,
@@ -206,6 +247,14 @@ impl Core {
                     tracing::warn!(%group, shard, holes, "blocks of a shard cannot be made again");
                     self.damages.lock().left.insert((group, shard));
                 }
+                *self.damages.lock().repaired.entry(volume).or_default() += 1;
+                let bytes = rebuilt.extent.size().unwrap_or_default();
+                let mut healing = self.healing();
+                healing.shards += 1;
+                healing.bytes += bytes;
+                drop(healing);
+                let group = group.to_string();
+                self.events.tell(Some(volume), Happening::Repaired { group, shard });
                 Ok(true)
             }
             Err(GroupRebuildError::Rebuild(RebuildError::Read(error))) => {
@@ -221,7 +270,7 @@ impl Core {
 
     /// The volume to make a missing shard on: one that holds none of the group, with most room, of the
     /// class of the others if there is one.
-    fn spare_for(&self, status: &GroupStatus) -> Option<Device> {
+    pub(super) fn spare_for(&self, status: &GroupStatus) -> Option<Device> {
         let classes: Vec<_> = status
             .volumes
             .iter()
@@ -244,7 +293,48 @@ impl Core {
         device.fenced().is_none().then_some(device)
     }
 
-    async fn shard_on(&self, group: GroupId, volume: VolumeNo) -> Option<u8> {
+    /// Something is made anew.
+    pub(super) fn healing_began(&self) {
+        let now = self.clock.now();
+        let is_new = self.healing().since.replace(now);
+        match is_new {
+            Some(since) => self.healing().since = Some(since),
+            None => {
+                let groups = self.redundant().degraded;
+                self.events.tell(None, Happening::HealingBegan { groups });
+            }
+        }
+    }
+
+    /// Nothing more can be made anew now.
+    pub(super) fn healing_ended(&self) {
+        let ended = std::mem::take(&mut *self.healing());
+        if ended.since.is_some() {
+            let (shards, left) = (ended.shards, self.redundant().degraded);
+            self.events.tell(None, Happening::HealingEnded { shards, left });
+        }
+    }
+
+    /// Tells when there is no room any more, and when there is again.
+    pub(super) fn note_room(&self) {
+        let is_full = matches!(self.volumes.check_room(0), Err(StoreError::Full { .. }));
+        if self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
+            let what = if is_full { Happening::Full } else { Happening::HasRoom };
+            self.events.tell(None, what);
+        }
+    }
+
+    /// What healing does now.
+    pub(crate) fn healing_now(&self) -> Healing {
+        *self.healing()
+    }
+
+    /// What healing does.
+    fn healing(&self) -> MutexGuard<'_, Healing> {
+        self.healing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) async fn shard_on(&self, group: GroupId, volume: VolumeNo) -> Option<u8> {
         let reader = self.groups.reader(group).await?;
         let mut extents = reader.extents();
         let extent = extents.find(|extent| extent.device().number() == volume)?;

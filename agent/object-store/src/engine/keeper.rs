@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agent_object_store_pool::group::run::GroupId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::apply::get;
@@ -16,6 +17,7 @@ use super::error::in_words;
 use super::heal::gentle;
 use super::index::Batch;
 use super::keys;
+use super::leave::Left;
 use crate::error::StoreError;
 use crate::names::UnixMillis;
 
@@ -50,14 +52,41 @@ struct Scrub {
     next: GroupId,
 }
 
-/// Keeps a store until it is gone.
-pub(super) async fn keep(core: Weak<Core>) {
+/// How far the scrub has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scrubbed {
+    /// When this round began.
+    pub begun: UnixMillis,
+    /// When it will have taken its time.
+    pub ends: UnixMillis,
+    /// Groups that were read in it.
+    pub groups: u64,
+}
+
+impl Core {
+    /// How far the scrub has come; none before the first round.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub(crate) fn scrubbed(&self) -> Result<Option<Scrubbed>, StoreError> {
+        let state: Option<Scrub> = get(&*self.index, keys::SCRUB).map_err(index_error)?;
+        let length = u64::try_from(SCRUB.as_millis()).unwrap_or(u64::MAX);
+        Ok(state.map(|Scrub { begun, next }| {
+            let done = self.groups.all().iter().filter(|group| **group < next).count();
+            let ends = UnixMillis(begun.0.saturating_add(length));
+            Scrubbed { begun, ends, groups: done as u64 }
+        }))
+    }
+}
+
+/// Keeps a store until it is gone. `left` is told when a volume that is to leave holds nothing more.
+pub(super) async fn keep(core: Weak<Core>, left: Arc<Notify>) {
     let volumes = core.upgrade().map_or(0, |core| core.volumes.writable().len() as u64);
     tokio::join!(
         every(CHECKPOINT, core.clone(), u64::MAX, "write a checkpoint", checkpoint),
         every(TRAFFIC, core.clone(), 0, "write down what was read", traffic),
         every(LOOK, core.clone(), volumes, "pack the journal", tend),
-        heal(core.clone()),
+        heal(core.clone(), left),
         scrub(core),
     );
 }
@@ -106,7 +135,7 @@ async fn tend(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
     Ok(volumes)
 }
 
-async fn heal(core: Weak<Core>) {
+async fn heal(core: Weak<Core>, left: Arc<Notify>) {
     let mut since: Option<Instant> = None;
     loop {
         sleep(LOOK).await;
@@ -118,7 +147,12 @@ async fn heal(core: Weak<Core>) {
         let waited = since.get_or_insert_with(Instant::now).elapsed();
         let is_missing_for_long = waited >= ABSENCE || core.volumes.all_are_here();
         let step = async || -> Result<bool, StoreError> {
-            Ok(core.heal_one(is_missing_for_long, gentle(HEAL_PARTS)).await?
+            if core.heal_one(is_missing_for_long, gentle(HEAL_PARTS)).await? {
+                core.healing_began();
+                return Ok(true);
+            }
+            core.healing_ended();
+            Ok(core.evacuate(HEAL_PARTS).await? == Left::Moved
                 || core.even_one(gentle(HEAL_PARTS)).await?)
         };
         loop {
@@ -131,6 +165,10 @@ async fn heal(core: Weak<Core>) {
                 }
             }
         }
+        if core.left().is_some() {
+            left.notify_one();
+        }
+        core.note_room();
     }
 }
 

@@ -10,12 +10,15 @@ mod doubts;
 mod entry;
 mod eras;
 mod error;
+mod events;
 mod feed;
 mod fjall;
 mod heal;
+mod hold;
 mod index;
 mod keeper;
 mod keys;
+mod leave;
 mod listing;
 #[cfg(test)]
 mod memory;
@@ -48,8 +51,13 @@ mod tests;
 pub use admission::BodyMemory;
 pub use eras::EraRoot;
 pub use error::EngineError;
+pub use events::{Event, Happening};
 pub use index::{IndexError, IndexFault};
-pub use pool::{Engine, EngineConfig};
+pub use leave::Leaving;
+pub use pool::{
+    Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
+    VolumeStatus, is_retired,
+};
 pub use prove::SliceProof;
 pub use record::NotARecord;
 pub use totals::BucketTotals;

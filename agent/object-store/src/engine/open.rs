@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_object_store_pool::device::Device;
@@ -21,12 +21,14 @@ use super::core::{Core, index_error};
 use super::doubts::Doubts;
 use super::entry::{Applied, FORM, RecordAt, encode};
 use super::error::in_words;
+use super::events::Events;
 use super::heal::Damages;
 use super::index::{Batch, Index};
 use super::keys;
 use super::progress::Progress;
 use super::publish::Publisher;
 use super::reads::Reads;
+use super::rebuild::Rebuilding;
 use super::record::{self, Change};
 use super::traffic::{Counting, Traffic};
 use super::volumes::{Volume, Volumes};
@@ -51,20 +53,25 @@ pub(crate) struct Opening {
     pub admission: Admission,
     /// How many of the volumes may turn out not to be readable.
     pub spare: usize,
+    /// What happens is told there.
+    pub events: Events,
+    /// Tells how far an index is that is made anew.
+    pub rebuilding: Arc<Rebuilding>,
 }
 
 impl Opening {
     pub(crate) fn new(clock: Arc<dyn Clock>, index: Arc<dyn Index>, reserve: u64) -> Self {
-        let volumes = Volumes::new(reserve);
         Self {
+            events: Events::new(Arc::clone(&clock)),
             clock,
             index,
             io: Io::Threads,
             extent: EXTENT,
             journal: None,
-            volumes,
+            volumes: Volumes::new(reserve),
             admission: Admission::new(BODY_MEMORY_LEAST),
             spare: 0,
+            rebuilding: Arc::default(),
         }
     }
 }
@@ -78,6 +85,8 @@ pub(crate) struct Opened {
     pub damaged: Vec<(PathBuf, Damage)>,
     /// Volumes that cannot be read and are not in use, with the reason.
     pub failed: Vec<(VolumeNo, String)>,
+    /// Whether the index was made from what the volumes hold; not if they hold nothing.
+    pub rebuilt: bool,
 }
 
 /// What was found on one volume.
@@ -108,7 +117,7 @@ impl Core {
             next_bucket: 1,
             version: VersionId::ZERO,
         });
-        let damages = Damages::default();
+        let damages = Damages::new(opening.events.clone());
         let groups = Arc::new(Groups::new(damages.listener()));
         let volumes = opening.volumes;
         let mut opened = Opened::default();
@@ -158,6 +167,10 @@ impl Core {
             traffic: Traffic::default(),
             damages,
             doubts: Doubts::behind(last.0),
+            events: opening.events,
+            leave: Mutex::default(),
+            healing: Mutex::default(),
+            is_full: AtomicBool::new(false),
             unclean: Mutex::default(),
             index: opening.index,
             publisher,
@@ -171,7 +184,8 @@ impl Core {
             buckets: Gates::new(),
         };
         if is_empty {
-            let upto = Lsn(core.rebuild().await?);
+            opened.rebuilt = !records.is_empty() || !core.groups.all().is_empty();
+            let upto = Lsn(core.rebuild(&opening.rebuilding).await?);
             records = records.split_off(&Lsn(upto.0 + 1));
             core.progress().skip(upto.0);
         }

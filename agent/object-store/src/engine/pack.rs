@@ -101,12 +101,17 @@ impl Core {
         let sealed = |volume: &Volume| {
             volume.journal.segments().iter().filter(|state| !state.is_open).count()
         };
-        let is_full = self.volumes.writable().iter().any(|volume| sealed(volume) > segments);
+        let is_full = self.volumes.healthy().iter().any(|volume| sealed(volume) > segments);
         if is_full || any_empty || !victims.is_empty() {
             self.pack(&victims).await
         } else {
             Ok(Packing::default())
         }
+    }
+
+    /// Whether a pass is under way.
+    pub(crate) fn is_packing(&self) -> bool {
+        self.packing.try_lock().is_err()
     }
 
     /// Packs what stands in sealed segments, and cleans the groups of `victims`.
@@ -120,7 +125,7 @@ impl Core {
         if segments.is_empty() && victims.is_empty() && !self.any_empty()? {
             // What a volume holds that takes no writes, or is not here, must be told not to count.
             let is_all = self.volumes.all_are_here()
-                && self.volumes.writable().len() == self.volumes.all().len();
+                && self.volumes.healthy().len() == self.volumes.all().len();
             if is_all {
                 self.doubts.settle(upto);
             }
@@ -161,7 +166,7 @@ impl Core {
     /// The segments to be packed, and the LSN up to which all records are in one of them and in the
     /// index.
     async fn sealed_segments(&self) -> (Vec<Segment>, u64) {
-        let volumes = self.volumes.writable();
+        let volumes = self.volumes.healthy();
         let seals = volumes.iter().map(|volume| async {
             // One that hangs is left out until it is fenced; it holds up those records only.
             if tokio::time::timeout(SEALING, volume.journal.seal()).await.is_err() {

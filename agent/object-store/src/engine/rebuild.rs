@@ -2,6 +2,7 @@
 //! journals behind what was packed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::reader::GroupReader;
@@ -30,12 +31,29 @@ type Lines = BTreeMap<BucketNo, (UsageLine, GroupId)>;
 /// Changes that are written to the index at once.
 const AT_ONCE: usize = 256;
 
+/// How far an index is that is made anew.
+#[derive(Debug, Default)]
+pub(crate) struct Rebuilding {
+    /// Packed groups that are to be read.
+    pub groups: AtomicU64,
+    /// Of these, those that were.
+    pub read: AtomicU64,
+}
+
+impl Rebuilding {
+    /// Nothing is known yet.
+    pub(crate) fn reset(&self) {
+        self.groups.store(0, Ordering::Relaxed);
+        self.read.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Core {
     /// Fills an empty index from the packed groups; up to which LSN the journals need not be read.
     ///
     /// # Errors
     /// The index failed, or the process is ending.
-    pub(super) async fn rebuild(&self) -> Result<u64, StoreError> {
+    pub(super) async fn rebuild(&self, progress: &Rebuilding) -> Result<u64, StoreError> {
         self.wipe()?;
         let mut readers = Vec::new();
         for group in self.groups.all() {
@@ -47,6 +65,7 @@ impl Core {
                 self.know_group(group, GroupEntry::default())?;
             }
         }
+        progress.groups.store(readers.len() as u64, Ordering::Relaxed);
         let (mut marker, mut lines): (Option<Marker>, Lines) = (None, Lines::new());
         for reader in &readers {
             self.know_group(reader.group(), GroupEntry::default())?;
@@ -59,6 +78,7 @@ impl Core {
         let marker = marker.map(|marker| Marker { usage, ..marker });
         for reader in &readers {
             self.rebuild_records(reader).await?;
+            progress.read.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(marker) = &marker {
             let known = |index: &dyn Index| {

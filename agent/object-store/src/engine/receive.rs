@@ -1,6 +1,8 @@
 //! The way of a body to stable storage: small ones stay in memory, to go into the record that names
 //! them; large ones go to a group row by row, hashed on the way. Nothing is published here.
 
+use std::sync::Arc;
+
 use agent_object_store_pool::io::{Io, Unfinished};
 use bytes::Bytes;
 use futures::TryFutureExt as _;
@@ -9,6 +11,7 @@ use futures::future::try_join4;
 use super::admission::{Admission, Admitted};
 use super::bulk::{Bulk, Rows};
 use super::feed::Feed;
+use super::hold::Hold;
 use super::record::Content;
 use super::tree::{Tree, TreeHasher};
 use crate::checksum::{Algorithm, Checksum, Hashers};
@@ -35,6 +38,8 @@ pub(crate) struct Received {
     pub root: [u8; 32],
     /// For `inline`; held as long as that is used.
     pub admitted: Option<Admitted>,
+    /// Keeps the groups that the content is in; dropped when a record names them.
+    pub hold: Option<Arc<Hold>>,
     sums: Vec<Checksum>,
 }
 
@@ -121,7 +126,7 @@ pub(crate) async fn receive(
     let content = Content::Inline(u32::try_from(first.len()).unwrap_or(u32::MAX));
     let size = first.len() as u64;
     let (inline, admitted) = (first.into(), Some(admitted));
-    Ok(Received { size, content, inline, root: tree.root, admitted, sums })
+    Ok(Received { size, content, inline, root: tree.root, admitted, hold: None, sums })
 }
 
 async fn receive_large(
@@ -173,10 +178,11 @@ async fn receive_large(
         let later = leaves.split_off(leaves.len().min(full));
         rows.write(std::mem::replace(&mut leaves, later).into()).await?;
     }
-    let runs = rows.sync().await?;
+    let (runs, hold) = rows.sync().await?;
+    let hold = Some(hold);
     let content = Content::Runs(runs);
     let (inline, root) = (Bytes::new(), tree.root);
-    Ok(Received { size, content, inline, root, admitted: None, sums })
+    Ok(Received { size, content, inline, root, admitted: None, hold, sums })
 }
 
 fn unfinished(error: Unfinished) -> StoreError {

@@ -45,6 +45,23 @@ impl Core {
         Ok(())
     }
 
+    /// As [`Core::settle_groups`] for one group whose end failed while the store is open.
+    ///
+    /// # Errors
+    /// The index failed, or the process is ending.
+    pub(super) async fn settle_ended(&self, group: GroupId) -> Result<(), StoreError> {
+        // Rows that packing has not told of yet would be taken for torn ones.
+        let _turn = self.packing.lock().await;
+        let in_use = [self.bulk.in_use(), self.packed.in_use()].concat();
+        if in_use.contains(&group) || self.groups.is_open(group) {
+            return Ok(());
+        }
+        match self.groups.reader(group).await {
+            Some(reader) => self.settle_group(&reader).await,
+            None => Ok(()),
+        }
+    }
+
     /// A group that is not filled any more: what stands in it that the index does not know is killed,
     /// and room that was taken for more is given back.
     async fn settle_group(&self, reader: &GroupReader) -> Result<(), StoreError> {

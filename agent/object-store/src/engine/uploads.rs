@@ -70,6 +70,7 @@ impl Core {
         let etag = etag_of(&received).map_err(failed)?;
         let checksums = Checksums { scope: ChecksumScope::Whole, values: received.sums(&keep) };
         let target = target.clone();
+        let hold = received.hold.clone();
         detached(async move {
             let latch = self.uploads.lock(number_of(&target.upload)).await;
             // It may have been completed or aborted meanwhile.
@@ -90,7 +91,7 @@ impl Core {
             let change = Change::PutPart { bucket, key, upload, part: stored, content };
             let requests = Requests::write(if is_received { received.size } else { 0 });
             self.commit_request(change, requests, &received.inline).await?;
-            drop((latch, received.admitted));
+            drop((latch, hold, received.admitted));
             Ok(info)
         })
         .await

@@ -16,6 +16,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
 use super::error::EngineError;
+use super::pool::Spread;
 use crate::error::StoreError;
 
 /// A group's number is that of its first volume and an incarnation of it, so that none is used twice.
@@ -49,19 +50,46 @@ struct Inner {
     room: Mutex<Option<(Instant, usize)>>,
     /// Volumes that the pool has, whether they are here or not.
     members: AtomicUsize,
+    /// Of these, those that are not here and of which nothing is expected.
+    written_off: AtomicUsize,
+    /// The volume that is to be emptied.
+    leaving: Mutex<Option<VolumeNo>>,
     volumes: RwLock<BTreeMap<VolumeNo, Volume>>,
 }
 
 impl Volumes {
     pub(crate) fn new(reserve: u64) -> Self {
-        let (room, members, volumes) = (Mutex::default(), AtomicUsize::new(0), RwLock::default());
-        Self { inner: Arc::new(Inner { reserve, room, members, volumes }) }
+        let inner = Inner {
+            reserve,
+            room: Mutex::default(),
+            members: AtomicUsize::new(0),
+            written_off: AtomicUsize::new(0),
+            leaving: Mutex::default(),
+            volumes: RwLock::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Says how many volumes the pool has. Of a pool with two or more, nothing is acknowledged that
     /// only one volume has.
     pub(crate) fn set_members(&self, members: usize) {
         self.inner.members.store(members, Ordering::Relaxed);
+    }
+
+    /// Says how many of them are not here and will not be, so that what they held is missing for good.
+    pub(crate) fn set_written_off(&self, volumes: usize) {
+        self.inner.written_off.store(volumes, Ordering::Relaxed);
+    }
+
+    /// Says which volume is to be emptied: it takes no writes any more.
+    pub(crate) fn set_leaving(&self, leaving: Option<VolumeNo>) {
+        *self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner) = leaving;
+        *self.room() = None;
+    }
+
+    /// The volume that is to be emptied.
+    pub(crate) fn leaving(&self) -> Option<VolumeNo> {
+        *self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that stay free on every volume.
@@ -88,11 +116,20 @@ impl Volumes {
 
     /// Whether every volume of the pool is here, so that what misses is missing for good.
     pub(crate) fn all_are_here(&self) -> bool {
-        self.read().len() >= self.inner.members.load(Ordering::Relaxed)
+        let here = self.read().len() + self.inner.written_off.load(Ordering::Relaxed);
+        here >= self.inner.members.load(Ordering::Relaxed)
     }
 
-    /// Those that take writes.
+    /// Those that take what is new.
     pub(crate) fn writable(&self) -> Vec<Volume> {
+        let leaving = self.leaving();
+        let mut volumes = self.healthy();
+        volumes.retain(|volume| Some(volume.device.number()) != leaving);
+        volumes
+    }
+
+    /// Those that may be written to, also what is to be emptied.
+    pub(crate) fn healthy(&self) -> Vec<Volume> {
         let volumes = self.read();
         volumes.values().filter(|volume| volume.device.fenced().is_none()).cloned().collect()
     }
@@ -147,6 +184,14 @@ impl Volumes {
         self.inner.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes that each volume still takes, of those that take what is new.
+    pub(crate) fn room_by_volume(&self) -> Vec<(VolumeNo, u64)> {
+        let free = |volume: Volume| {
+            (volume.device.number(), self.free(&volume.device, self.inner.reserve))
+        };
+        self.writable().into_iter().map(free).collect()
+    }
+
     /// Bytes that a volume still takes. One that cannot even say so takes nothing any more.
     fn free(&self, device: &Device, reserve: u64) -> u64 {
         match device.backend().space(device.root()) {
@@ -185,6 +230,17 @@ impl Volumes {
         let spreads = self.spreads(self.inner.reserve);
         let parity = spreads.iter().filter_map(|volumes| Some(redundancy(volumes.len())?.m));
         parity.min().unwrap_or(0)
+    }
+
+    /// How a new group is spread; none while no volume takes writes.
+    pub(crate) fn spread(&self) -> Option<Spread> {
+        let spreads = self.spreads(self.inner.reserve);
+        let free = |volumes: &&Vec<(VolumeNo, u64, Class)>| {
+            volumes.iter().map(|(_, free, _)| u128::from(*free)).sum::<u128>()
+        };
+        let group = redundancy(spreads.iter().max_by_key(free)?.len())?;
+        let copies = redundancy(self.writable().len())?.copies;
+        Some(Spread { data: group.k, parity: group.m, copies })
     }
 
     /// The volumes of a new group, and its number. Packing takes of the reserve: it gives back more.

@@ -149,7 +149,7 @@ impl Core {
         let failed = |source| StoreError::Body { source: Box::new(source) };
         let etag = etag_of(&received).map_err(failed)?;
         let checksums = Checksums { scope: ChecksumScope::Whole, values: received.sums(&keep) };
-        let Received { size, content, inline, root, admitted, .. } = received;
+        let Received { size, content, inline, root, hold, admitted, .. } = received;
         detached(async move {
             let gate = self.buckets.pass(&bucket).await;
             let number = self.affirm_bucket(&bucket).await?;
@@ -170,7 +170,7 @@ impl Core {
             let requests = Requests::write(if is_received { size } else { 0 });
             let change = Change::Put { bucket: number, key, object, content };
             self.commit_request(change, requests, &inline).await?;
-            drop((latch, gate, admitted));
+            drop((latch, gate, hold, admitted));
             Ok(info)
         })
         .await

@@ -48,6 +48,7 @@ pub(crate) fn config(disk: &SimDisk, index: &TempDir) -> EngineConfig {
         extent: 8 << 20,
         journal: Some(JOURNAL),
         index_folder: Some(index.path().to_owned()),
+        boot: "boot-1".to_owned(),
         ..EngineConfig::new(pool, Zeroizing::new([1; 32]))
     }
 }

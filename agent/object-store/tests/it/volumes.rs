@@ -15,20 +15,20 @@ use bytes::Bytes;
 use crate::driver::{Store, bucket, config, content, folder, key, put_request};
 use crate::gathering::{attaching, is_unavailable, reason};
 
-async fn state(store: &Store, name: &str) -> VolumeState {
+pub(crate) async fn state(store: &Store, name: &str) -> VolumeState {
     let usage = store.0.usage().await;
     usage.volumes.into_iter().find(|volume| volume.id.as_str() == name).unwrap().state
 }
 
 /// The volume that the index is on, as a volume says.
-fn home(disk: &SimDisk, asked: &str) -> &'static str {
+pub(crate) fn home(disk: &SimDisk, asked: &str) -> &'static str {
     let superblock = superblock(disk, asked.as_ref()).unwrap().unwrap();
     let member = superblock.members.iter().find(|member| Some(member.number) == superblock.index);
     ["a", "b", "c", "d"].into_iter().find(|name| *name == member.unwrap().volume).unwrap()
 }
 
 /// Objects of all sizes.
-async fn fill(store: &Store, seed: u64) -> Vec<(String, Vec<u8>)> {
+pub(crate) async fn fill(store: &Store, seed: u64) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for (number, length) in (0..).zip([10, 4000, 300_000, 100_000, 3 << 20]) {
         let (name, data) = (format!("k{seed}-{number}"), content(seed + number, length));
@@ -38,13 +38,13 @@ async fn fill(store: &Store, seed: u64) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-async fn check(store: &Store, all: &[(String, Vec<u8>)]) {
+pub(crate) async fn check(store: &Store, all: &[(String, Vec<u8>)]) {
     for (name, data) in all {
         assert!(store.get("photos", name).await.unwrap() == *data, "{name}");
     }
 }
 
-async fn open(disk: &SimDisk, volumes: &[&str]) -> Store {
+pub(crate) async fn open(disk: &SimDisk, volumes: &[&str]) -> Store {
     let store = Store::open_with(disk, volumes).await;
     store.create_bucket("photos").await.unwrap();
     store

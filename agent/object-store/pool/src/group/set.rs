@@ -185,6 +185,12 @@ impl Groups {
         self.state().status(group)
     }
 
+    /// Whether a group is being filled.
+    #[must_use]
+    pub fn is_open(&self, group: GroupId) -> bool {
+        self.state().groups.get(&group).is_some_and(|entry| entry.writer.is_open())
+    }
+
     /// Groups with shards that are missing or on fenced volumes, those first that can lose least.
     #[must_use]
     pub fn degraded(&self) -> Vec<GroupStatus> {

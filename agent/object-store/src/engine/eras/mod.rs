@@ -125,7 +125,7 @@ impl Core {
         let modified = self.clock.now();
         let failed = |source| StoreError::Body { source: Box::new(source) as BodyError };
         let etag = etag_of(&received).map_err(failed)?;
-        let Received { size, content, inline, root, .. } = received;
+        let Received { size, content, inline, root, hold, admitted, .. } = received;
         let object = StoredObject {
             version: self.next_version(modified),
             etag,
@@ -138,7 +138,7 @@ impl Core {
         };
         let change = Change::Put { bucket: BucketNo::OWN, key, object, content };
         self.commit(change, &inline).await?;
-        drop(latch);
+        drop((latch, hold, admitted));
         Ok(())
     }
 

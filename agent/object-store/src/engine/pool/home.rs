@@ -59,6 +59,16 @@ impl Watched {
         }
     }
 
+    /// Gives it up, to be made anew from what the volumes hold.
+    pub(super) fn remake(&self) {
+        let reason = "it is to be made anew".to_owned();
+        let trouble = IndexTrouble { home: self.home, remake: true, reason };
+        if self.trouble.set(trouble).is_ok() {
+            tracing::info!(volume = %self.home, "the index is to be made anew");
+        }
+        self.wake.notify_one();
+    }
+
     /// The index itself, to close it.
     pub(super) fn index(&self) -> Arc<FjallIndex> {
         Arc::clone(&self.index)
@@ -139,7 +149,10 @@ impl Places {
         let mut reasons = Vec::new();
         let home = devices.iter().find(|device| Some(device.number()) == known.home);
         let trouble = trouble.filter(|trouble| Some(trouble.home) == known.home);
-        let is_avoided = trouble.is_some_and(|trouble| !trouble.remake);
+        let leaving = known.leaving();
+        let is_leaving = |device: &Device| Some(device.number()) == leaving;
+        let is_avoided = trouble.is_some_and(|trouble| !trouble.remake)
+            || (home.is_some_and(is_leaving) && has_other(devices, leaving));
         if let Some(home) = home.filter(|home| home.fenced().is_none() && !is_avoided) {
             tell(devices, known).await;
             let (path, remake) = (self.of(home), trouble.is_some());
@@ -149,7 +162,12 @@ impl Places {
             }
         }
         let avoided = known.home;
-        for device in ranked(io, devices, avoided).await {
+        let mut others = ranked(io, devices, avoided).await;
+        // It is emptied for nothing if it gets the index, unless it is the only one.
+        if has_other(devices, leaving) {
+            others.retain(|device| !is_leaving(device));
+        }
+        for device in others {
             known.epoch += 1;
             known.home = Some(device.number());
             tell(devices, known).await;
@@ -159,7 +177,11 @@ impl Places {
             let path = self.of(&device);
             match run(io, move || make(&path)).await {
                 Ok(index) => {
-                    tracing::warn!(volume = %device.number(), "the index is made anew");
+                    let volume = device.number();
+                    match avoided {
+                        Some(before) => tracing::warn!(%volume, %before, "the index is made anew"),
+                        None => tracing::info!(%volume, "the index of the new pool is made"),
+                    }
                     return Ok((Arc::new(index), device.number()));
                 }
                 Err(reason) => reasons.push(format!("volume {}: {reason}", device.number())),
@@ -193,6 +215,12 @@ impl Places {
             }
         }
     }
+}
+
+/// Whether a volume takes writes that is not the one that is to leave.
+pub(super) fn has_other(devices: &[Device], leaving: Option<VolumeNo>) -> bool {
+    let is_other = |device: &Device| Some(device.number()) != leaving && device.fenced().is_none();
+    devices.iter().any(is_other)
 }
 
 /// Writes what is known of the pool to the superblocks that say otherwise. A volume that fails is

@@ -1,13 +1,23 @@
 //! What a volume says of itself, before it is used. Calls block.
 
 use std::io;
+use std::path::Path;
 
 use agent_object_store_pool::backend::{Backend, EntryKind};
 use agent_object_store_pool::device::{DeviceError, FOLDER, superblock};
+use agent_object_store_pool::disk::DiskBackend;
 use agent_object_store_pool::superblock::{FORMAT, Superblock, SuperblockError};
 
 use crate::error::StoreError;
 use crate::volumes::{AttachError, Volume};
+
+/// Whether the volume mounted at a folder was retired: then nothing else of the node is to be left on it.
+/// Blocks.
+#[must_use]
+pub fn is_retired(path: &Path) -> bool {
+    let found = superblock(&DiskBackend::threads(), path);
+    matches!(found, Ok(Some(found)) if found.key.is_empty())
+}
 
 /// What superblocks' names begin with.
 const SUPERBLOCK: &str = "superblock-";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_object_store_pool::redundancy::redundancy;
-use agent_object_store_pool::superblock::{Class, Member, Superblock, VolumeNo};
+use agent_object_store_pool::superblock::{Class, Duty, Member, Superblock, VolumeNo};
 
 /// What is known of the pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,10 @@ impl Known {
             let of_number = claims.entry(member.number).or_default();
             let claim = of_number.entry(&member.volume).or_insert((0, member));
             claim.0 = claim.0.saturating_add(weight);
+            // What it is for is as was last decided, whoever says it.
+            if member.decided > claim.1.decided {
+                claim.1 = member;
+            }
             if member.gone {
                 gone.insert((member.number, &member.volume));
             }
@@ -93,6 +97,48 @@ impl Known {
         self.living().find(|member| member.volume == volume).map(|member| member.number)
     }
 
+    /// What a member is for; none if it never was one.
+    pub(super) fn duty(&self, number: VolumeNo) -> Option<&Duty> {
+        self.members.iter().find(|member| member.number == number).map(|member| &member.duty)
+    }
+
+    /// The living member that is to leave.
+    pub(super) fn leaving(&self) -> Option<VolumeNo> {
+        self.living().find(|member| member.duty == Duty::Retires).map(|member| member.number)
+    }
+
+    /// Living members that failed while the machine ran that has this boot id, with the reason.
+    pub(super) fn fenced<'a>(
+        &'a self,
+        boot: &'a str,
+    ) -> impl Iterator<Item = (&'a Member, &'a str)> {
+        self.living().filter_map(move |member| match &member.duty {
+            Duty::Fenced { boot: then, reason } if then == boot && !boot.is_empty() => {
+                Some((member, reason.as_str()))
+            }
+            _ => None,
+        })
+    }
+
+    /// The same with another duty of a member. One that is retired is gone.
+    pub(super) fn with_duty(&self, number: VolumeNo, duty: &Duty) -> Self {
+        let mut known = self.clone();
+        for member in known.members.iter_mut().filter(|member| member.number == number) {
+            member.gone |= *duty == Duty::Retired;
+            member.duty = duty.clone();
+            member.decided += 1;
+        }
+        known
+    }
+
+    /// The same when these volumes are used again: that they failed once is over.
+    pub(super) fn trusting(&self, volumes: &[VolumeNo]) -> Self {
+        let was_fenced =
+            |number: &&VolumeNo| matches!(self.duty(**number), Some(Duty::Fenced { .. }));
+        let trusted = volumes.iter().filter(was_fenced);
+        trusted.fold(self.clone(), |known, number| known.with_duty(*number, &Duty::Serves))
+    }
+
     /// How many of the members may be missing without anything being lost.
     pub(super) fn spare(&self) -> usize {
         redundancy(self.living().count()).map_or(0, |redundancy| usize::from(redundancy.m))
@@ -103,7 +149,7 @@ impl Known {
         let last = self.members.iter().map(|member| member.number.0).max();
         let number = VolumeNo(last.map_or(Some(0), |last| last.checked_add(1))?);
         let mut members = self.members.clone();
-        members.push(Member { volume: volume.to_owned(), number, class, gone: false });
+        members.push(Member::new(volume.to_owned(), number, class));
         Some((number, members))
     }
 
@@ -122,6 +168,9 @@ impl Known {
         let mut known = self.clone();
         for member in known.members.iter_mut().filter(|member| member.number == number) {
             member.gone = true;
+            // What is on it is left alone, also if it was to be retired.
+            member.duty = Duty::Serves;
+            member.decided += 1;
         }
         Some(known)
     }
@@ -133,7 +182,7 @@ mod tests {
 
     fn member(number: u16, volume: &str) -> Member {
         let volume = volume.to_owned();
-        Member { volume, number: VolumeNo(number), class: Class::Ssd, gone: false }
+        Member::new(volume, VolumeNo(number), Class::Ssd)
     }
 
     fn superblock(number: u16, members: &[Member]) -> Superblock {

@@ -17,9 +17,11 @@ mod inspect;
 mod members;
 mod owner;
 mod plan;
+mod retire;
 mod shared;
 mod sizes;
 mod state;
+mod status;
 mod store;
 mod usage;
 
@@ -36,13 +38,20 @@ use agent_object_store_pool::journal::JournalConfig;
 use agent_object_store_pool::seal::KeyBytes;
 use agent_object_store_pool::uring::Unavailable as NoUring;
 use futures::future::try_join_all;
+use tokio::sync::broadcast;
 
+pub use self::inspect::is_retired;
 use self::shared::{Shared, Told};
+use self::state::Wanted;
+pub use self::status::{
+    HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread, VolumeStatus,
+};
 use super::admission::{BODY_MEMORY_LEAST, BodyMemory};
+use super::events::Event;
 use crate::clock::{Clock, SystemClock};
 use crate::error::StoreError;
 use crate::names::{PoolId, VolumeId};
-use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
+use crate::volumes::{AttachError, AttachReport, ForgetError, RetireError, Volume};
 
 /// Room for superblocks, the index and the cleaning of groups, small against any disk.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -81,6 +90,9 @@ pub struct EngineConfig {
     /// A folder for the index; none for the volumes themselves. For tests whose volumes are no
     /// folders.
     pub index_folder: Option<PathBuf>,
+    /// Tells one start of the machine from another: a volume that failed is not trusted before the next.
+    /// Empty where that is not known; then it is as if the machine had been started with the process.
+    pub boot: String,
 }
 
 impl EngineConfig {
@@ -100,6 +112,7 @@ impl EngineConfig {
             journal: None,
             body_memory: BODY_MEMORY_LEAST,
             index_folder: None,
+            boot: boot_id(),
         }
     }
 
@@ -111,6 +124,12 @@ impl EngineConfig {
         self.backend = Arc::new(DiskBackend::choose(choice)?);
         Ok(self)
     }
+}
+
+/// The kernel's number of this start of the machine.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 impl fmt::Debug for EngineConfig {
@@ -203,6 +222,54 @@ impl Engine {
     /// The volume is not known or attached, or the decision could not be recorded.
     pub async fn forget(&self, id: &VolumeId) -> Result<(), ForgetError> {
         self.shared().forget(id).await
+    }
+
+    /// Takes a volume out of the pool in good order: from now on it takes nothing new, what it holds is
+    /// moved to the others, and then its key is destroyed. Returns when that is decided and recorded, and
+    /// goes on over restarts.
+    ///
+    /// # Errors
+    /// It cannot be spared, or the decision could not be recorded.
+    pub async fn retire(&self, id: &VolumeId) -> Result<(), RetireError> {
+        self.shared().decide(id, Wanted::Retire).await
+    }
+
+    /// Keeps a volume that is being retired. What was moved stays where it is.
+    ///
+    /// # Errors
+    /// It is not being retired, or is already.
+    pub async fn cancel_retire(&self, id: &VolumeId) -> Result<(), RetireError> {
+        self.shared().decide(id, Wanted::Cancel).await
+    }
+
+    /// Closes the store, drops the index, and opens it with one that is made anew from the volumes alone.
+    /// Everything is answered with [`StoreError::Unavailable`] meanwhile. Returns when the store is open
+    /// again; dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// The store is not open, or was closed meanwhile.
+    pub async fn rebuild_index(&self) -> Result<(), StoreError> {
+        let mut openings = self.shared().openings.subscribe();
+        let (_, index) = self.shared().serving()?;
+        index.remake();
+        while openings.changed().await.is_ok() {
+            if self.awaited().is_none() {
+                return Ok(());
+            }
+        }
+        self.shared().serving().map(drop)
+    }
+
+    /// What happened since an event with this number, as far as that is kept, the oldest first.
+    #[must_use]
+    pub fn events_since(&self, number: u64) -> Vec<Event> {
+        self.shared().events.since(number)
+    }
+
+    /// Gives what happens from now on. One that is too slow misses some.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.shared().events.listen()
     }
 
     /// Ends the store: brings the index to stable storage, so that the next start is quick, and lets

@@ -15,11 +15,13 @@ use super::home::{Watched, bury, tell};
 use super::inspect::refusal;
 use super::members::Known;
 use super::plan::{Step, Waits, missing, plan};
+use super::retire;
 use super::shared::{Shared, unrecorded};
 use super::sizes::Sizes;
 use super::state::{Phase, Serving};
 use crate::engine::core::Core;
 use crate::engine::error::in_words;
+use crate::engine::events::Happening;
 use crate::engine::fjall::FjallIndex;
 use crate::engine::open::{Opened, Opening};
 use crate::engine::volumes::Volumes;
@@ -28,7 +30,7 @@ use crate::names::VolumeId;
 use crate::volumes::{AttachError, Volume};
 
 /// How long after a failure the same is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Duration = Duration::from_secs(5);
 
 /// How long after a lock was found held it is tried again, and how often.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
@@ -90,6 +92,10 @@ async fn act(shared: &Arc<Shared>, step: Step) {
     match step {
         Step::EndJournals => end_journals(shared).await,
         Step::Forget => forget(shared).await,
+        Step::Decide => retire::decide(shared).await,
+        Step::Dismiss(number) => retire::dismiss(shared, number).await,
+        Step::Destroy(id) => retire::destroy(shared, &id).await,
+        Step::NoteFence(id, reason) => retire::note_fence(shared, &id, reason).await,
         Step::Found(volumes) => found(shared, volumes).await,
         Step::Complete(id, number) => {
             let known = shared.state().known.clone();
@@ -161,6 +167,7 @@ async fn forget(shared: &Shared) {
             }
             Some(next) if tell(&devices, &next).await > 0 => {
                 tracing::warn!(volume = %id, "volume given up");
+                shared.events.tell_of(Some(id.to_string()), Happening::Forgotten);
                 known = next;
                 accept(shared, &known);
                 Ok(())
@@ -173,11 +180,8 @@ async fn forget(shared: &Shared) {
 }
 
 /// Takes note of what all volumes were told.
-fn accept(shared: &Shared, known: &Known) {
+pub(super) fn accept(shared: &Shared, known: &Known) {
     let mut state = shared.state();
-    if let Some(serving) = &state.serving {
-        serving.core.volumes.set_members(known.living().count());
-    }
     for slot in state.slots.values_mut() {
         if let Phase::Member { says: Some(says), .. } = &mut slot.phase {
             says.members = known.with_all(&says.members);
@@ -187,6 +191,9 @@ fn accept(shared: &Shared, known: &Known) {
     let members = state.known.as_ref().map(|present| known.with_all(&present.members));
     let members = members.unwrap_or_else(|| known.members.clone());
     state.known = Some(Known { members, ..known.clone() });
+    if let Some(serving) = &state.serving {
+        state.tell_volumes(&serving.core.volumes);
+    }
 }
 
 /// Founds the pool.
@@ -204,7 +211,7 @@ async fn found(shared: &Arc<Shared>, volumes: Vec<VolumeId>) {
         let state = shared.state();
         let member = |(number, id): (u16, &VolumeId)| {
             let (class, volume) = (state.slots.get(id)?.volume.class, id.as_str().to_owned());
-            Some(Member { volume, number: VolumeNo(number), class, gone: false })
+            Some(Member::new(volume, VolumeNo(number), class))
         };
         (0..).zip(&volumes).filter_map(member).collect()
     };
@@ -319,6 +326,8 @@ async fn add(shared: &Arc<Shared>, id: &VolumeId) {
         serving.zip(device).zip(state.known.clone()).map(|found| (found, devices))
     };
     let Some((((core, (device, token)), known), devices)) = found else { return };
+    // That it failed once is over.
+    let known = known.trusting(&[device.number()]);
     // All know of it before anything is on it.
     let io = shared.config.io;
     let others: Vec<Device> =
@@ -327,7 +336,7 @@ async fn add(shared: &Arc<Shared>, id: &VolumeId) {
     let own = std::slice::from_ref(&device);
     let is_told = tell(own, &known).await > 0;
     shared.places.tidy(io, own, known.home).await;
-    core.volumes.set_members(known.living().count());
+    accept(shared, &known);
     let added = if is_told {
         core.add_volume(device.clone()).await
     } else {
@@ -346,8 +355,9 @@ async fn add(shared: &Arc<Shared>, id: &VolumeId) {
                 Some(slot) => {
                     slot.phase = Phase::InUse { device };
                     slot.since = now;
-                    slot.ready(damaged);
+                    slot.ready(damaged, &shared.events);
                     state.missing_since.remove(id.as_str());
+                    state.tell_volumes(&core.volumes);
                 }
                 // It went meanwhile.
                 None => core.remove_volume(device.number()),
@@ -378,6 +388,10 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
     };
     let Some(mut known) = known else { return Ok(()) };
     let devices: Vec<Device> = slots.iter().map(|(.., device)| device.clone()).collect();
+    let usable = devices.iter().filter(|device| device.fenced().is_none());
+    let usable: Vec<VolumeNo> = usable.map(Device::number).collect();
+    known = known.trusting(&usable);
+    shared.rebuilding.reset();
     let opened = shared.places.open(config.io, &devices, &mut known, trouble.as_ref()).await;
     accept(shared, &known);
     let (index, home) = opened.map_err(|reason| (reason, None))?;
@@ -388,9 +402,10 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
         Opening::new(Arc::clone(&config.clock), Arc::clone(&watched) as Arc<_>, sizes.reserve);
     (opening.io, opening.extent, opening.journal) = (config.io, sizes.extent, config.journal);
     opening.admission = shared.admission.clone();
+    (opening.events, opening.rebuilding) = (shared.events.clone(), Arc::clone(&shared.rebuilding));
     opening.spare = known.spare().saturating_sub(missing);
     let volumes = opening.volumes.clone();
-    volumes.set_members(known.living().count());
+    shared.state().tell_volumes(&volumes);
     // Should this be cut off, the journals are ended before they are opened again.
     shared.state().closing.push(volumes);
     let (core, opened) = match Core::open(opening, devices).await {
@@ -406,6 +421,10 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
         took_ms,
         "the store is open"
     );
+    if opened.rebuilt {
+        let took_ms = u64::try_from(took_ms).unwrap_or(u64::MAX);
+        shared.events.tell(Some(home), Happening::IndexRebuilt { took_ms });
+    }
     serve(shared, core, watched, opened, &slots);
     Ok(())
 }
@@ -430,7 +449,8 @@ fn serve(
 ) {
     let now = shared.config.clock.now();
     let Opened { damaged, failed, .. } = opened;
-    let keeper = tokio::spawn(crate::engine::keeper::keep(Arc::downgrade(&core)));
+    let (weak, wake) = (Arc::downgrade(&core), Arc::clone(&shared.wake));
+    let keeper = tokio::spawn(crate::engine::keeper::keep(weak, wake));
     let mut state = shared.state();
     if state.is_closed {
         return;
@@ -460,10 +480,13 @@ fn serve(
         slot.phase = Phase::InUse { device: device.clone() };
         let of_volume = damaged.iter().filter(|(path, _)| path.starts_with(device.root()));
         let damaged = of_volume.map(|(path, damage)| format!("{}: {damage:?}", path.display()));
-        slot.ready(damaged.collect());
+        slot.ready(damaged.collect(), &shared.events);
         state.missing_since.remove(id.as_str());
     }
+    state.tell_volumes(&core.volumes);
     state.serving = Some(Serving { core, index, keeper });
+    drop(state);
+    shared.openings.send_modify(|count| *count += 1);
 }
 
 /// Ends the store: everything is on stable storage when this returns.
@@ -471,6 +494,8 @@ pub(super) async fn close(shared: &Arc<Shared>) {
     let (serving, slots) = {
         let mut state = shared.state();
         state.is_closed = true;
+        // Whoever waits for one is told.
+        state.decisions.clear();
         (state.serving.take(), std::mem::take(&mut state.slots))
     };
     // What the owner is about is ended.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use agent_object_store_pool::superblock::VolumeNo;
+use agent_object_store_pool::superblock::{Duty, VolumeNo};
 use tokio::time::Instant;
 
+use super::home::has_other;
 use super::members::{Known, Standing};
 use super::state::{Phase, Slot, State};
 use crate::names::VolumeId;
@@ -23,6 +24,14 @@ pub(super) enum Step {
     Blank(VolumeId),
     /// Stop serving, as the index cannot be used any more.
     Stop,
+    /// Record that a volume failed.
+    NoteFence(VolumeId, String),
+    /// Destroy the key of a volume that is not of the pool any more, and turn it away.
+    Destroy(VolumeId),
+    /// Decide what was asked for: a volume is to be retired, or not.
+    Decide,
+    /// Let a volume go that is empty.
+    Dismiss(VolumeNo),
     /// End the journals of a store that is not open any more.
     EndJournals,
     /// Record that volumes were given up.
@@ -60,11 +69,17 @@ pub(super) fn plan(state: &State, waits: Waits, now: Instant) -> Step {
     if !state.closing.is_empty() {
         return Step::EndJournals;
     }
+    if let Some(step) = unnoted_fence(state) {
+        return step;
+    }
     if let Some(until) = state.retry_at.filter(|until| *until > now) {
         return Step::Wait(until);
     }
     if !state.forgets.is_empty() {
         return Step::Forget;
+    }
+    if !state.decisions.is_empty() {
+        return Step::Decide;
     }
     if state.serving.is_some() { serve(state) } else { gather(state, waits, now) }
 }
@@ -75,7 +90,17 @@ fn unwanted(state: &State, id: &VolumeId, slot: &Slot) -> Option<Step> {
     let path = slot.volume.path.clone();
     match &slot.phase {
         Phase::Member { says: Some(says), .. } => match known.standing(says) {
-            Standing::Member => None,
+            Standing::Member => {
+                if state.unplugged.contains(id) {
+                    return None;
+                }
+                let fenced = known.fenced(&state.boot).find(|(m, _)| m.number == says.number);
+                let (id, reason) = (id.clone(), fenced?.1.to_owned());
+                Some(Step::Refuse(id.clone(), AttachError::Fenced { id, reason }))
+            }
+            Standing::Gone if known.duty(says.number) == Some(&Duty::Retired) => {
+                Some(Step::Destroy(id.clone()))
+            }
             Standing::Gone => {
                 Some(Step::Refuse(id.clone(), AttachError::Forgotten { id: id.clone() }))
             }
@@ -98,12 +123,32 @@ fn unwanted(state: &State, id: &VolumeId, slot: &Slot) -> Option<Step> {
     }
 }
 
-/// Whether the index failed, or the volume that it is on is gone or takes no writes.
+/// A volume that failed, of which the others are to know.
+fn unnoted_fence(state: &State) -> Option<Step> {
+    let known = state.known.as_ref()?;
+    let fenced = state.slots.iter().filter_map(|(id, slot)| {
+        let device = slot.device()?;
+        Some((id, device.number(), device.fenced()?))
+    });
+    let is_unnoted = |number: VolumeNo| match known.duty(number) {
+        Some(Duty::Fenced { boot, .. }) => *boot != state.boot,
+        Some(Duty::Retired) | None => false,
+        Some(_) => true,
+    };
+    let mut unnoted = fenced.filter(|(_, number, _)| is_unnoted(*number));
+    unnoted.next().map(|(id, _, reason)| Step::NoteFence(id.clone(), reason))
+}
+
+/// Whether the index failed, or the volume that it is on is gone, takes no writes or is to leave.
 pub(super) fn is_index_lost(state: &State) -> bool {
     let Some(serving) = &state.serving else { return false };
     let home = state.known.as_ref().and_then(|known| known.home);
     let device = state.in_use().into_iter().find(|device| Some(device.number()) == home);
-    serving.index.trouble().is_some() || device.is_none_or(|device| device.fenced().is_some())
+    let leaving = state.known.as_ref().and_then(Known::leaving);
+    let is_to_move = leaving.is_some() && leaving == home && has_other(&state.in_use(), leaving);
+    serving.index.trouble().is_some()
+        || device.is_none_or(|device| device.fenced().is_some())
+        || is_to_move
 }
 
 /// The store is open.
@@ -114,7 +159,14 @@ fn serve(state: &State) -> Step {
     if let Some(id) = first(|phase| matches!(phase, Phase::Member { .. })) {
         return Step::Add(id);
     }
-    first(|phase| matches!(phase, Phase::Blank)).map_or(Step::Idle, Step::Join)
+    if let Some(id) = first(|phase| matches!(phase, Phase::Blank)) {
+        return Step::Join(id);
+    }
+    // Not while another one may still hold what only this one had.
+    let left = state.serving.as_ref().and_then(|serving| serving.core.left());
+    let are_all_well = state.known.as_ref().is_some_and(|known| missing(state, known) == 0)
+        && state.in_use().iter().all(|device| device.fenced().is_none());
+    left.filter(|_| are_all_well).map_or(Step::Idle, Step::Dismiss)
 }
 
 /// The store is not open.
@@ -132,7 +184,11 @@ fn gather(state: &State, waits: Waits, now: Instant) -> Step {
         return Step::Idle;
     }
     let until = state.first.map_or(now, |first| first + waits.settle);
-    if missing == 0 || state.settled || until <= now { Step::Open } else { Step::Wait(until) }
+    if missing <= written_off(state, known) || state.settled || until <= now {
+        Step::Open
+    } else {
+        Step::Wait(until)
+    }
 }
 
 /// How many members are not here.
@@ -142,6 +198,15 @@ pub(super) fn missing(state: &State, known: &Known) -> usize {
         devices.into_iter().any(|device| device.number() == number)
     };
     known.living().filter(|member| !is_here(member.number)).count()
+}
+
+/// How many members are not here of which nothing is expected: they failed since the machine was started.
+pub(super) fn written_off(state: &State, known: &Known) -> usize {
+    let is_here = |number| {
+        let devices = state.slots.values().filter_map(Slot::device);
+        devices.into_iter().any(|device| device.number() == number)
+    };
+    known.fenced(&state.boot).filter(|(member, _)| !is_here(member.number)).count()
 }
 
 /// There is no member: the pool is founded when no more blank volumes come.

@@ -1,10 +1,11 @@
 //! What all handles of the engine share with its owner task.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use agent_object_store_pool::device::{ANSWER_MAX, Device, Surroundings};
+use agent_object_store_pool::device::{ANSWER_MAX, Device, Surroundings, end_destruction};
 use agent_object_store_pool::superblock::Superblock;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -19,6 +20,8 @@ use super::state::{Phase, Slot, State};
 use crate::engine::admission::Admission;
 use crate::engine::core::Core;
 use crate::engine::error::EngineError;
+use crate::engine::events::{Events, Happening};
+use crate::engine::rebuild::Rebuilding;
 use crate::error::StoreError;
 use crate::names::{UnixMillis, VolumeId};
 use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
@@ -39,17 +42,25 @@ pub(super) struct Shared {
     pub wake: Arc<Notify>,
     /// Counts volumes that went: a step that may wait for one for ever is begun anew.
     pub departures: watch::Sender<u64>,
+    /// Counts how often the store was opened.
+    pub openings: watch::Sender<u64>,
+    pub events: Events,
+    pub rebuilding: Arc<Rebuilding>,
     owner: OnceLock<JoinHandle<()>>,
 }
 
 impl Shared {
     pub(super) fn new(config: EngineConfig) -> Self {
         let opened = config.clock.now();
+        let boot = config.boot.clone();
         Self {
+            openings: watch::Sender::new(0),
+            events: Events::new(Arc::clone(&config.clock)),
+            rebuilding: Arc::default(),
             places: Places(config.index_folder.clone()),
             admission: Admission::new(config.body_memory),
             config,
-            state: Mutex::new(State::new(opened)),
+            state: Mutex::new(State::new(opened, boot)),
             wake: Arc::default(),
             departures: watch::Sender::new(0),
             owner: OnceLock::new(),
@@ -71,6 +82,12 @@ impl Shared {
         drop(serving);
     }
 
+    /// Packed groups that were read for the index that is made anew, and all.
+    pub(super) fn rebuilt(&self) -> (u64, u64) {
+        let Rebuilding { read, groups } = &*self.rebuilding;
+        (read.load(Ordering::Relaxed), groups.load(Ordering::Relaxed))
+    }
+
     /// The store, to serve a request.
     ///
     /// # Errors
@@ -79,7 +96,7 @@ impl Shared {
         let state = self.state();
         match &state.serving {
             Some(serving) => Ok((Arc::clone(&serving.core), Arc::clone(&serving.index))),
-            None => Err(state.reason()),
+            None => Err(state.reason_with(Some(self.rebuilt()))),
         }
     }
 
@@ -105,7 +122,7 @@ impl Shared {
                 let reason = "the index is being made anew".to_owned();
                 Err(StoreError::Unavailable { reason })
             }
-            None => Err(state.reason()),
+            None => Err(state.reason_with(Some(self.rebuilt()))),
         }
     }
 
@@ -156,6 +173,11 @@ impl Shared {
         let work = move || {
             let Some(found) = inspect(&*shared.config.backend, &on)? else { return Ok(None) };
             shared.check(&on, &found)?;
+            if found.key.is_empty() {
+                end_destruction(&*shared.config.backend, &on.path)
+                    .map_err(|error| refusal(&on, error))?;
+                return Err(AttachError::Retired { id: on.id });
+            }
             let device = Device::open(&on.path, shared.surroundings())
                 .map_err(|error| refusal(&on, error))?;
             Ok(Some((device, found)))
@@ -205,6 +227,15 @@ impl Shared {
         });
         let mut state = self.state();
         let phase = match read {
+            // It stays, to be shown, until its disk is taken out.
+            Err(error @ AttachError::Retired { .. }) => {
+                tracing::info!(volume = %volume.id, "a retired volume is here");
+                if let Some(slot) = state.slot(&volume.id, token) {
+                    slot.phase = Phase::Retired { failure: None };
+                    slot.turn_away(error);
+                }
+                return;
+            }
             Err(error) => {
                 let slot = state.take(&volume.id, token);
                 drop(state);
@@ -216,7 +247,10 @@ impl Shared {
                 return;
             }
             Ok(None) => Phase::Blank,
-            Ok(Some((device, found))) => Phase::Member { device, says: Some(Box::new(found)) },
+            Ok(Some((device, found))) => {
+                self.events.name(device.number(), volume.id.as_str());
+                Phase::Member { device, says: Some(Box::new(found)) }
+            }
         };
         let is_blank = matches!(phase, Phase::Blank);
         let now = Instant::now();
@@ -251,8 +285,12 @@ impl Shared {
     pub(super) fn detach(&self, id: &VolumeId) -> bool {
         let now = self.config.clock.now();
         let mut state = self.state();
+        // Also of one that was turned away.
+        state.unplugged.insert(id.clone());
         let Some(slot) = state.slots.remove(id) else { return false };
-        state.missing_since.insert(id.as_str().to_owned(), now);
+        if !matches!(slot.phase, Phase::Retired { .. }) {
+            state.missing_since.insert(id.as_str().to_owned(), now);
+        }
         let core = state.serving.as_ref().map(|serving| Arc::clone(&serving.core));
         let closing = state.closing.clone();
         if is_index_lost(&state) {
@@ -261,7 +299,11 @@ impl Shared {
         if state.serving.is_none() {
             state.learn();
         }
+        if let Some(core) = &core {
+            state.tell_volumes(&core.volumes);
+        }
         drop(state);
+        self.events.tell_of(Some(id.to_string()), Happening::Detached);
         if let Some(number) = slot.device().map(Device::number) {
             if let Some(core) = core {
                 core.remove_volume(number);

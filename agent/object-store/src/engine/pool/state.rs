@@ -13,11 +13,13 @@ use tokio::time::Instant;
 
 use super::home::{IndexTrouble, Watched, bury};
 use super::members::Known;
+use super::plan::written_off;
 use crate::engine::core::Core;
+use crate::engine::events::{Events, Happening};
 use crate::engine::volumes::Volumes;
 use crate::error::StoreError;
 use crate::names::{UnixMillis, VolumeId};
-use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
+use crate::volumes::{AttachError, AttachReport, ForgetError, RetireError, Volume};
 
 /// Who waits until a volume is in use.
 pub(super) type Waiting = oneshot::Sender<Result<AttachReport, AttachError>>;
@@ -50,6 +52,9 @@ pub(super) enum Phase {
     Member { device: Device, says: Option<Box<Superblock>> },
     /// In use by the store that is open.
     InUse { device: Device },
+    /// It was retired; left alone until it is detached. With the reason where its key could not be
+    /// destroyed.
+    Retired { failure: Option<String> },
     /// It cannot be read; left alone until it is detached.
     Failed { reason: String },
 }
@@ -59,24 +64,34 @@ impl Slot {
     pub(super) fn device(&self) -> Option<&Device> {
         match &self.phase {
             Phase::Member { device, .. } | Phase::InUse { device } => Some(device),
-            Phase::Reading | Phase::Blank | Phase::Failed { .. } => None,
+            Phase::Reading | Phase::Blank | Phase::Retired { .. } | Phase::Failed { .. } => None,
         }
     }
 
     /// Tells who waits that it is in use.
-    pub(super) fn ready(&mut self, damaged: Vec<String>) {
+    pub(super) fn ready(&mut self, damaged: Vec<String>, events: &Events) {
         let report = AttachReport { joined: self.joined, removed: 0, damaged };
         tracing::info!(volume = %self.volume.id, path = %self.volume.path.display(),
             joined = report.joined, damaged = report.damaged.len(), "volume in use");
+        if let Some(device) = self.device() {
+            events.name(device.number(), self.volume.id.as_str());
+        }
         if let Some(waiting) = self.waiting.take() {
+            let what = if report.joined { Happening::Joined } else { Happening::Attached };
+            events.tell_of(Some(self.volume.id.to_string()), what);
             // It may not be waited for any more.
             let _ = waiting.send(Ok(report));
         }
     }
 
     /// Tells who waits why it is not.
-    pub(super) fn refuse(self, error: AttachError) {
-        if let Some(waiting) = self.waiting {
+    pub(super) fn refuse(mut self, error: AttachError) {
+        self.turn_away(error);
+    }
+
+    /// The same, of one that stays.
+    pub(super) fn turn_away(&mut self, error: AttachError) {
+        if let Some(waiting) = self.waiting.take() {
             // It may not be waited for any more.
             let _ = waiting.send(Err(error));
         }
@@ -100,6 +115,23 @@ impl Drop for Serving {
 
 /// A volume to be given up, and who waits for that.
 pub(super) type Forget = (VolumeId, oneshot::Sender<Result<(), ForgetError>>);
+
+/// What is asked for of a volume, and who waits for the answer.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub id: VolumeId,
+    pub wanted: Wanted,
+    pub reply: oneshot::Sender<Result<(), RetireError>>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Retire it.
+    Retire,
+    /// Give that up.
+    Cancel,
+}
 
 /// The owner's state. Changed in short steps that do not block.
 #[derive(Debug)]
@@ -125,6 +157,11 @@ pub(super) struct State {
     /// Indexes that are being closed.
     pub burials: Vec<JoinHandle<()>>,
     pub forgets: Vec<Forget>,
+    pub decisions: Vec<Decision>,
+    /// Volumes that went since the process began: what they show when they are back is on the disk.
+    pub unplugged: BTreeSet<VolumeId>,
+    /// Of the machine as it runs now; empty where it is not known.
+    pub boot: String,
     /// Volumes that were here before: their locks may be released a little later.
     pub had: BTreeSet<VolumeId>,
     /// When members that are not here went.
@@ -137,7 +174,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(opened: UnixMillis) -> Self {
+    pub(super) fn new(opened: UnixMillis, boot: String) -> Self {
         Self {
             slots: BTreeMap::new(),
             serving: None,
@@ -151,6 +188,9 @@ impl State {
             index_trouble: None,
             burials: Vec::new(),
             forgets: Vec::new(),
+            decisions: Vec::new(),
+            unplugged: BTreeSet::new(),
+            boot,
             had: BTreeSet::new(),
             missing_since: BTreeMap::new(),
             awaited: None,
@@ -186,6 +226,14 @@ impl State {
         }
     }
 
+    /// Tells what the pool consists of to those who write to it.
+    pub(super) fn tell_volumes(&self, volumes: &Volumes) {
+        let Some(known) = &self.known else { return };
+        volumes.set_members(known.living().count());
+        volumes.set_leaving(known.leaving());
+        volumes.set_written_off(written_off(self, known));
+    }
+
     /// Volumes of the pool that are here, in use or about to be.
     pub(super) fn devices(&self) -> Vec<(VolumeId, u64, Device)> {
         let device =
@@ -206,8 +254,14 @@ impl State {
     /// is closed when the last request has ended.
     pub(super) fn stop_serving(&mut self, io: Io) {
         let Some(serving) = self.serving.take() else { return };
-        tracing::warn!("the index or the volume that it is on failed; it is made anew");
-        self.index_trouble = serving.index.trouble().cloned();
+        let trouble = serving.index.trouble().cloned();
+        let reason = trouble.as_ref().map_or_else(
+            || "its volume went, failed or is to leave".to_owned(),
+            |trouble| trouble.reason.clone(),
+        );
+        tracing::warn!(reason, "the index is closed; it is made anew");
+        serving.core.events.tell(None, Happening::IndexLost { reason });
+        self.index_trouble = trouble;
         self.burials.push(bury(serving.index.index(), io));
         self.closing.push(serving.core.volumes.clone());
         for slot in self.slots.values_mut() {
@@ -219,6 +273,11 @@ impl State {
 
     /// Why nothing is served.
     pub(super) fn reason(&self) -> StoreError {
+        self.reason_with(None)
+    }
+
+    /// The same, with how many packed groups are read of all where the index is made anew.
+    pub(super) fn reason_with(&self, rebuilding: Option<(u64, u64)>) -> StoreError {
         let reason = if self.is_closed {
             "the store is closed".to_owned()
         } else if let Some(trouble) = &self.trouble {
@@ -227,13 +286,26 @@ impl State {
             let here = self.slots.values().filter(|slot| slot.device().is_some()).count();
             let all = known.living().count();
             let needed = all.saturating_sub(known.spare());
-            if here < needed {
+            let fenced: Vec<&str> =
+                known.fenced(&self.boot).map(|(m, _)| m.volume.as_str()).collect();
+            if here < needed && !fenced.is_empty() {
+                format!(
+                    "{here} of the pool's {all} volumes can be used, {needed} are needed; {} failed \
+                     since the machine was started: restart it, or attach the others",
+                    fenced.join(", ")
+                )
+            } else if here < needed {
                 format!(
                     "{here} of the pool's {all} volumes are here, {needed} are needed; attach the \
                      others or give those up that will not come back"
                 )
             } else if self.settled {
-                "the index is made anew".to_owned()
+                match rebuilding.filter(|(_, all)| *all > 0) {
+                    Some((read, all)) => {
+                        format!("the index is made anew: {read} of {all} groups are read")
+                    }
+                    None => "the index is made anew".to_owned(),
+                }
             } else {
                 format!("{here} of the pool's {all} volumes are here; waiting for the others")
             }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use agent_object_store_pool::backend::Space;
+use agent_object_store_pool::superblock::VolumeNo;
 use futures::future::join_all;
 
 use super::Engine;
+use super::members::Known;
 use super::shared::Shared;
 use super::state::{Phase, Slot};
 use crate::names::VolumeId;
@@ -23,8 +25,12 @@ impl Engine {
             let configured = shared.config.reserve_bytes;
             let serving = state.serving.as_ref();
             let reserve = serving.map_or(configured, |serving| serving.core.volumes.reserve());
+            let leaving = state.known.as_ref().and_then(Known::leaving);
             let mut volumes: Vec<VolumeUsage> =
-                state.slots.iter().map(|(id, slot)| of_slot(id, slot, reserve)).collect();
+                state.slots.iter().map(|(id, slot)| of_slot(id, slot, reserve, leaving)).collect();
+            let fenced = state.known.iter().flat_map(|known| known.fenced(&state.boot));
+            let fenced: Vec<(VolumeNo, String)> =
+                fenced.map(|(member, reason)| (member.number, reason.to_owned())).collect();
             let members = state.known.iter().flat_map(|known| known.living());
             for member in members {
                 let Ok(id) = VolumeId::new(&member.volume) else { continue };
@@ -32,7 +38,10 @@ impl Engine {
                     continue;
                 }
                 let since = state.missing_since.get(id.as_str()).copied().unwrap_or(state.opened);
-                let state = VolumeState::Missing;
+                let state = match fenced.iter().find(|(number, _)| *number == member.number) {
+                    Some((_, reason)) => VolumeState::Fenced { reason: reason.clone() },
+                    None => VolumeState::Missing,
+                };
                 let (path, capacity_bytes, free_bytes) = (None, 0, 0);
                 volumes.push(VolumeUsage { id, path, state, capacity_bytes, free_bytes, since });
             }
@@ -62,16 +71,24 @@ async fn measure(shared: &Shared) {
     }
 }
 
-fn of_slot(id: &VolumeId, slot: &Slot, reserve: u64) -> VolumeUsage {
+fn of_slot(id: &VolumeId, slot: &Slot, reserve: u64, leaving: Option<VolumeNo>) -> VolumeUsage {
+    let is_leaving = slot.device().is_some_and(|device| Some(device.number()) == leaving);
     let state = match &slot.phase {
         Phase::Reading | Phase::Blank | Phase::Member { .. } => VolumeState::Attaching,
         Phase::InUse { device } => match device.fenced() {
+            None if is_leaving => VolumeState::Retiring,
             None => VolumeState::Attached,
             Some(reason) => VolumeState::Fenced { reason },
         },
+        Phase::Retired { failure: None } => VolumeState::Retired,
+        Phase::Retired { failure: Some(failure) } => {
+            let reason =
+                format!("retired, but its key may be left on it: {failure}; destroy the disk");
+            VolumeState::Fenced { reason }
+        }
         Phase::Failed { reason } => VolumeState::Fenced { reason: reason.clone() },
     };
-    let is_attached = state == VolumeState::Attached;
+    let is_attached = matches!(state, VolumeState::Attached | VolumeState::Retiring);
     let space = slot.space.filter(|_| is_attached).unwrap_or(Space { total: 0, free: 0 });
     VolumeUsage {
         id: id.clone(),

@@ -278,3 +278,36 @@ fn a_rotten_record_without_another_copy_keeps_its_segment() {
         assert_eq!(lost, 1);
     });
 }
+
+#[test]
+fn what_is_being_received_keeps_its_groups_while_the_journal_is_packed() {
+    use futures::SinkExt as _;
+    use futures::channel::mpsc;
+    // A body that fills several groups.
+    let machine = Machine { extent: 3 << 20, ..Machine::new(2) };
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        make_bucket(&core).await.unwrap();
+        let whole = content(1, 12 << 20);
+        let (mut send, body) = mpsc::channel(0);
+        let feed = async {
+            for piece in whole.chunks(1 << 20) {
+                send.send(Ok(Bytes::copy_from_slice(piece))).await.unwrap();
+                pack(&core).await.unwrap();
+            }
+            drop(send);
+        };
+        let request = PutRequest {
+            bucket: bucket(),
+            key: key("large"),
+            attributes: Attributes::default(),
+            keep: Vec::new(),
+            conditions: WriteConditions::default(),
+        };
+        let put = Arc::clone(&core).put(request, Body::new(Box::pin(body)));
+        futures::future::join(feed, put).await.1.unwrap();
+        pack(&core).await.unwrap();
+        assert!(read(&core, "large").await.unwrap() == Some(whole));
+        assert_eq!((core.bulk.in_use(), core.packed.in_use()), (Vec::new(), Vec::new()));
+    });
+}
