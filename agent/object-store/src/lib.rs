@@ -21,6 +21,9 @@ pub use agent_object_store_pool::superblock::Class;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use engine::fuzzing;
 pub use engine::{Engine, EngineConfig, EngineError, IndexError, IndexFault, NotARecord};
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

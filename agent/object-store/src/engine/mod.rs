@@ -10,12 +10,14 @@ mod entry;
 mod error;
 mod feed;
 mod fjall;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heal;
 mod index;
 mod keeper;
 mod keys;
 mod listing;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod memory;
 mod open;
 mod pack;
