@@ -27,7 +27,7 @@ const KEYS: (&str, &str) = ("AKFUZZ", "a-secret-of-the-fuzzer");
 const SIGNED_FOR: Duration = Duration::from_secs(86_400);
 
 /// How long a request may take; one whose body is not whole takes so long.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a connection holds between the two sides.
 const PIPE: usize = 64 << 10;
@@ -97,7 +97,8 @@ impl Node {
             if answer.starts_with("HTTP/1.1 200") {
                 return;
             }
-            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            // Where the machine is busy the connection may have been given up.
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503"), "{answer}");
             self.runtime.block_on(tokio::time::sleep(Duration::from_millis(10)));
         }
         unreachable!("the store does not open");
