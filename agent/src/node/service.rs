@@ -55,7 +55,9 @@ pub(crate) async fn serve(
         },
     };
     let pool = PoolId::new(&state.node_id).context("icn-disks gave no usable node id")?;
-    let store = Engine::open(EngineConfig::new(pool, state.pool_key.clone()));
+    let mut config = EngineConfig::new(pool, state.pool_key.clone());
+    config.absence = node.config.disks.replace_after;
+    let store = Engine::open(config);
     let keeping = volumes::keep(store.clone(), node.disks.subscribe(), node.failures.clone());
     let served = serve_store(&node, &store, keeping, same_socket(&listener)?, cancel).await;
     close(&store).await;

@@ -422,7 +422,8 @@ fn serve(
 ) {
     let now = shared.config.clock.now();
     let Opened { damaged, failed, .. } = opened;
-    let keeper = tokio::spawn(crate::engine::keeper::keep(Arc::downgrade(&core)));
+    let absence = shared.config.absence;
+    let keeper = tokio::spawn(crate::engine::keeper::keep(Arc::downgrade(&core), absence));
     let mut state = shared.state();
     if state.is_closed {
         return;
