@@ -4,7 +4,8 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test ends with a message where its own assumption fails"
+    clippy::print_stdout,
+    reason = "a test ends with a message where its own assumption fails, and says what it met"
 )]
 
 mod clients;
@@ -16,3 +17,4 @@ mod hot_plug;
 mod power_cut;
 mod space;
 mod supervision;
+mod write_log;

@@ -14,3 +14,4 @@ pub mod rack;
 pub mod s3;
 pub mod screen;
 pub mod stick;
+pub mod write_log;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -14,6 +14,7 @@ use crate::disks::{Bus, Disk};
 use crate::qmp::Qmp;
 use crate::s3::S3;
 use crate::screen::Screen;
+use crate::write_log;
 
 /// The longest any boot may take: about ten times an idle machine's, as these tests share theirs.
 pub const BOOT: Duration = Duration::from_secs(240);
@@ -48,6 +49,8 @@ pub struct Setup {
     pub guest_address: Option<&'static str>,
     /// More words on the kernel's command line; only of a machine that is booted directly.
     pub kernel_more: &'static str,
+    /// Whether each disk's writes are logged beside its file, see [`crate::write_log`].
+    pub logs_writes: bool,
     /// More arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -64,6 +67,7 @@ impl Setup {
             clock: "utc",
             guest_address: None,
             kernel_more: "",
+            logs_writes: false,
             more: Vec::new(),
         }
     }
@@ -265,6 +269,17 @@ impl Machine {
         Ok(())
     }
 
+    /// Holds the whole machine, its disks included, or lets it go on.
+    ///
+    /// # Errors
+    /// When QEMU has ended.
+    pub fn hold(&self, is_held: bool) -> Result<()> {
+        let signal = if is_held { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        ensure!(status.success(), "QEMU cannot be sent {signal}: {status}");
+        Ok(())
+    }
+
     /// Cuts the power.
     pub fn cut_power(mut self) {
         // Already ended is just as well.
@@ -349,6 +364,24 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// The part of a `-drive` for a disk.
+fn plain(disk: &Disk) -> String {
+    format!("if=none,id=node-{},format=raw,file={}", disk.serial, disk.file.display())
+}
+
+/// As [`plain`], with every write logged.
+fn logged(disk: &Disk) -> Result<String> {
+    let log = write_log::path(disk);
+    std::fs::File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
+    Ok(format!(
+        "if=none,id=node-{},driver=blklogwrites,file.driver=raw,file.file.driver=file,\
+         file.file.filename={},log.driver=raw,log.file.driver=file,log.file.filename={}",
+        disk.serial,
+        disk.file.display(),
+        log.display()
+    ))
+}
+
 fn driver(bus: Bus) -> &'static str {
     match bus {
         Bus::Virtio => "virtio-blk-pci",
@@ -425,7 +458,7 @@ fn arguments(
         ]);
     }
     for (number, disk) in setup.disks.iter().enumerate() {
-        let Disk { serial, bus, file } = disk;
+        let Disk { serial, bus, .. } = disk;
         let place = match bus {
             Bus::Scsi => format!(",bus=scsi0.0,wwn={:#x}", wwn(serial)),
             Bus::Ata => format!(",bus=ide.{}", number % 6),
@@ -433,7 +466,7 @@ fn arguments(
         };
         args.extend([
             "-drive".to_owned(),
-            format!("if=none,id=node-{serial},format=raw,file={}", file.display()),
+            if setup.logs_writes { logged(disk)? } else { plain(disk) },
             "-device".to_owned(),
             format!("{},id={serial},drive=node-{serial},serial={serial}{place}", driver(*bus)),
         ]);

@@ -118,6 +118,35 @@ impl S3 {
         read(self.agent.delete(url.as_str()).call()?)
     }
 
+    /// Stores an object in parts; the answer is that to the last request that was needed.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub fn put_parts(&self, bucket: &str, key: &str, parts: &[&[u8]]) -> Result<Answer> {
+        let (bucket, user) = (self.bucket(bucket)?, &self.credentials);
+        let url = actions::CreateMultipartUpload::new(&bucket, Some(user), key).sign(SIGNED_FOR);
+        let begun = read(self.agent.post(url.as_str()).send_empty()?)?;
+        if begun.status != 200 {
+            return Ok(begun);
+        }
+        let text = String::from_utf8(begun.body)?;
+        let begun = actions::CreateMultipartUpload::parse_response(&text)?;
+        let upload = begun.upload_id();
+        let mut tags = Vec::new();
+        for (number, part) in (1..).zip(parts) {
+            let put = actions::UploadPart::new(&bucket, Some(user), key, number, upload);
+            let put = read(self.agent.put(put.sign(SIGNED_FOR).as_str()).send(*part)?)?;
+            if put.status != 200 {
+                return Ok(put);
+            }
+            tags.push(put.etag);
+        }
+        let tags = tags.iter().map(String::as_str);
+        let end = actions::CompleteMultipartUpload::new(&bucket, Some(user), key, upload, tags);
+        let url = end.sign(SIGNED_FOR);
+        read(self.agent.post(url.as_str()).send(end.body().as_bytes())?)
+    }
+
     /// All keys of a bucket, in the order of the service, over as many pages as it takes.
     ///
     /// # Errors

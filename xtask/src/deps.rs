@@ -25,12 +25,21 @@ pub(crate) enum Need {
     Test,
     /// Measure what a disk can do.
     Measure,
+    /// Build the fuzzer.
+    Fuzz,
 }
 
 impl Need {
     /// All of them.
-    pub(crate) const ALL: &[Self] =
-        &[Self::Compile, Self::Image, Self::Machine, Self::Client, Self::Test, Self::Measure];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Compile,
+        Self::Image,
+        Self::Machine,
+        Self::Client,
+        Self::Test,
+        Self::Measure,
+        Self::Fuzz,
+    ];
 }
 
 /// How to see that a package is there.
@@ -45,7 +54,7 @@ enum Probe {
 }
 
 #[rustfmt::skip]
-const PACKAGES: [(Need, &str, Probe); 24] = [
+const PACKAGES: [(Need, &str, Probe); 25] = [
     (Need::Compile, "gcc", Probe::Program("cc")),
     (Need::Compile, "libc6-dev", Probe::File("/usr/include/stdio.h")),
     (Need::Compile, "libudev-dev", Probe::File("/usr/include/libudev.h")),
@@ -70,6 +79,7 @@ const PACKAGES: [(Need, &str, Probe); 24] = [
     (Need::Test, "xfsprogs", Probe::Program("mkfs.xfs")),
     (Need::Test, "zstd", Probe::Program("zstd")),
     (Need::Measure, "fio", Probe::Program("fio")),
+    (Need::Fuzz, "g++", Probe::Program("c++")),
 ];
 
 /// Makes sure that everything for `needs` is installed; installs what is missing.

@@ -7,6 +7,7 @@
 mod bench;
 mod clients;
 mod deps;
+mod fuzz;
 mod image;
 mod layout;
 mod packages;
@@ -41,6 +42,8 @@ enum Command {
     Test(test::Args),
     /// Run the store against its model, with faults and power cuts, for as long as wanted.
     Soak(soak::Args),
+    /// Feed the decoders with what no encoder of ours made.
+    Fuzz(fuzz::Args),
     /// Measure, and renew the tables of docs/performance.md.
     Bench(bench::Args),
     /// Install every Debian package that a command here may need.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::command(&args),
         Command::Test(args) => test::command(&args),
         Command::Soak(args) => soak::command(&args),
+        Command::Fuzz(args) => fuzz::command(&args),
         Command::Bench(args) => bench::command(&args),
         Command::Deps => deps::ensure(deps::Need::ALL),
         Command::Lock(args) => packages::command(&args),

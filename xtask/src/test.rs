@@ -26,6 +26,12 @@ pub(crate) struct Args {
     /// Only whole-node tests whose name contains this.
     #[arg(requires = "node")]
     filter: Option<String>,
+    /// So many power cuts in the test that takes the disks' caches, each with a boot.
+    #[arg(long, requires = "node")]
+    cuts: Option<u64>,
+    /// The seed of that test.
+    #[arg(long, requires = "node")]
+    seed: Option<u64>,
 }
 
 /// Runs the tests.
@@ -53,6 +59,9 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         .env("ICN_IMAGE_DIR", &built.image_dir)
         .env("ICN_BIN_DIR", &built.bin_dir)
         .env("ICN_CLIENTS", &clients);
+    for (name, number) in [("ICN_CUTS", args.cuts), ("ICN_SEED", args.seed)] {
+        command.envs(number.map(|number| (name, number.to_string())));
+    }
     if let Some(filter) = &args.filter {
         command.args(["--nocapture", filter]);
     }

@@ -24,6 +24,9 @@ pub use agent_object_store_pool::uring::Unavailable as NoUring;
 pub use checksum::{Algorithm, Checksum, ChecksumScope, Checksums};
 pub use clock::{Clock, SystemClock};
 pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use engine::fuzzing;
 pub use engine::{
     BodyMemory, BucketTotals, Engine, EngineConfig, EngineError, EraRoot, Event, Happening,
     HealingStatus, IndexError, IndexFault, Leaving, Meter, NotARecord, PackingStatus, PoolSpace,

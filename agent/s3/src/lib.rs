@@ -12,6 +12,9 @@ mod config;
 mod convert;
 mod error;
 mod features;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod ops;
 mod server;

@@ -60,6 +60,7 @@ pub(crate) async fn serve(
     let pool = PoolId::new(&state.node_id).context("icn-disks gave no usable node id")?;
     let mut config = EngineConfig::new(pool, state.pool_key.clone()).with_io(node.arguments.io)?;
     config.body_memory = memory::for_bodies();
+    config.absence = node.config.disks.replace_after;
     let store = Engine::open(config);
     spawn(&node, {
         let events = store.listen();

@@ -16,6 +16,7 @@ pub use parse::{MAX_TEXT, load, parse, parse_bytes};
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Where init puts the copy of the configuration that it found; every process reads it here.
 /// Absent where none was found.
@@ -110,12 +111,19 @@ pub struct Disks {
     pub claim: ClaimMode,
     /// `min_size`: smaller disks are refused, in bytes. Default [`MIN_DISK_SIZE`].
     pub min_size: u64,
+    /// `replace_after`: how long a disk that is missing is waited for before what it held is made
+    /// anew on the others. Default [`REPLACE_AFTER`].
+    pub replace_after: Duration,
     /// `allow_removable`: serial numbers of USB, MMC or removable disks that may be claimed.
     pub allow_removable: Vec<String>,
 }
 
 /// The smallest disk that is claimed by default: 32 GB, above any boot stick or SATA DOM in use.
 pub const MIN_DISK_SIZE: u64 = 32_000_000_000;
+
+/// How long a missing disk is waited for by default: as long as a person needs who pulled the wrong
+/// one.
+pub const REPLACE_AFTER: Duration = Duration::from_secs(600);
 
 /// `claim` of `[disks]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -221,7 +229,12 @@ impl Default for Time {
 
 impl Default for Disks {
     fn default() -> Self {
-        Self { claim: ClaimMode::default(), min_size: MIN_DISK_SIZE, allow_removable: Vec::new() }
+        Self {
+            claim: ClaimMode::default(),
+            min_size: MIN_DISK_SIZE,
+            replace_after: REPLACE_AFTER,
+            allow_removable: Vec::new(),
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 9] = [
     ("network", &["dns", "port"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
     ("time", &["servers"]),
-    ("disks", &["claim", "min_size", "allow_removable"]),
+    ("disks", &["claim", "min_size", "replace_after", "allow_removable"]),
     ("s3", &["listen", "region", "domains", "tls_certificate", "tls_key", "user"]),
     ("s3.user", &["name", "access_key", "secret_key"]),
     ("console", &["serial"]),
@@ -339,10 +339,16 @@ fn disks(section: &mut Section<'_, '_, '_>) -> Option<Disks> {
     if min_size.is_some_and(|size| !bounds.contains(&size)) {
         section.fault("min_size", "write a size from \"1GB\" to \"1000TB\"".to_owned());
     }
+    let replace_after = section.text("replace_after", value::duration);
+    let bounds = value::MIN_REPLACE_AFTER..=value::MAX_REPLACE_AFTER;
+    if replace_after.is_some_and(|duration| !bounds.contains(&duration)) {
+        section.fault("replace_after", "write a time from \"10s\" to \"7d\"".to_owned());
+    }
     let allow = section.texts("allow_removable", MAX_REMOVABLE, value::serial_number);
     Some(Disks {
         claim: claim.unwrap_or(default.claim),
         min_size: min_size.unwrap_or(default.min_size),
+        replace_after: replace_after.unwrap_or(default.replace_after),
         allow_removable: allow.unwrap_or_default(),
     })
 }

@@ -4,6 +4,7 @@
 //! where in the file the text stood.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::{ClaimMode, IpNet, PortName};
 
@@ -28,6 +29,12 @@ pub(crate) const MIN_MIN_SIZE: u64 = 1_000_000_000;
 
 /// Largest value of `min_size`, in bytes: 1 PB, above any disk; more is a slip of the pen.
 pub(crate) const MAX_MIN_SIZE: u64 = 1_000_000_000_000_000;
+
+/// Shortest value of `replace_after`: a disk that was reset is back within it.
+pub(crate) const MIN_REPLACE_AFTER: Duration = Duration::from_secs(10);
+
+/// Longest value of `replace_after`: by then a second disk is not unlikely to fail.
+pub(crate) const MAX_REPLACE_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Lowest port of the S3 service: the unprivileged agent may bind from here on (HTTP).
 const MIN_LISTEN_PORT: u16 = 80;
@@ -171,6 +178,27 @@ pub(crate) fn size(text: &str) -> Checked<u64> {
         _ => return Err(wrong()),
     };
     number.checked_mul(factor).ok_or_else(wrong)
+}
+
+/// A time from text such as `10min`.
+pub(crate) fn duration(text: &str) -> Checked<Duration> {
+    let wrong = || {
+        format!(
+            "{} is not a time: write one such as \"30s\", \"10min\", \"2h\", \"1d\"",
+            quoted(text)
+        )
+    };
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit.trim_start() {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 pub(crate) fn serial_number(text: &str) -> Checked<String> {

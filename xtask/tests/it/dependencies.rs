@@ -31,6 +31,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent-sla", &["agent-health", "agent-proofs"]),
     ("bench", &["agent-object-store", "agent-object-store-pool"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),
+    (
+        "fuzz",
+        &[
+            "agent-api",
+            "agent-object-store",
+            "agent-object-store-pool",
+            "agent-s3",
+            "disk-manager-plan",
+            "provisioning-config",
+        ],
+    ),
     ("image-init", &["agent-api", "provisioning-config"]),
     ("provisioning", &["provisioning-config", "provisioning-protocol"]),
     ("reference-oracle", &["agent-proofs", "agent-sla"]),

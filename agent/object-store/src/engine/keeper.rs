@@ -33,9 +33,6 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Sealed segments of a journal that are left: packing many at once makes whole rows.
 const SEGMENTS: usize = 4;
 
-/// How long a volume that went is waited for before what it held is made anew elsewhere.
-const ABSENCE: Duration = Duration::from_secs(600);
-
 /// A scrub of everything takes at least so long.
 const SCRUB: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -79,14 +76,15 @@ impl Core {
     }
 }
 
-/// Keeps a store until it is gone. `left` is told when a volume that is to leave holds nothing more.
-pub(super) async fn keep(core: Weak<Core>, left: Arc<Notify>) {
+/// Keeps a store until it is gone. A volume that went is waited for `absence` before what it held is
+/// made anew elsewhere; `left` is told when one that is to leave holds nothing more.
+pub(super) async fn keep(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
     let volumes = core.upgrade().map_or(0, |core| core.volumes.writable().len() as u64);
     tokio::join!(
         every(CHECKPOINT, core.clone(), u64::MAX, "write a checkpoint", checkpoint),
         every(TRAFFIC, core.clone(), 0, "write down what was read", traffic),
         every(LOOK, core.clone(), volumes, "pack the journal", tend),
-        heal(core.clone(), left),
+        heal(core.clone(), absence, left),
         scrub(core),
     );
 }
@@ -135,17 +133,22 @@ async fn tend(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
     Ok(volumes)
 }
 
-async fn heal(core: Weak<Core>, left: Arc<Notify>) {
+async fn heal(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
     let mut since: Option<Instant> = None;
     loop {
         sleep(LOOK).await;
         let Some(core) = core.upgrade() else { return };
         let redundant = core.redundant();
-        if redundant.degraded == 0 {
-            since = None;
+        if redundant.degraded == 0 && since.take().is_some() {
+            tracing::info!(groups = redundant.groups, "all groups are whole again");
         }
-        let waited = since.get_or_insert_with(Instant::now).elapsed();
-        let is_missing_for_long = waited >= ABSENCE || core.volumes.all_are_here();
+        if redundant.degraded > 0 && since.is_none() {
+            let (groups, shards) = (redundant.degraded, redundant.shards);
+            tracing::warn!(groups, shards, "groups lack shards");
+            since = Some(Instant::now());
+        }
+        let is_missing_for_long =
+            since.is_some_and(|since| since.elapsed() >= absence) || core.volumes.all_are_here();
         let step = async || -> Result<bool, StoreError> {
             if core.heal_one(is_missing_for_long, gentle(HEAL_PARTS)).await? {
                 core.healing_began();

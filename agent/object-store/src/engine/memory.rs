@@ -22,6 +22,7 @@ struct Maps {
 
 impl MemoryIndex {
     /// What a restart finds.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a fuzzer restarts nothing"))]
     pub(crate) fn crash(&self) -> Self {
         let durable = self.lock().durable.clone();
         Self { maps: Mutex::new(Maps { live: durable.clone(), durable }) }

@@ -13,6 +13,8 @@ mod error;
 mod events;
 mod feed;
 mod fjall;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heal;
 mod hold;
 mod index;
@@ -20,7 +22,7 @@ mod keeper;
 mod keys;
 mod leave;
 mod listing;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod memory;
 mod open;
 mod pack;

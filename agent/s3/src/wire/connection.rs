@@ -84,7 +84,8 @@ pub(crate) async fn serve_tls(
     }
 }
 
-async fn serve_http1(
+/// Serves a connection of HTTP/1.1.
+pub(crate) async fn serve_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     handler: impl Handler,
     ends: Ends,

@@ -7,7 +7,7 @@ mod document;
 mod front;
 mod guard;
 mod incoming;
-mod rechunk;
+pub(crate) mod rechunk;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,6 +19,8 @@ use crate::error::checksum_mismatch;
 use incoming::Rest;
 
 pub(crate) use answer::{RequestIds, finish};
+#[cfg(feature = "fuzzing")]
+pub(crate) use connection::serve_http1;
 pub(crate) use connection::{Ends, Handler, serve_tcp, serve_tls};
 pub(crate) use document::{DOCUMENT_MAX_BYTES, Document};
 pub(crate) use front::admit;

@@ -42,6 +42,7 @@ servers = ["ntp.example.net", "[2001:db8::1]:123"]
 [disks]
 claim = "blank-only"
 min_size = "1GiB"
+replace_after = "2h"
 allow_removable = ["WD-1234 5"]
 
 [s3]
@@ -96,6 +97,7 @@ fn every_key_is_read() {
         disks: Disks {
             claim: ClaimMode::BlankOnly,
             min_size: 1 << 30,
+            replace_after: std::time::Duration::from_secs(7200),
             allow_removable: vec!["WD-1234 5".to_owned()],
         },
         s3: S3 {

@@ -18,13 +18,13 @@ const DIGEST: usize = blake3::OUT_LEN;
 
 /// What the index has at least.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(in crate::engine) struct Mark {
     /// [`FORM`](crate::engine::entry::FORM) of its values.
-    pub(super) form: u32,
+    pub(in crate::engine) form: u32,
     /// The number of the last batch at the checkpoint.
-    pub(super) batches: u64,
+    pub(in crate::engine) batches: u64,
     /// Numbers of batches that do not follow the one before in the journals.
-    pub(super) jumps: Vec<u64>,
+    pub(in crate::engine) jumps: Vec<u64>,
 }
 
 impl Mark {
@@ -35,19 +35,29 @@ impl Mark {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(of_io("read the mark of", &error)),
         };
+        Self::decode(&bytes).map(Some)
+    }
+
+    /// Reads the bytes of the file.
+    pub(in crate::engine) fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
         let parts = bytes.len().checked_sub(DIGEST).and_then(|at| bytes.split_at_checked(at));
         let (said, digest) = parts.ok_or_else(|| IndexError::damaged("its mark is too short"))?;
         if blake3::hash(said).as_bytes() != digest {
             return Err(IndexError::damaged("its mark is not what was written"));
         }
-        postcard::from_bytes(said).map(Some).map_err(IndexError::damaged)
+        postcard::from_bytes(said).map_err(IndexError::damaged)
+    }
+
+    /// The bytes of the file.
+    pub(in crate::engine) fn encode(&self) -> Result<Vec<u8>, IndexError> {
+        let mut bytes = postcard::to_allocvec(self).map_err(IndexError::damaged)?;
+        bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+        Ok(bytes)
     }
 
     /// Puts this in the place of the mark in a folder.
     pub(super) fn store(&self, folder: &Path) -> Result<(), IndexError> {
-        let mut bytes = postcard::to_allocvec(self).map_err(IndexError::damaged)?;
-        bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
-        replace(folder, &bytes).map_err(|error| of_io("mark", &error))
+        replace(folder, &self.encode()?).map_err(|error| of_io("mark", &error))
     }
 
     /// Takes the mark away, so that the rest counts as not finished.

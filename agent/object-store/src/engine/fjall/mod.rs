@@ -11,7 +11,7 @@
 //! many there must be, and [`journals`] proves that none is missing between two that are there.
 
 mod journals;
-mod mark;
+pub(super) mod mark;
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};

@@ -62,6 +62,9 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// Blank disks of one node are handed over together; a second covers that they are not at once.
 const FOUNDING: Duration = Duration::from_secs(1);
 
+/// How long a volume that went is waited for before what it held is made anew elsewhere.
+const ABSENCE: Duration = Duration::from_secs(600);
+
 /// How the engine behaves.
 #[derive(Clone)]
 pub struct EngineConfig {
@@ -75,6 +78,8 @@ pub struct EngineConfig {
     pub settle: Duration,
     /// How long after the last blank volume a new pool waits for more.
     pub founding: Duration,
+    /// How long a volume that went is waited for before what it held is made anew elsewhere.
+    pub absence: Duration,
     /// The file system of the volumes.
     pub backend: Arc<dyn Backend>,
     /// Where calls that block run.
@@ -105,6 +110,7 @@ impl EngineConfig {
             reserve_bytes: RESERVE_BYTES,
             settle: SETTLE,
             founding: FOUNDING,
+            absence: ABSENCE,
             backend: Arc::new(DiskBackend::threads()),
             io: Io::Threads,
             clock: Arc::new(SystemClock),

@@ -450,7 +450,8 @@ fn serve(
     let now = shared.config.clock.now();
     let Opened { damaged, failed, .. } = opened;
     let (weak, wake) = (Arc::downgrade(&core), Arc::clone(&shared.wake));
-    let keeper = tokio::spawn(crate::engine::keeper::keep(weak, wake));
+    let absence = shared.config.absence;
+    let keeper = tokio::spawn(crate::engine::keeper::keep(weak, absence, wake));
     let mut state = shared.state();
     if state.is_closed {
         return;
