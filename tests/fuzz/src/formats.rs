@@ -3,7 +3,7 @@
 use agent_object_store_pool::group::geometry::Shape;
 use agent_object_store_pool::group::header::{CellHeader, ExtentHeader, Kind};
 use agent_object_store_pool::group::run::{GroupId, Run};
-use agent_object_store_pool::superblock::{Class, Member, Superblock, VolumeNo};
+use agent_object_store_pool::superblock::{Class, Duty, Member, Superblock, VolumeNo};
 
 use crate::Given;
 use crate::patches::{Script, crc32c, summed};
@@ -104,6 +104,8 @@ fn superblocks() -> Vec<Vec<u8>> {
         number: VolumeNo(number),
         class: Class::Nvme,
         gone: number == 1,
+        duty: Duty::default(),
+        decided: u64::from(number),
     };
     let block = Superblock {
         pool: "7902a6d0b4f31c1d78b99bd9ce343dd2".into(),

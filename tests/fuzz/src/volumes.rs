@@ -11,7 +11,7 @@ use agent_object_store_pool::group::geometry::{BLOCK, RowPlace, Shape};
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::run::{GroupId, Run};
 use agent_object_store_pool::group::set::Groups;
-use agent_object_store_pool::group::walk;
+use agent_object_store_pool::group::walk::Walk;
 use agent_object_store_pool::group::writer::{GroupWriter, NewGroup};
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::{Found, Journal, JournalConfig, Lsn};
@@ -261,7 +261,11 @@ fn group(bytes: &[u8]) {
         let reader = groups.reader(GROUP).await;
         for extent in reader.iter().flat_map(|reader| reader.extents()) {
             let size = extent.size().unwrap_or_default();
-            let found = walk::scan(extent).count() as u64;
+            let mut walk = Walk::new(vec![Arc::clone(extent)]);
+            let mut found = 0;
+            while let Ok(Some(_)) = walk.next().await {
+                found += 1;
+            }
             assert!(found <= size / 16, "{found} rows in {size} bytes");
         }
         let is_whole = !done.is_forged && done.files.len() <= 1;
