@@ -128,6 +128,16 @@ pub trait BackendFile: Send + Sync + fmt::Debug + 'static {
         self.sync_data().map_err(|source| Failed { operation: "sync", source })
     }
 
+    /// Writes so many zeros at an offset in bytes, both multiples of 4096; nothing of it need be in
+    /// memory afterwards.
+    ///
+    /// # Errors
+    /// What the system says; part of it may have been written.
+    fn write_zeros_at(&self, length: u64, offset: u64) -> io::Result<()> {
+        let length = usize::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.write_at(&vec![0; length], offset)
+    }
+
     /// Begins a job that needs no thread to wait for it.
     ///
     /// # Errors

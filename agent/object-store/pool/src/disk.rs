@@ -2,7 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -81,6 +82,13 @@ impl DiskBackend {
         Box::new(DiskFile { file: Arc::new(file), ring: self.ring.clone() })
     }
 }
+
+/// As direct writes want it: at a multiple of any disk's block. It takes no memory, as nothing writes to
+/// it.
+#[repr(align(4096))]
+struct Zeros([u8; 1 << 20]);
+
+static ZEROS: Zeros = Zeros([0; 1 << 20]);
 
 #[derive(Debug)]
 struct DiskFile {
@@ -221,10 +229,54 @@ impl BackendFile for DiskFile {
         Ok(())
     }
 
+    fn write_zeros_at(&self, length: u64, offset: u64) -> io::Result<()> {
+        // Past the kernel's cache: a quarter of what the processor did for small PUTs was to copy zeros.
+        let direct = OpenOptions::new()
+            .write(true)
+            .custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed())
+            .open(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        let file = direct.as_ref().unwrap_or(&*self.file);
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROS.0.len());
+            let piece = ZEROS.0.get(..left).unwrap_or_default();
+            match file.write_all_at(piece, at) {
+                // A file system that takes no direct writes after all.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.file.write_all_at(piece, at)?;
+                }
+                other => other?,
+            }
+            at += left as u64;
+        }
+        Ok(())
+    }
+
     fn start(&self, job: Job) -> Result<Started, Job> {
         match &self.ring {
             Some(ring) => ring.start(&self.file, job),
             None => Err(job),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_written_where_they_are_to_be_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = DiskBackend::threads().create(&folder.path().join("file")).unwrap();
+        file.write_at(&vec![7; 5 << 20], 0).unwrap();
+        let (from, length) = (4096, (2 << 20) + 8192);
+        file.write_zeros_at(length, from).unwrap();
+        let mut found = vec![1; 5 << 20];
+        file.read_at(&mut found, 0).unwrap();
+        let zeros = usize::try_from(from).unwrap()..usize::try_from(from + length).unwrap();
+        for (at, byte) in found.into_iter().enumerate() {
+            assert_eq!(byte, if zeros.contains(&at) { 0 } else { 7 }, "{at}");
         }
     }
 }

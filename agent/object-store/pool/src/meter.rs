@@ -205,6 +205,10 @@ impl BackendFile for MeteredFile {
         self.meter.syncs.time(|| self.file.sync_data())
     }
 
+    fn write_zeros_at(&self, length: u64, offset: u64) -> io::Result<()> {
+        self.meter.writes.time(|| self.file.write_zeros_at(length, offset))
+    }
+
     fn write_durable_at(&self, data: &[u8], offset: u64) -> Result<(), Failed> {
         let began = Instant::now();
         let result = self.file.write_durable_at(data, offset);

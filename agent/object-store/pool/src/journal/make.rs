@@ -166,8 +166,7 @@ impl Slots {
     }
 
     fn zeros(&self, slot: u16, file: &File, at: u64, length: u64) -> Result<(), Stop> {
-        let zeros = vec![0; usize::try_from(length).unwrap_or_default()];
-        file.write_at(&zeros, at).map_err(|error| self.stop("write", slot, &error))?;
+        file.write_zeros_at(length, at).map_err(|error| self.stop("write", slot, &error))?;
         file.sync_data().map_err(|error| self.stop("sync", slot, &error))
     }
 
