@@ -13,6 +13,7 @@ use agent_object_store_pool::group::writer::EXTENT;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::{Damage, Found, Journal, JournalConfig, JournalPlace, Lsn};
 use agent_object_store_pool::superblock::VolumeNo;
+use futures::stream::{self, StreamExt as _};
 
 use super::admission::{Admission, BODY_MEMORY_LEAST};
 use super::apply::{apply_counting, get};
@@ -95,6 +96,9 @@ type ReadIn = (Lsn, Vec<(Lsn, JournalPlace)>, Vec<(PathBuf, Damage)>);
 /// How far the next LSN, and the next bucket's number, is from the greatest that was seen: a volume
 /// that is not here may have some that nobody else has. Far more than are under way at once.
 const SKIP: u64 = 1 << 20;
+
+/// Records that get further copies at once: they share syncs then.
+const COMPLETED_AT_ONCE: usize = 64;
 
 /// Records by LSN, each with its copies.
 type Records = BTreeMap<Lsn, Vec<JournalPlace>>;
@@ -189,6 +193,7 @@ impl Core {
             records = records.split_off(&Lsn(upto.0 + 1));
             core.progress().skip(upto.0);
         }
+        core.complete(&mut records).await;
         opened.replayed = core.replay(records).await?;
         if is_empty {
             core.uncount_parts_of_objects()?;
@@ -198,6 +203,21 @@ impl Core {
         core.next_bucket.fetch_add(SKIP, Ordering::Relaxed);
         core.checkpoint().await?;
         Ok((Arc::new(core), opened))
+    }
+
+    /// Gives records the copies that they lack. One that was cut off half-way was acknowledged to nobody,
+    /// but takes the place of what was: that must not depend on the one volume that has it. Found by the
+    /// model test.
+    async fn complete(&self, records: &mut Records) {
+        let Some(due) = self.volumes.copies_due() else { return };
+        let short = records.iter_mut().filter(|(_, places)| places.len() < due);
+        let complete = async |(lsn, places): (&Lsn, &mut Vec<JournalPlace>)| {
+            // One that cannot be read is met again right away.
+            if let Ok(Some(record)) = self.first_copy(places).await {
+                self.volumes.complete(*lsn, &record, places, due).await;
+            }
+        };
+        stream::iter(short).for_each_concurrent(COMPLETED_AT_ONCE, complete).await;
     }
 
     /// Makes the changes again that the index does not know.

@@ -346,6 +346,37 @@ impl Volumes {
         }
     }
 
+    /// Copies that each record has on the volumes that are here, if it was written to its end: volumes
+    /// that are away may have some. None if no volume takes writes.
+    pub(crate) fn copies_due(&self) -> Option<usize> {
+        let (usable, redundancy) = self.usable().ok()?;
+        let away = self.inner.members.load(Ordering::Relaxed).saturating_sub(self.read().len());
+        let due = usize::from(redundancy.copies).saturating_sub(away).max(COPIES_MIN);
+        Some(due.min(usable.len()))
+    }
+
+    /// Appends a record to the journals of further volumes, until it has so many copies; where no more
+    /// volume takes it, it has fewer. Each is durable when this returns.
+    pub(crate) async fn complete(
+        &self,
+        lsn: Lsn,
+        record: &Bytes,
+        places: &mut Vec<JournalPlace>,
+        copies: usize,
+    ) {
+        for volume in self.writable() {
+            if places.len() >= copies {
+                return;
+            }
+            let number = volume.device.number();
+            if places.iter().all(|place| place.volume != number)
+                && let Ok(place) = volume.journal.append(lsn, record.clone()).await
+            {
+                places.push(place);
+            }
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<VolumeNo, Volume>> {
         self.inner.volumes.read().unwrap_or_else(PoisonError::into_inner)
     }
