@@ -72,22 +72,13 @@ impl Segment {
     }
 }
 
-/// Which copies of a record are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Copies {
-    /// The first one on the volumes that are read.
-    First,
-    /// Any, as some cannot be read.
-    Any,
-}
-
 /// A row that is put together, and what is to be told to the index when it is durable.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     row: RowBuilder,
     lines: Vec<Line>,
-    /// The keys of the index that are in it.
-    names: HashSet<Vec<u8>>,
+    /// The records that are in it: other copies of them are met, too.
+    lsns: HashSet<u64>,
 }
 
 impl Core {
@@ -134,23 +125,13 @@ impl Core {
             }
         }
         let mut pending = Pending::default();
-        let volumes: HashSet<VolumeNo> = segments.iter().map(|segment| segment.volume).collect();
         let mut doubtful = Vec::new();
         for segment in &segments {
-            let is_whole =
-                self.pack_segment(segment, upto, Copies::First, &volumes, &mut pending, &mut done);
-            if !is_whole.await? {
+            if !self.pack_segment(segment, upto, &mut pending, &mut done).await? {
                 doubtful.push(segment.name());
             }
         }
         self.flush(&mut pending).await?;
-        if !doubtful.is_empty() {
-            for segment in &segments {
-                let any = Copies::Any;
-                self.pack_segment(segment, upto, any, &volumes, &mut pending, &mut done).await?;
-            }
-            self.flush(&mut pending).await?;
-        }
         let cleaned = self.clean_groups(victims, &mut pending, &mut done).await?;
         self.tell(upto, &mut pending).await?;
         let removable = self.forget_groups(cleaned, upto).await?;
@@ -195,8 +176,6 @@ impl Core {
         &self,
         segment: &Segment,
         upto: u64,
-        copies: Copies,
-        volumes: &HashSet<VolumeNo>,
         pending: &mut Pending,
         done: &mut Packing,
     ) -> Result<bool, StoreError> {
@@ -213,22 +192,19 @@ impl Core {
             found += records.len() as u64;
             for Found { lsn, place, content } in records {
                 if lsn.0 <= upto {
-                    self.pack_record(lsn.0, place, &content, copies, volumes, pending, done)
-                        .await?;
+                    self.pack_record(lsn.0, place, &content, pending, done).await?;
                 }
             }
         }
         Ok(!damage && found >= segment.state.records)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "private, and called twice")]
+    /// Packs a record from the first copy that is met: the index may name one that is not there.
     async fn pack_record(
         &self,
         lsn: u64,
         place: JournalPlace,
         content: &Bytes,
-        copies: Copies,
-        volumes: &HashSet<VolumeNo>,
         pending: &mut Pending,
         done: &mut Packing,
     ) -> Result<(), StoreError> {
@@ -240,13 +216,7 @@ impl Core {
         else {
             return Ok(());
         };
-        let is_wanted = match copies {
-            Copies::First => {
-                places.iter().find(|place| volumes.contains(&place.volume)) == Some(&place)
-            }
-            Copies::Any => places.contains(&place) && !pending.names.contains(&name),
-        };
-        if is_wanted {
+        if places.contains(&place) && !pending.lsns.contains(&lsn) {
             let (change, from) = (records::settled(change), RecordAt::Journal(places));
             self.add(lsn, change, &inline, Line { name, from }, pending).await?;
             done.records += 1;
@@ -264,7 +234,7 @@ impl Core {
         pending: &mut Pending,
     ) -> Result<(), StoreError> {
         self.add_item(&Item::Record { lsn, change: Box::new(change) }, content, pending).await?;
-        pending.names.insert(line.name.clone());
+        pending.lsns.insert(lsn);
         pending.lines.push(line);
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::engine::traffic::Requests;
 use crate::list::{ListEntry, ListQuery};
 use crate::names::{ETag, PartNumber};
 use crate::store::{CompleteRequest, CopyTarget, UploadRequest, UploadTarget};
-use plan::{Plan, Step};
+use plan::{Breakage, Plan, Step};
 
 /// Starts of a machine in all tests of this process.
 static REBOOTS: AtomicU64 = AtomicU64::new(0);
@@ -473,4 +473,41 @@ fn soak() {
         seed += 1;
     }
     println!("{} reboots, next seed {seed}", REBOOTS.load(Ordering::Relaxed));
+}
+
+/// Runs these steps, as they were found by a seed.
+fn steps(volumes: u16, steps: Vec<Step>) {
+    let plan = Plan {
+        volumes,
+        bad: BTreeSet::new(),
+        unknown: 0,
+        uploads: 0,
+        is_broken: false,
+        is_full: false,
+    };
+    Test::test_sequential(Config::default(), plan, steps, None);
+}
+
+fn reboot(cut: Cut, keeps_index: bool) -> Step {
+    Step::Reboot { cut, keeps_index }
+}
+
+#[test]
+fn a_record_that_one_volume_has_is_not_lost_with_it() {
+    let put = || Step::Put { key: 0, size: 0 };
+    let lost = || reboot(Cut::Lost, false);
+    let begin = [lost(), put(), put(), lost(), put(), lost(), put()];
+    let cut = [Step::Break(Breakage::Power(2)), Step::Put { key: 0, size: 1 }, lost()];
+    let pulled = [Step::Pull(4), reboot(Cut::Lost, true)];
+    steps(6, begin.into_iter().chain(cut).chain(pulled).collect());
+}
+
+#[test]
+fn a_copy_that_the_power_cut_took_back_is_packed_from_another_volume() {
+    let put = |size| Step::Put { key: 0, size };
+    let lost = || reboot(Cut::Lost, false);
+    let begin = [lost(), Step::Begin { key: 0 }, lost(), Step::Abort { upload: 0 }, Step::Pack];
+    let failed = [put(0), put(0), Step::Break(Breakage::Sync(5)), put(0), put(1)];
+    let back = [reboot(Cut::Kept, false), reboot(Cut::Mixed(0), true), Step::Pack, lost()];
+    steps(6, begin.into_iter().chain(failed).chain(back).collect());
 }
