@@ -13,6 +13,7 @@ mod clock;
 mod config;
 mod first_boot;
 mod foreign;
+mod healing;
 mod hot_plug;
 mod power_cut;
 mod space;
