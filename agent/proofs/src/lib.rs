@@ -1,4 +1,4 @@
-//! Proofs of what a node stores: that bytes are a slice of an object ([`slice`]), and that an object
+//! Proofs of what a node stores: that bytes are a slice of an object ([`mod@slice`]), and that an object
 //! belongs to what was stored at the cut of an era ([`member`]). Pure, so that an oracle or a dispute
 //! can verify what a node said without any of the node's code beside this. The forms on the wire are
 //! drawn in `docs/design/proofs.md`.
