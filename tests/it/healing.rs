@@ -47,7 +47,7 @@ fn disks_pulled_at_every_stage_of_healing_cost_nothing_and_blank_ones_fill_up() 
     // Two at once, before anything was made anew.
     node.pull(&disks[0])?;
     node.pull(&disks[1])?;
-    wait_for(&node, "two missing", |log| log.matches("disk is gone").count() == 2)?;
+    wait_for(&node, "two missing", |log| log.matches("INFO disk is gone").count() == 2)?;
     stored.add(5, 1)?;
     ensure!(!node.log().contains(MADE), "healing began before the disks were missing for long");
     node.plug(&disks[5])?;
