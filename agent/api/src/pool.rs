@@ -215,6 +215,8 @@ pub enum Happening {
     Attached,
     /// A blank volume joined the pool.
     Joined,
+    /// What a missing volume held stands on the others; it is not waited for.
+    Replaced,
     /// A volume went.
     Detached,
     /// A volume failed and takes no more writes.

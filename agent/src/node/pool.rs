@@ -198,6 +198,7 @@ fn happening(what: Happening) -> wire::Happening {
     match what {
         Happening::Attached => Wire::Attached,
         Happening::Joined => Wire::Joined,
+        Happening::Replaced => Wire::Replaced,
         Happening::Detached => Wire::Detached,
         Happening::Fenced { reason } => Wire::Fenced { reason },
         Happening::Retiring => Wire::Retiring,

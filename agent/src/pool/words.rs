@@ -130,6 +130,7 @@ fn happening(what: &Happening) -> String {
     match what {
         Happening::Attached => "is in use".to_owned(),
         Happening::Joined => "joined the pool".to_owned(),
+        Happening::Replaced => "is missing, but nothing of it is needed any more".to_owned(),
         Happening::Detached => "went".to_owned(),
         Happening::Fenced { reason } => format!("failed: {reason}"),
         Happening::Retiring => "is being emptied".to_owned(),

@@ -50,6 +50,9 @@ pub enum Duty {
     Retires,
     /// Nothing is on it any more; its key is to be destroyed wherever it is met.
     Retired,
+    /// It was missing for long, and nothing of what it holds is needed any more: it is not waited for.
+    /// Should it come back, it serves again.
+    Replaced,
     /// A write or a sync of it failed while the machine ran that had this boot id.
     Fenced {
         /// The boot id.

@@ -9,6 +9,7 @@ use agent_object_store_pool::group::run::GroupId;
 use agent_object_store_pool::group::set::Groups;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::journal::{JournalConfig, Lsn};
+use agent_object_store_pool::superblock::VolumeNo;
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
@@ -58,6 +59,8 @@ pub(crate) struct Core {
     /// How far the volume is emptied that is to leave.
     pub(super) leave: Mutex<Option<Leave>>,
     pub(super) healing: Mutex<Healing>,
+    /// Volumes that are missing and of which nothing is needed.
+    pub(super) unneeded: Mutex<Vec<VolumeNo>>,
     /// Whether there was no room when that was last looked at.
     pub(super) is_full: AtomicBool,
     /// Groups that could not be cleaned since the start.

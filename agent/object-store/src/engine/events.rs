@@ -37,6 +37,8 @@ pub enum Happening {
     Joined,
     /// A volume went.
     Detached,
+    /// What a missing volume held stands on the others; it is not waited for.
+    Replaced,
     /// A volume failed and takes no more writes.
     Fenced {
         /// What failed, in words.

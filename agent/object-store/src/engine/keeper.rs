@@ -135,6 +135,7 @@ async fn tend(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
 
 async fn heal(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
     let mut since: Option<Instant> = None;
+    let mut away = (Vec::new(), Instant::now());
     loop {
         sleep(LOOK).await;
         let Some(core) = core.upgrade() else { return };
@@ -165,6 +166,19 @@ async fn heal(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
                 Err(error) => {
                     tracing::error!(error = in_words(&error), "cannot heal");
                     break;
+                }
+            }
+        }
+        let absent = core.volumes.absent();
+        if absent != away.0 {
+            away = (absent, Instant::now());
+        } else if !away.0.is_empty() && away.1.elapsed() >= absence {
+            away.1 = Instant::now();
+            match core.do_without(&away.0).await {
+                Ok(true) => left.notify_one(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(error = in_words(&error), "cannot do without a volume")
                 }
             }
         }

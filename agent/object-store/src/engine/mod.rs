@@ -45,6 +45,7 @@ mod traffic;
 mod tree;
 mod uploads;
 mod volumes;
+mod without;
 mod write;
 
 #[cfg(test)]

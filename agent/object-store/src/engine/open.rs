@@ -174,6 +174,7 @@ impl Core {
             events: opening.events,
             leave: Mutex::default(),
             healing: Mutex::default(),
+            unneeded: Mutex::default(),
             is_full: AtomicBool::new(false),
             unclean: Mutex::default(),
             index: opening.index,

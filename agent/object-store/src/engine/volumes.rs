@@ -50,6 +50,8 @@ struct Inner {
     room: Mutex<Option<(Instant, usize)>>,
     /// Volumes that the pool has, whether they are here or not.
     members: AtomicUsize,
+    /// Their numbers.
+    numbers: Mutex<Vec<VolumeNo>>,
     /// Of these, those that are not here and of which nothing is expected.
     written_off: AtomicUsize,
     /// The volume that is to be emptied.
@@ -63,6 +65,7 @@ impl Volumes {
             reserve,
             room: Mutex::default(),
             members: AtomicUsize::new(0),
+            numbers: Mutex::default(),
             written_off: AtomicUsize::new(0),
             leaving: Mutex::default(),
             volumes: RwLock::default(),
@@ -74,6 +77,19 @@ impl Volumes {
     /// only one volume has.
     pub(crate) fn set_members(&self, members: usize) {
         self.inner.members.store(members, Ordering::Relaxed);
+    }
+
+    /// Says which these are.
+    pub(crate) fn set_numbers(&self, numbers: Vec<VolumeNo>) {
+        *self.inner.numbers.lock().unwrap_or_else(PoisonError::into_inner) = numbers;
+    }
+
+    /// The volumes of the pool that are not here.
+    pub(crate) fn absent(&self) -> Vec<VolumeNo> {
+        let mut numbers = self.inner.numbers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let here = self.read();
+        numbers.retain(|number| !here.contains_key(number));
+        numbers
     }
 
     /// Says how many of them are not here and will not be, so that what they held is missing for good.

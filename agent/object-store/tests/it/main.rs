@@ -11,6 +11,8 @@ mod joining;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod replaced;
+#[cfg(test)]
 mod retiring;
 #[cfg(test)]
 mod uploads;

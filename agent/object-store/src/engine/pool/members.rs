@@ -92,6 +92,11 @@ impl Known {
         self.members.iter().filter(|member| !member.gone)
     }
 
+    /// The living members of which something may be needed.
+    pub(super) fn needed(&self) -> impl Iterator<Item = &Member> {
+        self.living().filter(|member| member.duty != Duty::Replaced)
+    }
+
     /// The number of the living member with this identity.
     pub(super) fn number(&self, volume: &str) -> Option<VolumeNo> {
         self.living().find(|member| member.volume == volume).map(|member| member.number)
@@ -131,17 +136,18 @@ impl Known {
         known
     }
 
-    /// The same when these volumes are used again: that they failed once is over.
+    /// The same when these volumes are used again: that they failed or were missing is over.
     pub(super) fn trusting(&self, volumes: &[VolumeNo]) -> Self {
-        let was_fenced =
-            |number: &&VolumeNo| matches!(self.duty(**number), Some(Duty::Fenced { .. }));
-        let trusted = volumes.iter().filter(was_fenced);
+        let was_away = |number: &&VolumeNo| {
+            matches!(self.duty(**number), Some(Duty::Fenced { .. } | Duty::Replaced))
+        };
+        let trusted = volumes.iter().filter(was_away);
         trusted.fold(self.clone(), |known, number| known.with_duty(*number, &Duty::Serves))
     }
 
     /// How many of the members may be missing without anything being lost.
     pub(super) fn spare(&self) -> usize {
-        redundancy(self.living().count()).map_or(0, |redundancy| usize::from(redundancy.m))
+        redundancy(self.needed().count()).map_or(0, |redundancy| usize::from(redundancy.m))
     }
 
     /// The members and one more, with a number that was never used; none if all numbers were.

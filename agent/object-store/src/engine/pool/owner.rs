@@ -94,6 +94,7 @@ async fn act(shared: &Arc<Shared>, step: Step) {
         Step::Forget => forget(shared).await,
         Step::Decide => retire::decide(shared).await,
         Step::Dismiss(number) => retire::dismiss(shared, number).await,
+        Step::Replace(numbers) => retire::replace(shared, &numbers).await,
         Step::Destroy(id) => retire::destroy(shared, &id).await,
         Step::NoteFence(id, reason) => retire::note_fence(shared, &id, reason).await,
         Step::Found(volumes) => found(shared, volumes).await,

@@ -32,6 +32,8 @@ pub(super) enum Step {
     Decide,
     /// Let a volume go that is empty.
     Dismiss(VolumeNo),
+    /// Record that volumes that are missing are not needed any more.
+    Replace(Vec<VolumeNo>),
     /// End the journals of a store that is not open any more.
     EndJournals,
     /// Record that volumes were given up.
@@ -162,6 +164,14 @@ fn serve(state: &State) -> Step {
     if let Some(id) = first(|phase| matches!(phase, Phase::Blank)) {
         return Step::Join(id);
     }
+    let unneeded = state.serving.as_ref().map(|serving| serving.core.unneeded());
+    let unneeded = unneeded.unwrap_or_default();
+    let is_needed = |number: &VolumeNo| {
+        state.known.iter().flat_map(Known::needed).any(|member| member.number == *number)
+    };
+    if unneeded.iter().any(is_needed) {
+        return Step::Replace(unneeded);
+    }
     // Not while another one may still hold what only this one had.
     let left = state.serving.as_ref().and_then(|serving| serving.core.left());
     let are_all_well = state.known.as_ref().is_some_and(|known| missing(state, known) == 0)
@@ -197,7 +207,7 @@ pub(super) fn missing(state: &State, known: &Known) -> usize {
         let devices = state.slots.values().filter_map(Slot::device);
         devices.into_iter().any(|device| device.number() == number)
     };
-    known.living().filter(|member| !is_here(member.number)).count()
+    known.needed().filter(|member| !is_here(member.number)).count()
 }
 
 /// How many members are not here of which nothing is expected: they failed since the machine was started.

@@ -97,7 +97,7 @@ async fn retire(shared: &Arc<Shared>, id: &VolumeId) -> Result<(), RetireError> 
         if let Some(leaving) = known.leaving() {
             return Err(already(&known, id, number, leaving));
         }
-        if let Some(other) = known.living().find(|member| !in_use(member.number)) {
+        if let Some(other) = known.needed().find(|member| !in_use(member.number)) {
             let other = other.volume.clone();
             return Err(RetireError::Absent { id: id.to_string(), other });
         }
@@ -219,6 +219,31 @@ async fn destroy_key(shared: &Shared, id: &VolumeId, token: u64, device: Device)
         slot.since = shared.config.clock.now();
     }
     shared.events.tell_of(Some(id.to_string()), what);
+}
+
+/// Records that volumes that are missing are not needed any more.
+pub(super) async fn replace(shared: &Arc<Shared>, numbers: &[VolumeNo]) {
+    let Some(known) = freshest(shared).await else { return };
+    let (devices, gone) = {
+        let state = shared.state();
+        let here = state.devices();
+        let is_here = |number: &&VolumeNo| here.iter().any(|(.., d)| d.number() == **number);
+        let gone: Vec<VolumeNo> = numbers.iter().filter(|n| !is_here(n)).copied().collect();
+        (state.in_use(), gone)
+    };
+    let still = |number: &&VolumeNo| known.needed().any(|member| member.number == **number);
+    let replaced: Vec<VolumeNo> = gone.iter().filter(still).copied().collect();
+    let next =
+        replaced.iter().fold(known.clone(), |k, number| k.with_duty(*number, &Duty::Replaced));
+    if tell(&devices, &next).await == 0 {
+        shared.state().retry_at = Some(Instant::now() + RETRY);
+        return;
+    }
+    accept(shared, &next);
+    for member in next.living().filter(|member| replaced.contains(&member.number)) {
+        tracing::info!(volume = %member.volume, "nothing of a missing volume is needed any more");
+        shared.events.tell_of(Some(member.volume.clone()), Happening::Replaced);
+    }
 }
 
 /// Tells the others that a volume failed: until the machine is started again, or its disk plugged in

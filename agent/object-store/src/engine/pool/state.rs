@@ -229,7 +229,8 @@ impl State {
     /// Tells what the pool consists of to those who write to it.
     pub(super) fn tell_volumes(&self, volumes: &Volumes) {
         let Some(known) = &self.known else { return };
-        volumes.set_members(known.living().count());
+        volumes.set_members(known.needed().count());
+        volumes.set_numbers(known.needed().map(|member| member.number).collect());
         volumes.set_leaving(known.leaving());
         volumes.set_written_off(written_off(self, known));
     }
@@ -284,7 +285,7 @@ impl State {
             format!("the volumes cannot be opened: {trouble}; it is tried again")
         } else if let Some(known) = &self.known {
             let here = self.slots.values().filter(|slot| slot.device().is_some()).count();
-            let all = known.living().count();
+            let all = known.needed().count();
             let needed = all.saturating_sub(known.spare());
             let fenced: Vec<&str> =
                 known.fenced(&self.boot).map(|(m, _)| m.volume.as_str()).collect();
