@@ -172,7 +172,7 @@ async fn heal(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
         let absent = core.volumes.absent();
         if absent != away.0 {
             away = (absent, Instant::now());
-        } else if !away.0.is_empty() && away.1.elapsed() >= absence {
+        } else if !away.0.is_empty() && away.1.elapsed() >= absence && core.is_whole() {
             away.1 = Instant::now();
             match core.do_without(&away.0).await {
                 Ok(true) => left.notify_one(),

@@ -35,7 +35,8 @@ impl Core {
         self.unneeded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn is_whole(&self) -> bool {
+    /// Whether no group lacks a shard.
+    pub(super) fn is_whole(&self) -> bool {
         let Redundant { degraded, lost, .. } = self.redundant();
         degraded == 0 && lost == 0
     }
