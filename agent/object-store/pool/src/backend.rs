@@ -128,6 +128,15 @@ pub trait BackendFile: Send + Sync + fmt::Debug + 'static {
         self.sync_data().map_err(|source| Failed { operation: "sync", source })
     }
 
+    /// As [`BackendFile::write_at`], of what need not be in memory afterwards. Length and offset are multiples
+    /// of 4096, and it is well if the memory stands at one ([`Buffer::aligned`]).
+    ///
+    /// # Errors
+    /// As [`BackendFile::write_at`].
+    fn write_direct_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(data, offset)
+    }
+
     /// Writes so many zeros at an offset in bytes, both multiples of 4096; nothing of it need be in
     /// memory afterwards.
     ///

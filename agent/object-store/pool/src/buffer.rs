@@ -45,8 +45,12 @@ impl<T> Spare<T> {
 static FREE: Spare<Vec<u8>> = Spare::new();
 
 /// Bytes in memory that is used again when this is dropped.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Buffer(Vec<u8>);
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    /// What is skipped, so that what follows is aligned.
+    skipped: usize,
+}
 
 impl Buffer {
     /// No bytes, and room for so many.
@@ -54,7 +58,17 @@ impl Buffer {
     pub fn with_capacity(length: usize) -> Self {
         let mut found = find(length);
         found.clear();
-        Self(found)
+        Self::from(found)
+    }
+
+    /// The same of which the first byte stands at a multiple of `step` in memory, as long as no more is added
+    /// than there is room for. In [`Buffer::bytes`] some stand in front that do not count.
+    #[must_use]
+    pub fn aligned(length: usize, step: usize) -> Self {
+        let mut buffer = Self::with_capacity(length + step);
+        buffer.skipped = buffer.bytes.as_ptr().align_offset(step).min(step);
+        buffer.bytes.resize(buffer.skipped, 0);
+        buffer
     }
 
     /// So many bytes, of any value: to be written over.
@@ -62,12 +76,12 @@ impl Buffer {
     pub fn of_any(length: usize) -> Self {
         let mut found = find(length);
         found.resize(length, 0);
-        Self(found)
+        Self::from(found)
     }
 
     /// Its bytes, to be added to.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.0
+        &mut self.bytes
     }
 
     /// Its bytes, which may be shared from now on.
@@ -79,19 +93,19 @@ impl Buffer {
 
 impl From<Vec<u8>> for Buffer {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self { bytes, skipped: 0 }
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.bytes.get(self.skipped..).unwrap_or_default()
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.0);
+        let bytes = std::mem::take(&mut self.bytes);
         let size = bytes.capacity();
         if !(LEAST..=KEPT).contains(&size) {
             return;
@@ -144,6 +158,17 @@ mod tests {
         drop(bytes);
         drop(Buffer::of_any(KEPT + 1));
         assert!(kept() <= KEPT);
+    }
+
+    #[test]
+    fn an_aligned_buffer_begins_where_it_should_and_hides_what_stands_in_front() {
+        for length in [10, LEAST, 5 * LEAST + 3] {
+            let mut buffer = Buffer::aligned(length, 4096);
+            let begin = buffer.bytes().len();
+            buffer.bytes().resize(begin + length, 7);
+            assert_eq!(buffer.as_ref(), vec![7; length]);
+            assert_eq!(buffer.as_ref().as_ptr().align_offset(4096), 0);
+        }
     }
 
     #[test]

@@ -96,6 +96,25 @@ struct DiskFile {
     ring: Option<Uring>,
 }
 
+impl DiskFile {
+    /// The same file for writes past the kernel's cache; none where that cannot be.
+    fn direct(&self) -> Option<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed());
+        options.open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()
+    }
+
+    fn write_by(&self, direct: Option<&File>, data: &[u8], offset: u64) -> io::Result<()> {
+        match direct.unwrap_or(&self.file).write_all_at(data, offset) {
+            // A file system that takes no direct writes after all, or not from this memory.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.file.write_all_at(data, offset)
+            }
+            other => other,
+        }
+    }
+}
+
 /// The lock is released when the file is closed.
 #[derive(Debug)]
 struct DiskLock {
@@ -229,25 +248,19 @@ impl BackendFile for DiskFile {
         Ok(())
     }
 
+    fn write_direct_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.write_by(self.direct().as_ref(), data, offset)
+    }
+
     fn write_zeros_at(&self, length: u64, offset: u64) -> io::Result<()> {
-        // Past the kernel's cache: a quarter of what the processor did for small PUTs was to copy zeros.
-        let direct = OpenOptions::new()
-            .write(true)
-            .custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed())
-            .open(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        let file = direct.as_ref().unwrap_or(&*self.file);
+        // A quarter of what the processor did for small PUTs was to copy zeros.
+        let direct = self.direct();
         let end = offset.saturating_add(length);
         let mut at = offset;
         while at < end {
             let left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROS.0.len());
             let piece = ZEROS.0.get(..left).unwrap_or_default();
-            match file.write_all_at(piece, at) {
-                // A file system that takes no direct writes after all.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    self.file.write_all_at(piece, at)?;
-                }
-                other => other?,
-            }
+            self.write_by(direct.as_ref(), piece, at)?;
             at += left as u64;
         }
         Ok(())

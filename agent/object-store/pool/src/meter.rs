@@ -205,6 +205,10 @@ impl BackendFile for MeteredFile {
         self.meter.syncs.time(|| self.file.sync_data())
     }
 
+    fn write_direct_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.meter.writes.time(|| self.file.write_direct_at(data, offset))
+    }
+
     fn write_zeros_at(&self, length: u64, offset: u64) -> io::Result<()> {
         self.meter.writes.time(|| self.file.write_zeros_at(length, offset))
     }

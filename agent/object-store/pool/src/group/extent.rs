@@ -9,19 +9,16 @@ use bytes::Bytes;
 use super::error::ExtentError;
 use super::files::{changed, check, create_file, path, remove_path, sync_folder};
 use super::geometry::{
-    BLOCK, CELL_HEADER, EXTENT_HEADER, RowPlace, Span, block_at, block_length, blocks,
+    BLOCK, CELL_HEADER, CELL_STEP, EXTENT_HEADER, RowPlace, Span, block_at, block_length, blocks,
     sealed_length,
 };
-use super::header::{CellHeader, ExtentHeader};
+use super::header::{CellHeader, ExtentHeader, Kind};
 use super::run::GroupId;
 use crate::backend::{BackendFile, Done, Job};
 use crate::buffer::Buffer;
 use crate::device::{ANSWER_MAX, Device, LONG_MAX, SCAN_MAX};
 use crate::io::Unfinished;
 use crate::seal::{Spot, TAG};
-
-/// Cells start at multiples of so many bytes.
-const CELL_STEP: usize = 16;
 
 /// Bytes that are opened on the caller's thread, at most: what takes some 100 µs.
 const AT_ONCE: usize = 256 << 10;
@@ -150,12 +147,19 @@ impl Extent {
         self.write(bytes.as_ref(), place.at)
     }
 
-    pub(crate) fn write(&self, bytes: &[u8], at: u64) -> Result<(), ExtentError> {
+    /// Writes a sealed cell. What is large goes past the kernel's cache: to copy it there takes more of the
+    /// processor than all its checksums, and pushes out what is read often. What was packed is small
+    /// and may be wanted soon.
+    pub(crate) fn write(&self, cell: &[u8], at: u64) -> Result<(), ExtentError> {
         check(&self.device)?;
-        self.changed("write", &self.path(), self.file.write_at(bytes, at))
+        let written = match self.header.kind {
+            Kind::Packed => self.file.write_at(cell, at),
+            Kind::Bulk => self.file.write_direct_at(cell, at),
+        };
+        self.changed("write", &self.path(), written)
     }
 
-    /// The bytes of a cell with so much payload; blocks that are not there do not open.
+    /// The bytes of a cell with so much payload, as they are written; blocks that are not there do not open.
     pub(crate) fn sealed_cell<'a>(
         &self,
         row: u32,
@@ -165,7 +169,8 @@ impl Extent {
     ) -> Buffer {
         let ExtentHeader { group, kind, shard, incarnation, .. } = self.header;
         let taken = usize::try_from(sealed_length(payload)).unwrap_or_default();
-        let mut buffer = Buffer::with_capacity(taken);
+        let mut buffer = Buffer::aligned(taken, CELL_STEP as usize);
+        let begin = buffer.bytes().len();
         let bytes = buffer.bytes();
         bytes.extend(CellHeader { group, kind, row, shard, length: place.length }.encode());
         for block in 0..blocks(payload) {
@@ -182,6 +187,7 @@ impl Extent {
             let tag = plain.map_or([0; TAG], |_| self.device.sealer().seal(spot, sealed));
             bytes.extend_from_slice(&tag);
         }
+        bytes.resize(begin + taken, 0);
         buffer
     }
 
@@ -258,14 +264,14 @@ impl Extent {
     /// The first whole header of a cell at `from` or behind it.
     pub(crate) fn find_cell(&self, from: u64) -> Option<(u64, CellHeader)> {
         let size = self.file.size().ok()?;
-        let mut at = from.next_multiple_of(CELL_STEP as u64);
+        let mut at = from.next_multiple_of(u64::from(CELL_STEP));
         let mut bytes = vec![0; SEARCH + CELL_HEADER as usize];
         while at < size {
             let there = usize::try_from(size - at).unwrap_or(usize::MAX).min(bytes.len());
             let bytes = bytes.get_mut(..there)?;
             // What cannot be read holds none.
             if self.file.read_at(bytes, at).is_ok() {
-                let places = (0..there.min(SEARCH)).step_by(CELL_STEP);
+                let places = (0..there.min(SEARCH)).step_by(CELL_STEP as usize);
                 let mut found = places.filter_map(|place| {
                     let header = CellHeader::decode_for(bytes.get(place..)?, &self.header)?;
                     Some((at + place as u64, header))

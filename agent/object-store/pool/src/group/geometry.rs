@@ -12,6 +12,10 @@ pub const EXTENT_HEADER: u64 = 4096;
 /// Length of a cell's header in bytes.
 pub const CELL_HEADER: u32 = 32;
 
+/// Cells start at multiples of so many bytes, and take as many: what the kernel wants of writes past its
+/// cache (`O_DIRECT`), on disks with blocks of up to 4 KiB.
+pub const CELL_STEP: u32 = 4096;
+
 /// Largest extent in bytes: nonces reach 64 GiB, and a scan of one should end.
 pub const MAX_EXTENT: u64 = 16 << 30;
 
@@ -107,7 +111,7 @@ impl Shape {
         if room >= full {
             return self.full_row();
         }
-        let room = room.saturating_sub(u64::from(CELL_HEADER));
+        let room = (room - room % u64::from(CELL_STEP)).saturating_sub(u64::from(CELL_HEADER));
         let (whole, rest) = (room / sealed_block(), room % sealed_block());
         let rest = rest.saturating_sub(u64::from(TAG_BYTES));
         let rest = rest - rest % u64::from(STRIPE);
@@ -175,10 +179,11 @@ pub fn block_at(at: u64, block: u32) -> u64 {
         .saturating_add(u64::from(block).saturating_mul(sealed_block()))
 }
 
-/// Bytes that a cell with so much payload takes in its extent.
+/// Bytes that a cell with so much payload takes in its extent; zeros fill it up.
 #[must_use]
 pub fn sealed_length(payload: u32) -> u64 {
-    u64::from(CELL_HEADER) + u64::from(payload) + u64::from(blocks(payload)) * u64::from(TAG_BYTES)
+    let tags = u64::from(blocks(payload)) * u64::from(TAG_BYTES);
+    (u64::from(CELL_HEADER) + u64::from(payload) + tags).next_multiple_of(u64::from(CELL_STEP))
 }
 
 #[cfg(test)]
@@ -203,7 +208,8 @@ mod tests {
         let shape = Shape::of(2, 1, 128 << 10);
         assert!(shape.is_sound());
         assert_eq!(shape.payload(200_000), 100_032);
-        assert_eq!(sealed_length(100_032), 32 + 100_032 + 2 * 16);
+        // 32 + 100,032 + 2 × 16, filled up.
+        assert_eq!(sealed_length(100_032), 102_400);
         assert_eq!(block_at(4096, 1), 4096 + 32 + 65_552);
         let slices: Vec<Slice> = shape.slices(200_000, 65_535, 100_033).collect();
         let slice = |shard, block, from, to| Slice { shard, block, from, to };
@@ -212,8 +218,9 @@ mod tests {
             [slice(0, 0, 65_535, 65_536), slice(0, 1, 0, 34_496), slice(1, 0, 0, 1)]
         );
         assert_eq!(shape.payload(1), 64);
-        assert_eq!(shape.row_for(32 + 16 + 63), 0);
-        assert_eq!(shape.row_for(32 + 16 + 64), 128);
+        assert_eq!(shape.row_for(4095), 0);
+        // 4096 - 32 - 16 in cells of a multiple of 64.
+        assert_eq!(shape.row_for(4096), 2 * 4032);
     }
 
     #[test]
@@ -263,7 +270,9 @@ mod tests {
                 prop_assert!(next.is_multiple_of(16));
                 next += u64::from(block_length(payload, block)) + TAG as u64;
             }
-            prop_assert_eq!(next, at + sealed_length(payload));
+            let end = at + sealed_length(payload);
+            prop_assert!(next <= end && end - next < u64::from(CELL_STEP));
+            prop_assert!(sealed_length(payload).is_multiple_of(u64::from(CELL_STEP)));
             prop_assert_eq!(block_length(payload, blocks(payload)), 0);
         }
 

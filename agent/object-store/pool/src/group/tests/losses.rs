@@ -1,8 +1,9 @@
 use super::*;
 use crate::group::error::{CreateError, ReadError, WriteError};
 use crate::group::extent::Fault as Wrong;
-use crate::group::geometry::{CELL_HEADER, EXTENT_HEADER, block_at};
+use crate::group::geometry::{CELL_HEADER, EXTENT_HEADER, block_at, block_length, blocks};
 use crate::group::repair::verify;
+use crate::seal::TAG;
 use crate::sim::{Cut, Fault};
 
 #[tokio::test]
@@ -79,10 +80,15 @@ async fn flipped_bits_never_give_wrong_bytes_and_are_told() {
 }
 
 /// Whether the block or cell header that a byte belongs to is among the damage, or the bit was flipped
-/// back, or its row was found by no header.
+/// back, or its row was found by no header, or it only fills up the cell.
 fn is_told(told: &[Damage], reader: &GroupReader, volume: u16, at: u64, written: &Written) -> bool {
     let row = written.iter().rev().find(|(place, _)| place.at <= at).unwrap().0;
     let within = at - row.at;
+    let payload = reader.shape().payload(row.length);
+    let last = blocks(payload) - 1;
+    if at >= block_at(row.at, last) + u64::from(block_length(payload, last)) + TAG as u64 {
+        return true;
+    }
     let of_row: Vec<&Damage> = told.iter().filter(|damage| damage.at == row.at).collect();
     let shard = u8::try_from(volume).unwrap();
     let unused = [18, 19, 24, 25, 26, 27];
