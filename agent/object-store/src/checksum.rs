@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use md5::Md5;
+use fast_md5::Md5;
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -130,13 +130,12 @@ fn crc_bytes(algorithm: Algorithm, sum: u64) -> Box<[u8]> {
 }
 
 /// One checksum in the making.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Hasher {
     algorithm: Algorithm,
     state: State,
 }
 
-#[derive(Clone)]
 enum State {
     Crc(crc_fast::Digest),
     Md5(Md5),
@@ -173,7 +172,7 @@ impl Hasher {
     pub(crate) fn finish(self) -> Checksum {
         let value: Box<[u8]> = match self.state {
             State::Crc(digest) => crc_bytes(self.algorithm, digest.finalize()),
-            State::Md5(digest) => digest.finalize().as_slice().into(),
+            State::Md5(digest) => digest.finalize().into(),
             State::Sha1(digest) => digest.finalize().as_slice().into(),
             State::Sha256(digest) => digest.finalize().as_slice().into(),
         };
@@ -182,7 +181,7 @@ impl Hasher {
 }
 
 /// Several checksums of one body, each algorithm at most once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Hashers(Vec<Hasher>);
 
 impl Hashers {

@@ -4,7 +4,7 @@ use agent_object_store::{
     Algorithm, Checksum, ChecksumScope, Checksums, CompleteRequest, ETag, PartInfo, PartNumber,
     StoreError, UploadInfo, UploadTarget,
 };
-use md5::{Digest as _, Md5};
+use fast_md5::Md5;
 use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
@@ -112,7 +112,7 @@ fn etag_of_parts(parts: &[Wanted]) -> S3Result<ETag> {
     let mut digest = Md5::new();
     for part in parts {
         let md5 = hex::decode(part.etag.as_str()).map_err(|_| not_the_part(part.number))?;
-        digest.update(md5);
+        digest.update(&md5);
     }
     let tag = format!("{}-{}", hex::encode(digest.finalize()), parts.len());
     ETag::new(&tag).map_err(|error| s3_error!(InvalidRequest, "{error}"))

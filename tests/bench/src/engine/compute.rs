@@ -6,7 +6,7 @@ use agent_object_store_pool::redundancy::redundancy;
 use agent_object_store_pool::seal::{KEY, Sealer, Spot};
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
+use fast_md5::Md5;
 use zeroize::Zeroizing;
 
 use super::Bench;
