@@ -25,8 +25,8 @@ impl Engine {
     ///
     /// # Errors
     /// The index failed, or the store is not open.
-    pub fn forget_usage(&self, number: u64) -> Result<bool, StoreError> {
-        self.look(|core| core.forget_usage(number))
+    pub async fn forget_usage(&self, number: u64) -> Result<bool, StoreError> {
+        self.look(|core| core.forget_usage(number)).await
     }
 
     /// Proves that bytes are those of an object, without reading the rest of it. At most 16 MiB at once.

@@ -29,6 +29,9 @@ use crate::volumes::{AttachError, AttachReport, ForgetError, Volume};
 /// How long a volume that was here before may stay locked: until requests that use it have ended.
 const RELEASE_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// How long a request waits for an index that is made anew.
+const MOVING_MAX: Duration = Duration::from_secs(10);
+
 /// How often it is looked whether it is released.
 const RELEASE_STEP: Duration = Duration::from_millis(20);
 
@@ -98,6 +101,20 @@ impl Shared {
             Some(serving) => Ok((Arc::clone(&serving.core), Arc::clone(&serving.index))),
             None => Err(state.reason_with(Some(self.rebuilt()))),
         }
+    }
+
+    /// The same; waits a little while the index is made anew on another volume, as clients ask only a few
+    /// times again.
+    ///
+    /// # Errors
+    /// As [`Shared::serving`].
+    pub(super) async fn serving_soon(&self) -> Result<(Arc<Core>, Arc<Watched>), StoreError> {
+        let mut openings = self.openings.subscribe();
+        if self.state().is_moving() && *openings.borrow_and_update() > 0 {
+            // Looked at once more below, whatever came of it.
+            let _ = timeout(MOVING_MAX, openings.changed()).await;
+        }
+        self.serving()
     }
 
     /// Looks at how a request ended: the index may have failed, or the store been closed meanwhile.

@@ -272,6 +272,15 @@ impl State {
         }
     }
 
+    /// Whether nothing is served, but enough volumes are here.
+    pub(super) fn is_moving(&self) -> bool {
+        let enough = |known: &Known| {
+            let here = self.slots.values().filter(|slot| slot.device().is_some()).count();
+            here + known.spare() >= known.needed().count()
+        };
+        !self.is_closed && self.serving.is_none() && self.known.as_ref().is_some_and(enough)
+    }
+
     /// Why nothing is served.
     pub(super) fn reason(&self) -> StoreError {
         self.reason_with(None)

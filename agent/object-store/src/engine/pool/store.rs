@@ -24,17 +24,17 @@ impl Engine {
         &self,
         request: impl FnOnce(Arc<Core>) -> F + Send,
     ) -> Result<T, StoreError> {
-        let (core, index) = self.shared().serving()?;
+        let (core, index) = self.shared().serving_soon().await?;
         let result = request(Arc::clone(&core)).await;
         self.seen(&core, &index, result)
     }
 
-    /// The same without waiting.
-    pub(super) fn look<T>(
+    /// The same for what waits for nothing but the index.
+    pub(super) async fn look<T>(
         &self,
-        request: impl FnOnce(&Core) -> Result<T, StoreError>,
+        request: impl FnOnce(&Core) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
-        let (core, index) = self.shared().serving()?;
+        let (core, index) = self.shared().serving_soon().await?;
         let result = request(&core);
         self.seen(&core, &index, result)
     }
@@ -60,11 +60,11 @@ impl ObjectStore for Engine {
     }
 
     async fn bucket(&self, bucket: &Bucket) -> Result<BucketInfo, StoreError> {
-        self.look(|core| core.bucket_info(bucket))
+        self.look(|core| core.bucket_info(bucket)).await
     }
 
     async fn list_buckets(&self, query: &BucketQuery) -> Result<BucketPage, StoreError> {
-        self.look(|core| core.list_buckets(query))
+        self.look(|core| core.list_buckets(query)).await
     }
 
     async fn delete_bucket(&self, bucket: &Bucket) -> Result<(), StoreError> {
@@ -101,7 +101,7 @@ impl ObjectStore for Engine {
     }
 
     async fn list(&self, bucket: &Bucket, query: &ListQuery) -> Result<ListPage, StoreError> {
-        self.look(|core| core.list(bucket, query))
+        self.look(|core| core.list(bucket, query)).await
     }
 
     async fn create_upload(&self, request: UploadRequest) -> Result<UploadInfo, StoreError> {
@@ -127,7 +127,7 @@ impl ObjectStore for Engine {
         after: Option<PartNumber>,
         limit: usize,
     ) -> Result<PartPage, StoreError> {
-        self.look(|core| core.list_parts(target, after, limit))
+        self.look(|core| core.list_parts(target, after, limit)).await
     }
 
     async fn complete_upload(&self, request: CompleteRequest) -> Result<ObjectInfo, StoreError> {
@@ -143,12 +143,13 @@ impl ObjectStore for Engine {
         bucket: &Bucket,
         query: &UploadQuery,
     ) -> Result<UploadPage, StoreError> {
-        self.look(|core| core.list_uploads(bucket, query))
+        self.look(|core| core.list_uploads(bucket, query)).await
     }
 
     fn meter(&self, bucket: &Bucket) -> Meter {
         // A bucket that is gone counts for nobody.
-        self.look(|core| core.meter(bucket)).unwrap_or_default()
+        let serving = self.shared().serving();
+        serving.and_then(|(core, _)| core.meter(bucket)).unwrap_or_default()
     }
 
     async fn usage(&self) -> Usage {
