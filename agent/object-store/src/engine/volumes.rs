@@ -1,7 +1,7 @@
 //! The volumes in use, and what is spread over them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -56,7 +56,16 @@ struct Inner {
     written_off: AtomicUsize,
     /// The volume that is to be emptied.
     leaving: Mutex<Option<VolumeNo>>,
+    /// Volumes that came since the store was opened, also those that were here before.
+    arrivals: AtomicU64,
     volumes: RwLock<BTreeMap<VolumeNo, Volume>>,
+}
+
+/// Which volumes take what is new. Unlike another if one of them went, came or came back meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Takers {
+    numbers: Vec<VolumeNo>,
+    arrivals: u64,
 }
 
 impl Volumes {
@@ -68,6 +77,7 @@ impl Volumes {
             numbers: Mutex::default(),
             written_off: AtomicUsize::new(0),
             leaving: Mutex::default(),
+            arrivals: AtomicU64::new(0),
             volumes: RwLock::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -115,6 +125,7 @@ impl Volumes {
 
     pub(crate) fn add(&self, volume: Volume) {
         self.write().insert(volume.device.number(), volume);
+        self.inner.arrivals.fetch_add(1, Ordering::Relaxed);
         *self.room() = None;
     }
 
@@ -142,6 +153,13 @@ impl Volumes {
         let mut volumes = self.healthy();
         volumes.retain(|volume| Some(volume.device.number()) != leaving);
         volumes
+    }
+
+    /// Which these are.
+    pub(crate) fn takers(&self) -> Takers {
+        let arrivals = self.inner.arrivals.load(Ordering::Relaxed);
+        let number = |volume: Volume| volume.device.number();
+        Takers { numbers: self.writable().into_iter().map(number).collect(), arrivals }
     }
 
     /// Those that may be written to, also what is to be emptied.
