@@ -44,6 +44,7 @@ mod totals;
 mod traffic;
 mod tree;
 mod uploads;
+mod victims;
 mod volumes;
 mod without;
 mod write;

@@ -29,6 +29,9 @@ const COPIES_MIN: usize = 2;
 /// How old the answer may be whether there is room: volumes do not fill up so quickly.
 const ROOM_AGE_MAX: Duration = Duration::from_millis(100);
 
+/// Room is short where less than this part of a volume is free beside the reserve.
+const SHORT_PARTS: u64 = 20;
+
 /// A volume in use.
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
@@ -212,6 +215,21 @@ impl Volumes {
             return Err(StoreError::Full { wanted });
         }
         Ok(())
+    }
+
+    /// Whether the volumes that take what is new have little room left together, beside the reserve.
+    pub(crate) fn is_short(&self) -> bool {
+        let measured =
+            self.writable().into_iter().filter_map(|volume| self.measure(&volume.device));
+        let (free, total) =
+            measured.fold((0, 0), |(free, total), (more, of)| (free + more, total + of));
+        total > 0 && free < total / SHORT_PARTS
+    }
+
+    /// Bytes that a volume still takes, and all that its file system has.
+    fn measure(&self, device: &Device) -> Option<(u64, u64)> {
+        let space = device.backend().space(device.root()).ok()?;
+        Some((space.free.saturating_sub(self.inner.reserve), space.total))
     }
 
     fn room(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
