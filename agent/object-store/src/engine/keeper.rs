@@ -34,6 +34,10 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Sealed segments of a journal that are left: packing many at once makes whole rows.
 const SEGMENTS: usize = 4;
 
+/// Between looks at how many segments of journals were in use: what a journal needed at most in two such
+/// times is kept for the next burst. Half an hour's pause is no reason to write it anew.
+const TRIM: Duration = Duration::from_secs(1800);
+
 /// A scrub of everything takes at least so long.
 const SCRUB: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -86,7 +90,8 @@ pub(super) async fn keep(core: Weak<Core>, absence: Duration, left: Arc<Notify>)
         every(TRAFFIC, core.clone(), (), "write down what was read", traffic),
         every(LOOK, core.clone(), volumes, "pack the journal", tend),
         heal(core.clone(), absence, left),
-        scrub(core),
+        scrub(core.clone()),
+        trim(core),
     );
 }
 
@@ -190,6 +195,23 @@ async fn heal(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
             left.notify_one();
         }
         core.note_room();
+    }
+}
+
+/// Gives room of journals back: at once where it is short, else what was not in use for long.
+async fn trim(core: Weak<Core>) {
+    let mut last = Instant::now();
+    loop {
+        sleep(LOOK).await;
+        let Some(core) = core.upgrade() else { return };
+        let is_due = last.elapsed() >= TRIM;
+        if is_due {
+            last = Instant::now();
+        }
+        let segments = core.volumes.trim(is_due).await;
+        if segments > 0 {
+            tracing::info!(segments, "journals gave room back");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use agent_object_store_pool::device::{ANSWER_MAX, Device};
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::run::GroupId;
-use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Lsn};
+use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Keep, Lsn};
 use agent_object_store_pool::redundancy::{ROW, Redundancy, choose_volumes, redundancy};
 use agent_object_store_pool::superblock::{Class, VolumeNo};
 use bytes::Bytes;
@@ -230,6 +230,29 @@ impl Volumes {
     fn measure(&self, device: &Device) -> Option<(u64, u64)> {
         let space = device.backend().space(device.root()).ok()?;
         Some((space.free.saturating_sub(self.inner.reserve), space.total))
+    }
+
+    /// Gives room of journals back to the file systems: where it is short at once, else what was not in
+    /// use for a while, if that `is_due`. How many segments.
+    pub(crate) async fn trim(&self, is_due: bool) -> usize {
+        let mut removed = 0;
+        for volume in self.healthy() {
+            let (device, journal) = (&volume.device, &volume.journal);
+            let measured = self.measure(device);
+            let is_short = measured.is_some_and(|(free, total)| free < total / SHORT_PARTS);
+            let keep = match (is_short, is_due) {
+                (true, _) => Keep::Least,
+                (false, true) => Keep::Recent,
+                (false, false) => continue,
+            };
+            match journal.trim(keep).await {
+                Ok(segments) => removed += segments,
+                Err(error) => {
+                    tracing::warn!(volume = %device.number(), %error, "a journal gives no room back");
+                }
+            }
+        }
+        removed
     }
 
     fn room(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
