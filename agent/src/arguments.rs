@@ -139,6 +139,9 @@ pub(crate) struct ServeArguments {
     /// A name below which a bucket may stand as a host name; as often as needed.
     #[arg(long = "domain")]
     pub(crate) domains: Vec<String>,
+    /// Where readings are served, at /metrics; without it, nowhere.
+    #[arg(long)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// How disks are waited for: auto, threads or io-uring.
     #[arg(long, default_value = "auto")]
     pub(crate) io: IoChoice,

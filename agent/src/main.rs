@@ -6,6 +6,7 @@ mod drain;
 mod first_user;
 mod listen;
 mod memory;
+mod metrics;
 mod node;
 mod pool;
 mod serve;

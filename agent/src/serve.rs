@@ -18,6 +18,7 @@ use crate::arguments::{ServeArguments, UserArgument};
 use crate::drain::{close, drained};
 use crate::listen;
 use crate::memory;
+use crate::metrics;
 use crate::state::{Identity, Keeper, NodeState, Surroundings};
 use crate::tls::Tls;
 
@@ -59,6 +60,16 @@ pub(crate) async fn run(arguments: ServeArguments, cancel: CancellationToken) ->
     let tls = if arguments.tls { Some(tls(&state)?) } else { None };
     let config = S3Config { users, region: arguments.region, domains: arguments.domains };
     let server = S3Server::new(Arc::new(store.clone()), config).context("cannot set up S3")?;
+    if let Some(address) = arguments.metrics {
+        let (store, server) = (store.clone(), server.clone());
+        tokio::spawn(async move {
+            let read = move || {
+                let (store, s3) = (store.clone(), Some(server.requests()));
+                async move { metrics::Facts { pool: Some(store.status().await), s3 } }
+            };
+            metrics::serve(metrics::listen(address).await, read).await;
+        });
+    }
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut out = std::io::stdout().lock();
     writeln!(out, "ready {scheme}://{address}").and_then(|()| out.flush()).context("stdout")?;

@@ -19,6 +19,7 @@ pub mod claim;
 pub mod device;
 pub mod firmware;
 pub mod held;
+mod mountinfo;
 pub mod mounts;
 pub mod probe;
 pub mod program;

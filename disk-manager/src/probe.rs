@@ -7,7 +7,9 @@ pub mod content;
 pub mod label;
 pub mod signatures;
 pub mod smart;
+mod smartctl;
 pub mod tools;
+mod wipefs;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

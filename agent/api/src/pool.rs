@@ -30,6 +30,9 @@ pub struct PoolStatus {
     pub scrub: Option<Scrub>,
     /// The journals.
     pub packing: Packing,
+    /// What memory is used for, and how much there is.
+    #[serde(default)]
+    pub memory: Memory,
     /// Every volume of the pool, and retired ones that are still plugged in.
     pub volumes: Vec<PoolVolume>,
 }
@@ -118,6 +121,47 @@ pub struct Packing {
     pub in_doubt: bool,
 }
 
+/// What memory is used for, and how much there is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// For the bodies of requests.
+    pub bodies: BodyMemory,
+    /// Of the index; none while the store is not open.
+    pub index: Option<IndexMemory>,
+    /// That the agent occupies in all; none where that is not known.
+    pub resident: Option<u64>,
+    /// Of the machine; none where that is not known.
+    pub machine: Option<u64>,
+    /// That the agent's control group may take; none where that is not limited or not known.
+    pub limit: Option<u64>,
+}
+
+/// Memory for the bodies of requests, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BodyMemory {
+    /// That all requests may hold together.
+    pub total: u64,
+    /// That requests hold now.
+    pub held: u64,
+    /// Requests that wait for some.
+    pub waiting: u64,
+    /// Requests that were answered with `SlowDown` since the agent was started.
+    pub refused: u64,
+}
+
+/// Memory of the index, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IndexMemory {
+    /// The most that its cache may take.
+    pub cache_total: u64,
+    /// What the cache takes now.
+    pub cache_held: u64,
+    /// The most that its write buffers may take.
+    pub buffers_total: u64,
+    /// What the write buffers take now.
+    pub buffers_held: u64,
+}
+
 /// One volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolVolume {
@@ -191,6 +235,12 @@ pub struct Calls {
     pub errors: u64,
     /// Calls that took less than 64 µs, 256 µs, 1 ms, 4 ms, 16 ms, 66 ms, 262 ms, 1 s, and more.
     pub by_time: Vec<u64>,
+    /// How long all took together, in microseconds.
+    #[serde(default)]
+    pub micros: u64,
+    /// Bytes that were read or written.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 /// Something that happened.

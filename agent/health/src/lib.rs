@@ -8,4 +8,6 @@ mod memory;
 mod sys;
 
 pub use clock::{ClockConcern, ClockReading, SETTLING, assess_clock, read_clock};
-pub use memory::{MemoryReading, read_memory};
+pub use memory::{
+    LimitReading, MemoryReading, ResidentReading, read_limit, read_memory, read_resident,
+};

@@ -32,6 +32,7 @@ use agent_api::init::SystemStatus;
 use agent_api::status::{Credentials, S3State};
 use agent_health::{read_clock, read_memory};
 use agent_object_store::{Engine, ObjectStore, Usage};
+use agent_s3::S3Server;
 use anyhow::{Context, Result};
 use disk_manager_plan::report::DiskReport;
 use provisioning_config::Config;
@@ -41,6 +42,7 @@ use tracing::{info, warn};
 
 use crate::arguments::NodeArguments;
 use crate::listen::listen;
+use crate::metrics;
 use crate::state::{Held, Identity};
 use crate::tls::Tls;
 use heard::Heard;
@@ -66,6 +68,8 @@ pub(crate) struct Node {
     s3: watch::Sender<S3State>,
     s3_problem: watch::Sender<Option<String>>,
     store: watch::Sender<Option<Engine>>,
+    /// What serves `store`.
+    server: watch::Sender<Option<S3Server>>,
     /// A volume was retired.
     retired: Notify,
 }
@@ -93,6 +97,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         s3: watch::Sender::new(S3State::Starting),
         s3_problem: watch::Sender::default(),
         store: watch::Sender::default(),
+        server: watch::Sender::default(),
         retired: Notify::new(),
         arguments,
         config,
@@ -107,6 +112,12 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         system::follow(&node.arguments.init_socket, &node.system).await;
     });
     spawn(&node, identity::keep);
+    if let Some(address) = node.config.metrics.listen {
+        spawn(&node, move |node| async move {
+            let listener = metrics::listen(address).await;
+            metrics::serve(listener, move || Arc::clone(&node).readings()).await;
+        });
+    }
     let listener = tokio::select! {
         listener = listen(node.config.s3.listen, &node.s3) => listener,
         () = cancel.cancelled() => return Ok(()),
@@ -169,6 +180,17 @@ impl Node {
                 None => control::refused("not a request for the machine"),
             },
         }
+    }
+
+    /// What is told to whoever watches the node.
+    async fn readings(self: Arc<Self>) -> metrics::Facts {
+        let store = self.store.borrow().clone();
+        let pool = match store {
+            Some(store) => Some(store.status().await),
+            None => None,
+        };
+        let s3 = self.server.borrow().as_ref().map(S3Server::requests);
+        metrics::Facts { pool, s3 }
     }
 
     fn first_user_secret(&self) -> Reply {

@@ -101,6 +101,7 @@ fn bucket_use(totals: BucketTotals) -> wire::BucketUse {
 }
 
 fn status(status: PoolStatus) -> wire::PoolStatus {
+    let memory = crate::memory::shown(&status);
     let PoolStatus { space, healing, packing, .. } = status;
     wire::PoolStatus {
         awaited: status.awaited,
@@ -141,6 +142,7 @@ fn status(status: PoolStatus) -> wire::PoolStatus {
             bytes: packing.bytes,
             in_doubt: packing.is_in_doubt,
         },
+        memory,
         volumes: status.volumes.into_iter().map(volume).collect(),
     }
 }
@@ -185,7 +187,13 @@ fn volume(volume: VolumeStatus) -> wire::PoolVolume {
 }
 
 fn calls(calls: &Calls) -> wire::Calls {
-    wire::Calls { count: calls.count(), errors: calls.errors, by_time: calls.by_time.to_vec() }
+    wire::Calls {
+        count: calls.count(),
+        errors: calls.errors,
+        by_time: calls.by_time.to_vec(),
+        micros: calls.micros,
+        bytes: calls.bytes,
+    }
 }
 
 fn event(event: Event) -> wire::PoolEvent {

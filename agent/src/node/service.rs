@@ -147,6 +147,7 @@ async fn serve_store(
 ) -> Result<()> {
     node.store.send_replace(Some(store.clone()));
     let server = Arc::new(server(node, store)?);
+    node.server.send_replace(Some(S3Server::clone(&server)));
     let keeping = tokio::spawn(keeping);
     let signing_in = tokio::spawn(follow_users(Arc::clone(node), Arc::clone(&server)));
     let serving = server.serve(listener, Some(node.tls.config()), cancel.clone());

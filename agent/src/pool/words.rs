@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use agent_api::disks::Bytes;
 use agent_api::pool::{
-    BucketUse, Calls, Happening, PoolEvent, PoolStatus, PoolVolume, PoolVolumeState,
+    BodyMemory, BucketUse, Calls, Happening, Memory, PoolEvent, PoolStatus, PoolVolume,
+    PoolVolumeState,
 };
 use jiff::Timestamp;
 
@@ -50,8 +51,27 @@ pub(crate) fn status(status: &PoolStatus) -> String {
     let packing = status.packing;
     let now = if packing.running { ", being packed" } else { "" };
     line("journals", format!("{} in {} segments{now}", Bytes(packing.bytes), packing.segments));
+    line("memory", memory(&status.memory));
     for one in &status.volumes {
         line("volume", volume(one));
+    }
+    text
+}
+
+fn memory(memory: &Memory) -> String {
+    let known =
+        |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), |all| Bytes(all).to_string());
+    let mut text = format!("{} occupied of {}", known(memory.resident), known(memory.machine));
+    if let Some(limit) = memory.limit {
+        let _ = write!(text, " (at most {})", Bytes(limit));
+    }
+    let BodyMemory { total, held, waiting, refused } = memory.bodies;
+    let _ = write!(text, "; bodies {} of {}", Bytes(held), Bytes(total));
+    let _ = write!(text, ", {waiting} requests wait, {refused} were told to slow down");
+    if let Some(index) = memory.index {
+        let (cache, buffers) = (Bytes(index.cache_held), Bytes(index.buffers_held));
+        let (all, most) = (Bytes(index.cache_total), Bytes(index.buffers_total));
+        let _ = write!(text, "; index cache {cache} of {all}, write buffers {buffers} of {most}");
     }
     text
 }
@@ -221,6 +241,20 @@ mod tests {
         assert!(text.contains("disk-1 being emptied, 4 of 9 files left; ssd, "), "{text}");
         assert!(text.contains("has the index; failed reads 0, writes 2, syncs 0"), "{text}");
         assert!(!text.contains("new data"), "{text}");
+    }
+
+    #[test]
+    fn memory_is_told_with_its_bounds_and_what_is_not_known() {
+        let bodies = BodyMemory { total: 128 << 20, held: 1 << 20, waiting: 2, refused: 3 };
+        let mut memory = Memory { bodies, ..Memory::default() };
+        let wanted = "unknown occupied of unknown; bodies 1.0 MB of 134.2 MB, 2 requests wait, 3 were \
+                      told to slow down";
+        assert_eq!(super::memory(&memory), wanted);
+        (memory.resident, memory.machine, memory.limit) = (Some(1), Some(2), Some(3));
+        memory.index = Some(agent_api::pool::IndexMemory::default());
+        let text = super::memory(&memory);
+        assert!(text.starts_with("1 B occupied of 2 B (at most 3 B); bodies "), "{text}");
+        assert!(text.ends_with("; index cache 0 B of 0 B, write buffers 0 B of 0 B"), "{text}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct Rig {
     disks: Disks,
     pub(crate) asked_of_init: Arc<Mutex<Vec<InitRequest>>>,
     pub(crate) port: u16,
+    /// Where readings are served.
+    pub(crate) metrics_port: u16,
 }
 
 impl Rig {
@@ -30,15 +32,15 @@ impl Rig {
     pub(crate) fn new(s3_section: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(dir.path().join("seed")).expect("a seed");
-        let port = free_port();
+        let [port, metrics_port] = free_ports();
         let toml = format!(
             "version = 1\n[node]\nname = \"node-1\"\n[s3]\nlisten = \"127.0.0.1:{port}\"\n\
-             {s3_section}"
+             {s3_section}\n[metrics]\nlisten = \"127.0.0.1:{metrics_port}\"\n"
         );
         std::fs::write(dir.path().join("seed/node.toml"), toml).expect("a configuration");
         let asked_of_init = fake_init(&dir.path().join("init.sock"));
         let disks = Disks::start(&dir.path().join("disks.sock"));
-        Self { dir, disks, asked_of_init, port }
+        Self { dir, disks, asked_of_init, port, metrics_port }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -117,9 +119,10 @@ impl Rig {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+fn free_ports() -> [u16; 2] {
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    // Both are held, or they might be the same.
+    [bind(), bind()].map(|listener| listener.local_addr().expect("its address").port())
 }
 
 /// Tells reports to everybody who connects.

@@ -10,6 +10,7 @@
 
 mod fakes;
 mod host;
+mod metrics;
 mod node;
 mod pool;
 mod process;

@@ -4,24 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use disk_manager_plan::observe::{Answer, Blkid, DataSeen, Signature, Trouble};
-use serde::Deserialize;
 use uuid::Uuid;
 
+use super::wipefs::read_wipefs;
 use crate::program::{Output, ProgramError, run};
 
 /// Both read a few hundred KiB; a healthy disk that has to spin up first takes about 10 s.
 const LIMIT: Duration = Duration::from_secs(20);
-
-#[derive(Deserialize)]
-struct WipefsAnswer {
-    signatures: Vec<WipefsSignature>,
-}
-
-#[derive(Deserialize)]
-struct WipefsSignature {
-    offset: String,
-    r#type: String,
-}
 
 /// Asks `wipefs -n`.
 #[must_use]
@@ -31,27 +20,6 @@ pub fn wipefs(path: &Path) -> Answer<Vec<Signature>> {
         Ok(Output { status: 0, stdout, .. }) => read_wipefs(&stdout),
         other => Answer::Failed(trouble("wipefs", other)),
     }
-}
-
-fn read_wipefs(text: &str) -> Answer<Vec<Signature>> {
-    if text.trim().is_empty() {
-        return Answer::Is(Vec::new());
-    }
-    let failed =
-        |error: String| Answer::Failed(Trouble::Program { program: "wipefs".to_owned(), error });
-    let answer: WipefsAnswer = match serde_json::from_str(text) {
-        Ok(answer) => answer,
-        Err(error) => return failed(format!("its answer is not understood: {error}")),
-    };
-    let mut found = Vec::new();
-    for signature in answer.signatures {
-        let digits = signature.offset.trim_start_matches("0x");
-        let Ok(offset) = u64::from_str_radix(digits, 16) else {
-            return failed(format!("its answer is not understood: offset {}", signature.offset));
-        };
-        found.push(Signature { name: signature.r#type, offset });
-    }
-    Answer::Is(found)
 }
 
 /// Asks `blkid -p` about a whole disk.

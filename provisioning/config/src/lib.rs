@@ -41,6 +41,8 @@ pub struct Config {
     pub disks: Disks,
     /// `[s3]`.
     pub s3: S3,
+    /// `[metrics]`.
+    pub metrics: Metrics,
     /// `[console]`.
     pub console: Console,
     /// `[log]`.
@@ -172,6 +174,18 @@ pub struct User {
     pub secret_key: String,
 }
 
+/// `[metrics]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// `listen`: where the node's readings are served to whoever watches it; none where that is `"off"`.
+    /// Default [`METRICS_LISTEN`].
+    pub listen: Option<SocketAddr>,
+}
+
+/// Where readings are served by default: the node itself alone, as nobody is asked who he is.
+pub const METRICS_LISTEN: SocketAddr =
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9100);
+
 /// `[console]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {
@@ -247,6 +261,12 @@ impl Default for S3 {
             tls: None,
             users: Vec::new(),
         }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: Some(METRICS_LISTEN) }
     }
 }
 

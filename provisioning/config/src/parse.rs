@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use toml::Spanned;
@@ -11,8 +11,8 @@ use toml::de::DeTable;
 use crate::section::{self, Complaints, Section};
 use crate::value::{self, contains};
 use crate::{
-    ClaimMode, Config, Console, Disks, Log, Network, Node, Port, Problem, S3, Time, TlsFiles, User,
-    VERSION,
+    ClaimMode, Config, Console, Disks, Log, Metrics, Network, Node, Port, Problem, S3, Time,
+    TlsFiles, User, VERSION,
 };
 
 /// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
@@ -38,7 +38,7 @@ const MAX_USERS: usize = 256;
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 9] = [
+pub(crate) const KEYS: [(&str, &[&str]); 10] = [
     ("node", &["name"]),
     ("network", &["dns", "port"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
@@ -46,12 +46,14 @@ pub(crate) const KEYS: [(&str, &[&str]); 9] = [
     ("disks", &["claim", "min_size", "replace_after", "allow_removable"]),
     ("s3", &["listen", "region", "domains", "tls_certificate", "tls_key", "user"]),
     ("s3.user", &["name", "access_key", "secret_key"]),
+    ("metrics", &["listen"]),
     ("console", &["serial"]),
     ("log", &["serial"]),
 ];
 
 /// What stands at the top of the file.
-const TOP: [&str; 8] = ["version", "node", "network", "time", "disks", "s3", "console", "log"];
+const TOP: [&str; 9] =
+    ["version", "node", "network", "time", "disks", "s3", "metrics", "console", "log"];
 
 const FILE_IGNORED: &str = "the whole file is ignored, defaults are used and no disk is claimed";
 const NO_CLAIM: &str = "no disk is claimed";
@@ -161,9 +163,12 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
         time: sections.read("time", time),
         disks: sections.read("disks", disks),
         s3: sections.read("s3", s3),
+        metrics: Metrics::default(),
         console: sections.read("console", console),
         log: Log::default(),
     };
+    let service = config.s3.listen;
+    config.metrics = sections.read("metrics", |section| metrics(section, service));
     let consoles = config.console.serial.clone();
     config.log = sections.read("log", |section| log(section, &consoles));
     if unknown {
@@ -231,6 +236,9 @@ impl SafeDefault for Disks {
 impl SafeDefault for S3 {
     const CONSEQUENCE: &'static str = "[s3] is ignored: the service uses its default address, its \
                                        own certificate and the node's own user";
+}
+impl SafeDefault for Metrics {
+    const CONSEQUENCE: &'static str = "[metrics] is ignored and only the node itself can read them";
 }
 impl SafeDefault for Console {
     const CONSEQUENCE: &'static str = "[console] is ignored and the consoles are tty1 and ttyS0";
@@ -396,6 +404,16 @@ fn user(section: &mut Section<'_, '_, '_>) -> Option<User> {
     let access_key = section.required("access_key", value::access_key);
     let secret_key = section.required("secret_key", value::secret_key);
     Some(User { name: name?, access_key: access_key?, secret_key: secret_key? })
+}
+
+fn metrics(section: &mut Section<'_, '_, '_>, service: SocketAddr) -> Option<Metrics> {
+    let listen = section.text("listen", value::metrics_listen);
+    let port = listen.flatten().map(|listen| listen.port());
+    if port == Some(service.port()) {
+        let message = format!("port {} is that of [s3]: write another port", service.port());
+        section.fault("listen", message);
+    }
+    Some(listen.map_or_else(Metrics::default, |listen| Metrics { listen }))
 }
 
 fn console(section: &mut Section<'_, '_, '_>) -> Option<Console> {

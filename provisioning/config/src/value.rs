@@ -39,6 +39,9 @@ pub(crate) const MAX_REPLACE_AFTER: Duration = Duration::from_secs(7 * 24 * 3600
 /// Lowest port of the S3 service: the unprivileged agent may bind from here on (HTTP).
 const MIN_LISTEN_PORT: u16 = 80;
 
+/// Lowest port of the node's readings: those below are for services.
+const MIN_METRICS_PORT: u16 = 1024;
+
 /// Longest serial number of a disk, in characters: ATA has 20, NVMe 20, SCSI VPD page 0x80 up to
 /// 252 but none in the field has more than 64.
 const MAX_SERIAL_NUMBER: usize = 128;
@@ -239,6 +242,21 @@ pub(crate) fn listen(text: &str) -> Checked<SocketAddr> {
         return Err(format!("{} is a multicast address: write \":443\"", listen.ip()));
     }
     Ok(listen)
+}
+
+/// None for `off`.
+pub(crate) fn metrics_listen(text: &str) -> Checked<Option<SocketAddr>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match listen(text) {
+        Ok(listen) if listen.port() >= MIN_METRICS_PORT => Ok(Some(listen)),
+        _ => Err(format!(
+            "{} is not an address with a port from {MIN_METRICS_PORT} on: write \"127.0.0.1:9100\" \
+             for the node itself, \":9100\" for everybody, or \"off\"",
+            quoted(text)
+        )),
+    }
 }
 
 pub(crate) fn region(text: &str) -> Checked<String> {
@@ -519,6 +537,18 @@ mod tests {
         for text in ["", "443", ":", ":0", ":22", "::1:443", "host:443", ":65536", "[ff02::1]:443"]
         {
             assert!(listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn readings_are_served_at_an_address_or_not_at_all() {
+        for (text, address) in [("127.0.0.1:9100", "127.0.0.1:9100"), (":1024", "[::]:1024")] {
+            let address = address.parse().expect(address);
+            assert_eq!(metrics_listen(text), Ok(Some(address)), "{text}");
+        }
+        assert_eq!(metrics_listen("off"), Ok(None));
+        for text in ["", "on", ":443", "9100", "host:9100"] {
+            assert!(metrics_listen(text).is_err(), "{text}");
         }
     }
 

@@ -14,12 +14,20 @@ mod disks;
 mod formats;
 mod http;
 mod messages;
+#[path = "../../../disk-manager/src/mountinfo.rs"]
+#[expect(unreachable_pub, reason = "the disk manager's, where it is public")]
+mod mountinfo;
 mod patches;
+mod programs;
 #[path = "../../../agent/src/state/record.rs"]
 #[expect(dead_code, reason = "the agent's: not all of it is needed here")]
 mod record;
+#[path = "../../../disk-manager/src/probe/smartctl.rs"]
+mod smartctl;
 mod sys;
 mod volumes;
+#[path = "../../../disk-manager/src/probe/wipefs.rs"]
+mod wipefs;
 
 use std::path::{Path, PathBuf};
 
@@ -115,6 +123,7 @@ pub fn targets() -> Vec<Target> {
         formats::TARGETS,
         messages::TARGETS,
         disks::TARGETS,
+        programs::TARGETS,
     ];
     let bounded = bounded.into_iter().flatten().copied().map(Target::bounded);
     let whole = [volumes::TARGETS, http::TARGETS];

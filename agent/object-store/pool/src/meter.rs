@@ -22,6 +22,10 @@ pub struct Calls {
     pub errors: u64,
     /// Calls by how long they took: see [`SPANS_US`].
     pub by_time: [u64; SPANS_US.len() + 1],
+    /// How long all took together, in microseconds.
+    pub micros: u64,
+    /// Bytes that were read or written by those that did not fail.
+    pub bytes: u64,
 }
 
 impl Calls {
@@ -47,6 +51,8 @@ pub struct Measured {
 struct Counter {
     errors: AtomicU64,
     by_time: [AtomicU64; SPANS_US.len() + 1],
+    micros: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// Counts calls.
@@ -71,17 +77,26 @@ impl Meter {
 
 impl Counter {
     fn time<T>(&self, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.transfer(0, call)
+    }
+
+    /// Of a call that reads or writes so many bytes.
+    fn transfer<T>(&self, bytes: u64, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let began = Instant::now();
         let result = call();
-        self.count(began.elapsed(), result.as_ref().err());
+        self.count(began.elapsed(), bytes, result.as_ref().err());
         result
     }
 
-    fn count(&self, took: Duration, error: Option<&io::Error>) {
+    fn count(&self, took: Duration, bytes: u64, error: Option<&io::Error>) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let span = SPANS_US.iter().position(|end| micros < *end).unwrap_or(SPANS_US.len());
         if let Some(counter) = self.by_time.get(span) {
             counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        if error.is_none() {
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
         if error.is_some_and(is_failure) {
             self.errors.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +108,9 @@ impl Counter {
         for (count, counter) in by_time.iter_mut().zip(&self.by_time) {
             *count = counter.load(Ordering::Relaxed);
         }
-        Calls { errors: self.errors.load(Ordering::Relaxed), by_time }
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (errors, micros, bytes) = (of(&self.errors), of(&self.micros), of(&self.bytes));
+        Calls { errors, by_time, micros, bytes }
     }
 }
 
@@ -178,11 +195,11 @@ impl Backend for Metered {
 
 impl BackendFile for MeteredFile {
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.meter.writes.time(|| self.file.write_at(data, offset))
+        self.meter.writes.transfer(data.len() as u64, || self.file.write_at(data, offset))
     }
 
     fn read_at(&self, data: &mut [u8], offset: u64) -> io::Result<()> {
-        self.meter.reads.time(|| self.file.read_at(data, offset))
+        self.meter.reads.transfer(data.len() as u64, || self.file.read_at(data, offset))
     }
 
     fn read_cached_at(&self, data: &mut [u8], offset: u64) -> bool {
@@ -210,19 +227,19 @@ impl BackendFile for MeteredFile {
     }
 
     fn write_zeros_at(&self, length: u64, offset: u64) -> io::Result<()> {
-        self.meter.writes.time(|| self.file.write_zeros_at(length, offset))
+        self.meter.writes.transfer(length, || self.file.write_zeros_at(length, offset))
     }
 
     fn write_durable_at(&self, data: &[u8], offset: u64) -> Result<(), Failed> {
         let began = Instant::now();
         let result = self.file.write_durable_at(data, offset);
         let error = result.as_ref().err().map(|failed| &failed.source);
-        self.meter.syncs.count(began.elapsed(), error);
+        self.meter.syncs.count(began.elapsed(), data.len() as u64, error);
         result
     }
 
     fn start(&self, job: Job) -> Result<Started, Job> {
-        let (action, began) = (job.action, Instant::now());
+        let (action, bytes, began) = (job.action, job.data.as_ref().len() as u64, Instant::now());
         let started = self.file.start(job)?;
         let meter = Arc::clone(&self.meter);
         Ok(Box::pin(async move {
@@ -234,7 +251,7 @@ impl BackendFile for MeteredFile {
                     Action::WriteDurable | Action::Sync => &meter.syncs,
                 };
                 let error = result.as_ref().err().map(|failed| &failed.source);
-                counter.count(began.elapsed(), error);
+                counter.count(began.elapsed(), bytes, error);
             }
             done
         }))
@@ -261,14 +278,17 @@ mod tests {
         let Measured { reads, writes, syncs } = meter.measured();
         assert_eq!((reads.count(), writes.count(), syncs.count()), (2, 2, 2));
         assert_eq!((reads.errors, writes.errors, syncs.errors), (0, 0, 1));
+        assert_eq!((reads.bytes, writes.bytes, syncs.bytes), (0, 3, 0));
     }
 
     #[test]
     fn a_call_is_counted_by_how_long_it_took() {
         let counter = Counter::default();
         for micros in [0, 63, 64, 2_000_000] {
-            counter.count(Duration::from_micros(micros), None);
+            counter.count(Duration::from_micros(micros), 5, None);
         }
-        assert_eq!(counter.calls().by_time, [2, 1, 0, 0, 0, 0, 0, 0, 1]);
+        let calls = counter.calls();
+        assert_eq!(calls.by_time, [2, 1, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((calls.micros, calls.bytes), (2_000_127, 20));
     }
 }

@@ -26,13 +26,10 @@ use super::packed::{Item, content_of, items};
 use super::record::{BucketNo, Change, Content};
 use super::records::{self, Line};
 use super::tally::Tally;
+use super::victims::{Candidate, choose};
 use crate::error::StoreError;
 use crate::latch::number_of;
 use crate::names::{ObjectKey, UnixMillis, UploadId};
-
-/// Groups of which at most this share is needed are cleaned, in percent: below it, copying one byte
-/// gives back at least one.
-const SHARE: u64 = 50;
 
 /// Bytes that are copied in one go, so that others get their turn.
 const AT_ONCE: u64 = 256 << 20;
@@ -52,39 +49,30 @@ fn read_error(error: ReadError) -> StoreError {
 }
 
 impl Core {
-    /// Groups to be cleaned, those first that give back most for what is copied, and whether there are
+    /// Groups to be cleaned, those first that are worth most for what is copied, and whether there are
     /// any that nothing is needed of.
     ///
     /// # Errors
     /// The index failed.
     pub(crate) fn victims(&self) -> Result<(Vec<GroupId>, bool), StoreError> {
-        let parity = self.volumes.least_parity();
-        let mut worthy = Vec::new();
-        let mut any_empty = false;
+        let (parity, now) = (self.volumes.least_parity(), self.clock.now());
+        let (mut candidates, mut any_empty) = (Vec::new(), false);
         for (group, entry) in self.known_groups()? {
             let Some(written) = entry.written.filter(|written| *written > 0) else { continue };
-            let is_weak = self.groups.status(group).is_some_and(|status| status.shape.m < parity);
-            if entry.live > 0 && self.unclean().contains(&group) {
+            let live = entry.live;
+            if live == 0 {
+                any_empty = true;
                 continue;
             }
-            match entry.live.saturating_mul(100) / written {
-                _ if entry.live == 0 => any_empty = true,
-                // Written when there were fewer volumes: what is in it may be lost with fewer of them.
-                _ if is_weak => worthy.push((0, group, entry.live)),
-                share if share <= SHARE => worthy.push((share, group, entry.live)),
-                _ => {}
+            if self.unclean().contains(&group) {
+                continue;
             }
+            let is_weak = self.groups.status(group).is_some_and(|status| status.shape.m < parity);
+            // Of one that is not known to have changed, the age is that of the epoch.
+            let age_ms = now.0.saturating_sub(entry.changed.0);
+            candidates.push(Candidate { group, live, written, age_ms, is_weak });
         }
-        // The share decides alone: the age of a group says little while everything is of one disk.
-        worthy.sort_unstable();
-        let mut budget = AT_ONCE;
-        let fits = |(_, group, live): (u64, GroupId, u64)| {
-            // One at least, however large.
-            let fits = budget > 0;
-            budget = budget.saturating_sub(live);
-            fits.then_some(group)
-        };
-        Ok((worthy.into_iter().map_while(fits).collect(), any_empty))
+        Ok((choose(candidates, self.volumes.is_short(), AT_ONCE), any_empty))
     }
 
     /// Whether there is a group that nothing is needed of.

@@ -156,7 +156,10 @@ impl Core {
         let lsn = self.progress().begin();
         let result = self.commit_record(lsn, change, requests, &record).await;
         match result {
-            Ok(()) => self.doubts.clear(&attempt),
+            Ok(()) => {
+                requests.into_iter().for_each(|requests| self.traffic.changed(requests));
+                self.doubts.clear(&attempt);
+            }
             Err(_) => self.doubts.note(lsn, attempt),
         }
         self.progress().end(lsn);

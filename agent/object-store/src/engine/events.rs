@@ -158,6 +158,11 @@ impl Events {
         self.state().kept.iter().filter(|event| event.number > number).cloned().collect()
     }
 
+    /// The number of the last event; 0 before the first.
+    pub(crate) fn last(&self) -> u64 {
+        self.state().last
+    }
+
     /// Gives the events from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Event> {
         self.inner.sender.subscribe()

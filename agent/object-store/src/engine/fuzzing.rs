@@ -292,7 +292,7 @@ fn values() -> Vec<Vec<u8>> {
     };
     let upload = entry::UploadEntry { about: about(), record: journal.clone() };
     let usage = entry::BucketUsage { objects: 1, bytes: 9, ..entry::BucketUsage::default() };
-    let group = entry::GroupEntry { live: 9, written: Some(20) };
+    let group = entry::GroupEntry { live: 9, written: Some(20), changed: UnixMillis(9) };
     [
         (0, entry::encode(&applied)),
         (1, entry::encode(&bucket)),

@@ -56,6 +56,19 @@ pub(crate) enum Next {
     Stop,
 }
 
+/// What the index keeps in memory, in bytes. Nothing of it grows with the number of objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IndexMemory {
+    /// The most that its cache of blocks may take.
+    pub cache_total: u64,
+    /// What the cache takes now.
+    pub cache_held: u64,
+    /// The most that its write buffers may take.
+    pub buffers_total: u64,
+    /// What the write buffers take now.
+    pub buffers_held: u64,
+}
+
 /// Changes that are made together. A later change of a key replaces an earlier one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Batch(pub(crate) BTreeMap<Vec<u8>, Option<Vec<u8>>>);

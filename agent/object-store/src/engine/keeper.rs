@@ -18,6 +18,7 @@ use super::heal::gentle;
 use super::index::Batch;
 use super::keys;
 use super::leave::Left;
+use super::volumes::Takers;
 use crate::error::StoreError;
 use crate::names::UnixMillis;
 
@@ -32,6 +33,10 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Sealed segments of a journal that are left: packing many at once makes whole rows.
 const SEGMENTS: usize = 4;
+
+/// Between looks at how many segments of journals were in use: what a journal needed at most in two such
+/// times is kept for the next burst. Half an hour's pause is no reason to write it anew.
+const TRIM: Duration = Duration::from_secs(1800);
 
 /// A scrub of everything takes at least so long.
 const SCRUB: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -79,27 +84,28 @@ impl Core {
 /// Keeps a store until it is gone. A volume that went is waited for `absence` before what it held is
 /// made anew elsewhere; `left` is told when one that is to leave holds nothing more.
 pub(super) async fn keep(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
-    let volumes = core.upgrade().map_or(0, |core| core.volumes.writable().len() as u64);
+    let volumes = core.upgrade().map(|core| core.volumes.takers());
     tokio::join!(
         every(CHECKPOINT, core.clone(), u64::MAX, "write a checkpoint", checkpoint),
-        every(TRAFFIC, core.clone(), 0, "write down what was read", traffic),
+        every(TRAFFIC, core.clone(), (), "write down what was read", traffic),
         every(LOOK, core.clone(), volumes, "pack the journal", tend),
         heal(core.clone(), absence, left),
-        scrub(core),
+        scrub(core.clone()),
+        trim(core),
     );
 }
 
-async fn every<F: Future<Output = Result<u64, StoreError>>>(
+async fn every<T: Clone, F: Future<Output = Result<T, StoreError>>>(
     pause: Duration,
     core: Weak<Core>,
-    mut last: u64,
+    mut last: T,
     what: &'static str,
-    work: impl Fn(Arc<Core>, u64) -> F,
+    work: impl Fn(Arc<Core>, T) -> F,
 ) {
     loop {
         sleep(pause).await;
         let Some(core) = core.upgrade() else { return };
-        match work(core, last).await {
+        match work(core, last.clone()).await {
             Ok(now) => last = now,
             Err(error) => tracing::error!(error = in_words(&error), "cannot {what}"),
         }
@@ -114,14 +120,17 @@ async fn checkpoint(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
     Ok(done)
 }
 
-async fn traffic(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
-    core.write_traffic().await.map(|()| last)
+async fn traffic(core: Arc<Core>, (): ()) -> Result<(), StoreError> {
+    core.write_traffic().await
 }
 
 /// Packs where there is much, and whenever volumes came or went: what the journals hold has too few
 /// copies then.
-async fn tend(core: Arc<Core>, last: u64) -> Result<u64, StoreError> {
-    let volumes = core.volumes.writable().len() as u64;
+pub(super) async fn tend(
+    core: Arc<Core>,
+    last: Option<Takers>,
+) -> Result<Option<Takers>, StoreError> {
+    let volumes = Some(core.volumes.takers());
     // What failed before the start is to be out of the way soon.
     let packed = match last == volumes && !core.doubts.of_anything() {
         true => core.tend(SEGMENTS).await?,
@@ -186,6 +195,23 @@ async fn heal(core: Weak<Core>, absence: Duration, left: Arc<Notify>) {
             left.notify_one();
         }
         core.note_room();
+    }
+}
+
+/// Gives room of journals back: at once where it is short, else what was not in use for long.
+async fn trim(core: Weak<Core>) {
+    let mut last = Instant::now();
+    loop {
+        sleep(LOOK).await;
+        let Some(core) = core.upgrade() else { return };
+        let is_due = last.elapsed() >= TRIM;
+        if is_due {
+            last = Instant::now();
+        }
+        let segments = core.volumes.trim(is_due).await;
+        if segments > 0 {
+            tracing::info!(segments, "journals gave room back");
+        }
     }
 }
 

@@ -44,6 +44,7 @@ mod totals;
 mod traffic;
 mod tree;
 mod uploads;
+mod victims;
 mod volumes;
 mod without;
 mod write;
@@ -55,7 +56,7 @@ pub use admission::BodyMemory;
 pub use eras::EraRoot;
 pub use error::EngineError;
 pub use events::{Event, Happening};
-pub use index::{IndexError, IndexFault};
+pub use index::{IndexError, IndexFault, IndexMemory};
 pub use leave::Leaving;
 pub use pool::{
     Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,

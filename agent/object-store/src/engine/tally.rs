@@ -82,6 +82,7 @@ impl Tally {
             let mut entry: GroupEntry = get(index, &key)?.unwrap_or_default();
             if difference != 0 || entry == GroupEntry::default() {
                 entry.live = entry.live.saturating_add_signed(difference);
+                entry.changed = entry.changed.max(now);
                 batch.put(key, encode(&entry)?);
             }
         }

@@ -173,11 +173,21 @@ const SHARDS: usize = 16;
 
 type Shard = RwLock<HashMap<BucketNo, Arc<Cells>>>;
 
+/// What counts with records of changes.
+#[derive(Debug, Default)]
+struct Changes {
+    writes: AtomicU64,
+    deletes: AtomicU64,
+    bytes_in: AtomicU64,
+}
+
 /// What is counted in memory, by bucket.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     session: u64,
     shards: [Shard; SHARDS],
+    /// What counted with records of changes since the store was opened, of all buckets.
+    changes: Changes,
     /// What is written down of it. Held while more is.
     written: tokio::sync::Mutex<BTreeMap<BucketNo, Requests>>,
 }
@@ -203,6 +213,27 @@ impl Traffic {
             Arc::clone(shard.entry(bucket).or_default())
         });
         Meter(cells)
+    }
+
+    /// A request was carried out that changed something.
+    pub(crate) fn changed(&self, requests: Requests) {
+        let Changes { writes, deletes, bytes_in } = &self.changes;
+        writes.fetch_add(requests.writes, Ordering::Relaxed);
+        deletes.fetch_add(requests.deletes, Ordering::Relaxed);
+        bytes_in.fetch_add(requests.bytes_in, Ordering::Relaxed);
+    }
+
+    /// All requests that were carried out since the store was opened.
+    pub(crate) fn served(&self) -> Requests {
+        let of = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        let Changes { writes, deletes, bytes_in } = &self.changes;
+        let changed = Requests {
+            writes: of(writes),
+            deletes: of(deletes),
+            bytes_in: of(bytes_in),
+            ..Requests::default()
+        };
+        self.all().into_iter().fold(changed, |sum, (_, requests)| sum.plus(requests))
     }
 
     fn all(&self) -> Vec<(BucketNo, Requests)> {

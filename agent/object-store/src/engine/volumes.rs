@@ -1,14 +1,14 @@
 //! The volumes in use, and what is spread over them.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use agent_object_store_pool::device::{ANSWER_MAX, Device};
 use agent_object_store_pool::group::header::Kind;
 use agent_object_store_pool::group::run::GroupId;
-use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Lsn};
+use agent_object_store_pool::journal::{Journal, JournalError, JournalPlace, Keep, Lsn};
 use agent_object_store_pool::redundancy::{ROW, Redundancy, choose_volumes, redundancy};
 use agent_object_store_pool::superblock::{Class, VolumeNo};
 use bytes::Bytes;
@@ -28,6 +28,9 @@ const COPIES_MIN: usize = 2;
 
 /// How old the answer may be whether there is room: volumes do not fill up so quickly.
 const ROOM_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// Room is short where less than this part of a volume is free beside the reserve.
+const SHORT_PARTS: u64 = 20;
 
 /// A volume in use.
 #[derive(Debug, Clone)]
@@ -56,7 +59,16 @@ struct Inner {
     written_off: AtomicUsize,
     /// The volume that is to be emptied.
     leaving: Mutex<Option<VolumeNo>>,
+    /// Volumes that came since the store was opened, also those that were here before.
+    arrivals: AtomicU64,
     volumes: RwLock<BTreeMap<VolumeNo, Volume>>,
+}
+
+/// Which volumes take what is new. Unlike another if one of them went, came or came back meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Takers {
+    numbers: Vec<VolumeNo>,
+    arrivals: u64,
 }
 
 impl Volumes {
@@ -68,6 +80,7 @@ impl Volumes {
             numbers: Mutex::default(),
             written_off: AtomicUsize::new(0),
             leaving: Mutex::default(),
+            arrivals: AtomicU64::new(0),
             volumes: RwLock::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -115,6 +128,7 @@ impl Volumes {
 
     pub(crate) fn add(&self, volume: Volume) {
         self.write().insert(volume.device.number(), volume);
+        self.inner.arrivals.fetch_add(1, Ordering::Relaxed);
         *self.room() = None;
     }
 
@@ -142,6 +156,13 @@ impl Volumes {
         let mut volumes = self.healthy();
         volumes.retain(|volume| Some(volume.device.number()) != leaving);
         volumes
+    }
+
+    /// Which these are.
+    pub(crate) fn takers(&self) -> Takers {
+        let arrivals = self.inner.arrivals.load(Ordering::Relaxed);
+        let number = |volume: Volume| volume.device.number();
+        Takers { numbers: self.writable().into_iter().map(number).collect(), arrivals }
     }
 
     /// Those that may be written to, also what is to be emptied.
@@ -194,6 +215,44 @@ impl Volumes {
             return Err(StoreError::Full { wanted });
         }
         Ok(())
+    }
+
+    /// Whether the volumes that take what is new have little room left together, beside the reserve.
+    pub(crate) fn is_short(&self) -> bool {
+        let measured =
+            self.writable().into_iter().filter_map(|volume| self.measure(&volume.device));
+        let (free, total) =
+            measured.fold((0, 0), |(free, total), (more, of)| (free + more, total + of));
+        total > 0 && free < total / SHORT_PARTS
+    }
+
+    /// Bytes that a volume still takes, and all that its file system has.
+    fn measure(&self, device: &Device) -> Option<(u64, u64)> {
+        let space = device.backend().space(device.root()).ok()?;
+        Some((space.free.saturating_sub(self.inner.reserve), space.total))
+    }
+
+    /// Gives room of journals back to the file systems: where it is short at once, else what was not in
+    /// use for a while, if that `is_due`. How many segments.
+    pub(crate) async fn trim(&self, is_due: bool) -> usize {
+        let mut removed = 0;
+        for volume in self.healthy() {
+            let (device, journal) = (&volume.device, &volume.journal);
+            let measured = self.measure(device);
+            let is_short = measured.is_some_and(|(free, total)| free < total / SHORT_PARTS);
+            let keep = match (is_short, is_due) {
+                (true, _) => Keep::Least,
+                (false, true) => Keep::Recent,
+                (false, false) => continue,
+            };
+            match journal.trim(keep).await {
+                Ok(segments) => removed += segments,
+                Err(error) => {
+                    tracing::warn!(volume = %device.number(), %error, "a journal gives no room back");
+                }
+            }
+        }
+        removed
     }
 
     fn room(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {

@@ -57,6 +57,9 @@ name = "backup"
 access_key = "BACKUPKEY"
 secret_key = "not-a-real-secret"
 
+[metrics]
+listen = ":9200"
+
 [console]
 serial = ["ttyS1"]
 
@@ -111,6 +114,7 @@ fn every_key_is_read() {
                 secret_key: "not-a-real-secret".to_owned(),
             }],
         },
+        metrics: Metrics { listen: Some("[::]:9200".parse().expect("listen")) },
         console: Console { serial: vec!["ttyS1".to_owned()] },
         log: Log { serial: Some("ttyS0".to_owned()) },
     };
@@ -216,7 +220,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
             node.toml line 6, s3.lissen: the key is not known: did you mean listen?; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 9, network.port.adresses: the key is not known: did you mean addresses?; [network] is ignored and every port uses DHCP
             node.toml line 10, network.port.bond: the key is not known: known are port, dhcp, addresses, gateways, mtu; [network] is ignored and every port uses DHCP
-            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, console, log; no disk is claimed
+            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, console, log; no disk is claimed
         "#]],
     );
 }
@@ -395,6 +399,18 @@ fn a_missing_file_means_the_defaults_and_an_unreadable_one_claims_nothing() {
     let (config, problems) = load(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert_eq!(config, unclaiming());
     assert_eq!(problems.len(), 1);
+}
+
+#[test]
+fn readings_have_a_port_of_their_own() {
+    check(
+        "version = 1\n[s3]\nlisten = \":9100\"\n[metrics]\nlisten = \"127.0.0.1:9100\"\n",
+        &expect![[r#"
+            node.toml line 5, metrics.listen: port 9100 is that of [s3]: write another port; [metrics] is ignored and only the node itself can read them
+        "#]],
+    );
+    let (config, problems) = parse("version = 1\n[metrics]\nlisten = \"off\"\n");
+    assert_eq!((config.metrics.listen, problems), (None, vec![]));
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //! - A header in which one bit has rotted is read all the same: its checksum tells which.
 //!
 //! Private parts: `header` and `frame` are the format, `plan` says what goes into a frame, `scan`
-//! reads a segment, `slots` knows the segments, `make` prepares them, `lane` writes.
+//! reads a segment, `slots` knows the segments, `make` prepares them, `trim` removes those that are not
+//! needed, `lane` writes.
 
 mod frame;
 mod header;
@@ -21,6 +22,7 @@ mod scan;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod types;
 
 use std::io;
@@ -36,6 +38,7 @@ use crate::seal::{Damaged, Sealer, Spot, TAG};
 use lane::Lane;
 use scan::Scanner;
 use slots::{File, Slots};
+pub use trim::Keep;
 pub use types::{
     Damage, Found, JournalConfig, JournalError, JournalPlace, Lsn, SegmentScan, SegmentState,
     Stretch,
@@ -214,6 +217,19 @@ impl Journal {
         let free = move || slots.free(slot, incarnation);
         let freed = all.device.run(ANSWER_MAX, "write", || all.path(slot), free);
         freed.await.map_err(|error| all.unfinished(error))?
+    }
+
+    /// Gives files of slots that hold nothing back to the file system, as far as they are not kept; how
+    /// many. No record is touched.
+    ///
+    /// # Errors
+    /// [`JournalError::Fenced`].
+    pub async fn trim(&self, keep: Keep) -> Result<usize, JournalError> {
+        let slots = Arc::clone(&self.inner.slots);
+        let all = &self.inner.slots;
+        let trim = move || slots.trim(keep);
+        let trimmed = all.device.run(ANSWER_MAX, "remove", || all.folder.clone(), trim);
+        trimmed.await.map_err(|error| all.unfinished(error))?
     }
 
     /// Ends the lanes behind all that was appended before, and what goes on in the background.

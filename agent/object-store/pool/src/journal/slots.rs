@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! (no file) ──make──▶ ready ──take──▶ open ──seal──▶ sealed ──free──▶ ready
-//!                       ▲                              ▲
-//!       found empty ──▶ idle                     found with frames
+//!     ▲                 ▲                              ▲
+//!     │ found empty ──▶ idle                     found with frames
+//!     └──trim── ready, idle
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::frame::LSN;
 use super::header::SegmentHeader;
 use super::scan::widen;
+use super::trim::{Count, Keep, surplus};
 use super::types::{JournalConfig, JournalError, JournalPlace, Lsn, SegmentState};
 use crate::backend::BackendFile;
 use crate::device::Device;
@@ -47,8 +49,18 @@ struct Table {
     ready: VecDeque<Ready>,
     /// Files with nothing in them, of which nothing else is assumed.
     idle: BTreeSet<u16>,
-    /// Slots of which a segment is being made, or freed.
+    /// Slots of which a segment is being made, freed or removed.
     busy: BTreeSet<u16>,
+    /// The most segments that were in use at once since the trim before, and in the time before that.
+    most: usize,
+    most_before: usize,
+}
+
+impl Table {
+    fn hold(&mut self, slot: u16, segment: Segment) {
+        self.segments.insert(slot, segment);
+        self.most = self.most.max(self.segments.len());
+    }
 }
 
 #[derive(Debug)]
@@ -89,7 +101,7 @@ impl Slots {
 
     /// A segment that was there when the journal was opened.
     pub(super) fn hold(&self, slot: u16, segment: Segment) {
-        self.table().segments.insert(slot, segment);
+        self.table().hold(slot, segment);
     }
 
     /// A file that was there, with nothing in it.
@@ -110,7 +122,7 @@ impl Slots {
             bytes: 0,
             records: 0,
         };
-        table.segments.insert(ready.slot, segment);
+        table.hold(ready.slot, segment);
         Some(ready)
     }
 
@@ -138,6 +150,24 @@ impl Slots {
         };
         table.busy.insert(slot);
         Some((slot, is_file))
+    }
+
+    /// Takes slots that hold nothing and are not wanted out of use, to be removed.
+    pub(super) fn take_surplus(&self, keep: Keep) -> Vec<u16> {
+        let mut table = self.table();
+        let (used, free) = (table.segments.len(), table.ready.len() + table.idle.len());
+        let count = Count { used, free, most: table.most.max(table.most_before) };
+        if keep == Keep::Recent {
+            (table.most_before, table.most) = (table.most, used);
+        }
+        let mut slots = Vec::new();
+        for _ in 0..surplus(count, self.config.spare_segments, keep) {
+            // Those first that are to be written once more before they can be used.
+            let slot = table.idle.pop_last().or_else(|| Some(table.ready.pop_back()?.slot));
+            slots.extend(slot);
+        }
+        table.busy.extend(&slots);
+        slots
     }
 
     /// Nothing came of a slot that was picked.
@@ -219,7 +249,7 @@ impl Slots {
         };
         // A slot whose header is lost has no incarnation, and is made anew like one of another size.
         if segment.length != self.config.segment_bytes || incarnation == 0 {
-            self.remove(slot)?;
+            self.remove(&[slot])?;
             self.drop_busy(slot);
             return Ok(());
         }
@@ -242,10 +272,13 @@ impl Slots {
         Ok(incarnation)
     }
 
-    /// Removes a segment's file. Blocks.
-    pub(super) fn remove(&self, slot: u16) -> Result<(), JournalError> {
-        let (path, backend) = (self.path(slot), self.device.backend());
-        backend.remove_file(&path).map_err(|error| self.fence("remove", &path, &error))?;
+    /// Removes segments' files. Blocks.
+    pub(super) fn remove(&self, slots: &[u16]) -> Result<(), JournalError> {
+        let backend = self.device.backend();
+        for slot in slots {
+            let path = self.path(*slot);
+            backend.remove_file(&path).map_err(|error| self.fence("remove", &path, &error))?;
+        }
         backend.sync_dir(&self.folder).map_err(|error| self.fence("sync", &self.folder, &error))
     }
 

@@ -29,7 +29,7 @@ use ::fjall::{
 
 use self::mark::Mark;
 use super::entry::FORM;
-use super::index::{Batch, Index, IndexError, IndexFault, Next, Snapshot};
+use super::index::{Batch, Index, IndexError, IndexFault, IndexMemory, Next, Snapshot};
 
 /// Blocks of tables in memory: the one bound of what reading keeps. A quarter of the memory that a
 /// small node gives the store.
@@ -40,8 +40,11 @@ const CACHE_BYTES: u64 = 64 << 20;
 const WRITE_BUFFER_BYTES: u64 = 16 << 20;
 
 /// Write buffers that may wait to be written out before writers wait too. With the one that is being
-/// filled and the two that are being written out, five are in memory at worst.
+/// filled and the two that are being written out, [`BUFFERS_MAX`] are in memory at worst.
 const WAITING_BUFFERS_MAX: usize = 2;
+
+/// Write buffers in memory at worst.
+const BUFFERS_MAX: u64 = 5;
 
 /// Tables that may wait to be merged before writers wait; at 30 fjall waits itself, and forever if
 /// its threads have failed.
@@ -173,6 +176,16 @@ impl FjallIndex {
         next.store(&self.folder)?;
         *mark = next;
         Ok(())
+    }
+
+    /// What it keeps in memory.
+    pub(crate) fn memory(&self) -> IndexMemory {
+        IndexMemory {
+            cache_total: self.store.cache_capacity(),
+            cache_held: self.store.cache_size(),
+            buffers_total: WRITE_BUFFER_BYTES * BUFFERS_MAX,
+            buffers_held: self.store.write_buffer_size(),
+        }
     }
 
     fn frozen(&self) -> Frozen {

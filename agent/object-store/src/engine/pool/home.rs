@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::members::Known;
 use crate::engine::error::in_words;
 use crate::engine::fjall::{FjallIndex, destroy};
-use crate::engine::index::{Batch, Index, IndexError, IndexFault, Next, Snapshot};
+use crate::engine::index::{Batch, Index, IndexError, IndexFault, IndexMemory, Next, Snapshot};
 
 /// The folder of the index in the pool's folder on a volume.
 const FOLDER: &str = "index";
@@ -72,6 +72,11 @@ impl Watched {
     /// The index itself, to close it.
     pub(super) fn index(&self) -> Arc<FjallIndex> {
         Arc::clone(&self.index)
+    }
+
+    /// What it keeps in memory.
+    pub(super) fn memory(&self) -> IndexMemory {
+        self.index.memory()
     }
 
     pub(super) fn trouble(&self) -> Option<&IndexTrouble> {

@@ -317,7 +317,7 @@ impl State {
                     None => "the index is made anew".to_owned(),
                 }
             } else {
-                format!("{here} of the pool's {all} volumes are here; waiting for the others")
+                gathered(here, all)
             }
         } else if self.slots.is_empty() {
             self.awaited.clone().unwrap_or_else(|| "no volume is attached".to_owned())
@@ -325,5 +325,25 @@ impl State {
             "the first volumes are being read in".to_owned()
         };
         StoreError::Unavailable { reason }
+    }
+}
+
+/// Why a store is not open that enough volumes are here for.
+fn gathered(here: usize, all: usize) -> String {
+    match here < all {
+        true => format!("{here} of the pool's {all} volumes are here; waiting for the others"),
+        false => format!("all {all} volumes of the pool are here; the store is being opened"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_wait_for_volumes_that_are_here() {
+        assert_eq!(gathered(4, 5), "4 of the pool's 5 volumes are here; waiting for the others");
+        let opening = "all 5 volumes of the pool are here; the store is being opened";
+        assert_eq!(gathered(5, 5), opening);
     }
 }

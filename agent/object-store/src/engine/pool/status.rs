@@ -12,10 +12,13 @@ use agent_object_store_pool::superblock::{Class, VolumeNo};
 use super::Engine;
 use super::members::Known;
 use super::state::State;
+use crate::engine::admission::BodyMemory;
 use crate::engine::core::Core;
 use crate::engine::entry::GroupEntry;
+use crate::engine::index::IndexMemory;
 use crate::engine::keeper::Scrubbed;
 use crate::engine::leave::Leaving;
+use crate::engine::traffic::Requests;
 use crate::error::StoreError;
 use crate::names::{UnixMillis, VolumeId};
 use crate::store::{VolumeState, VolumeUsage};
@@ -39,6 +42,14 @@ pub struct PoolStatus {
     pub scrub: Option<ScrubStatus>,
     /// The journals.
     pub packing: PackingStatus,
+    /// Memory for the bodies of requests.
+    pub bodies: BodyMemory,
+    /// Memory of the index; none while the store is not open.
+    pub index: Option<IndexMemory>,
+    /// Requests that were carried out since the store was opened; none while it is not open.
+    pub served: Option<Requests>,
+    /// Events since the process began.
+    pub events: u64,
     /// Every volume of the pool.
     pub volumes: Vec<VolumeStatus>,
 }
@@ -156,14 +167,17 @@ impl Engine {
     pub async fn status(&self) -> PoolStatus {
         let usage = self.usage_now().await;
         let shared = self.shared();
-        let (mut status, core) = {
+        let (mut status, core, index) = {
             let state = shared.state();
             let volumes = usage.volumes.iter().map(|usage| of_volume(&state, usage));
             let volumes = volumes.collect();
             let core = state.serving.as_ref().map(|serving| Arc::clone(&serving.core));
+            let index = state.serving.as_ref().map(|serving| serving.index.memory());
             let rebuilding = (core.is_none() && state.settled).then(|| shared.rebuilt());
-            (PoolStatus { rebuilding, volumes, ..PoolStatus::default() }, core)
+            (PoolStatus { rebuilding, volumes, ..PoolStatus::default() }, core, index)
         };
+        (status.bodies, status.index) = (shared.admission.memory(), index);
+        status.events = shared.events.last();
         status.awaited = self.awaited();
         if status.awaited.is_some() && status.rebuilding.is_none() {
             status.rebuilding = Some(shared.rebuilt()).filter(|(_, all)| *all > 0);
@@ -177,6 +191,7 @@ impl Engine {
             (status.healing, status.scrub) = (found.healing, found.scrub);
             status.spare_volumes = found.spare;
         }
+        status.served = Some(core.traffic.served());
         status.spread = core.volumes.spread();
         status.packing = core.packing_status();
         let in_use = status.volumes.iter().filter(|volume| volume.capacity_bytes > 0);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::heal::Redundant;
+use crate::engine::keeper::tend;
 
 const SIZES: [usize; 4] = [100, 9000, 300 << 10, 3 << 20];
 
@@ -155,5 +156,33 @@ fn what_was_written_with_less_parity_is_written_anew() {
     run(async {
         let (core, _) = machine.open().await.unwrap();
         check(&core, "without the first one").await;
+    });
+}
+
+#[test]
+fn a_volume_that_went_and_one_that_came_are_found_though_there_are_as_many_as_before() {
+    let machine = Machine::new(4);
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        let gone = core.volumes.remove(VolumeNo(3)).unwrap();
+        let segments = || -> usize {
+            core.volumes.all().iter().map(|volume| volume.journal.segments().len()).sum()
+        };
+        make_bucket(&core).await.unwrap();
+        put(&core, "key", content(1, 100)).await.unwrap();
+        let before = Some(core.volumes.takers());
+        assert_eq!(tend(Arc::clone(&core), before.clone()).await.unwrap(), before);
+        assert!(segments() > 0, "nothing happened that asks for packing");
+        let other = core.volumes.remove(VolumeNo(2)).unwrap();
+        core.volumes.add(gone);
+        let swapped = tend(Arc::clone(&core), before.clone()).await.unwrap();
+        assert_ne!(swapped, before);
+        assert_eq!(segments(), 0, "what stood there got the copies that are due");
+        // One that comes back is another event, though the set is the same again.
+        let gone = core.volumes.remove(VolumeNo(3)).unwrap();
+        core.volumes.add(gone);
+        assert_ne!(Some(core.volumes.takers()), swapped);
+        core.volumes.add(other);
+        assert_eq!(read(&core, "key").await.unwrap(), Some(content(1, 100)));
     });
 }

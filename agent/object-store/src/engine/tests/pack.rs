@@ -311,3 +311,48 @@ fn what_is_being_received_keeps_its_groups_while_the_journal_is_packed() {
         assert_eq!((core.bulk.in_use(), core.packed.in_use()), (Vec::new(), Vec::new()));
     });
 }
+
+#[test]
+fn journals_give_back_what_a_burst_took_and_at_once_where_room_is_short() {
+    let mut machine = Machine::new(3);
+    let files = |machine: &Machine| machine.disk.files("/v0/icn-pool/journal").len();
+    for is_short in [false, true] {
+        run(async {
+            let (core, _) = machine.open().await.unwrap();
+            if !is_short {
+                make_bucket(&core).await.unwrap();
+            }
+            for number in 0..40 {
+                let bytes = content(number, 200 << 10);
+                put(&core, &format!("key-{number}"), bytes).await.unwrap();
+            }
+            pack(&core).await.unwrap();
+            let burst = files(&machine);
+            assert!(burst > 4, "{burst}");
+            assert_eq!(core.volumes.trim(false).await, 0, "there is room, and no time went by");
+            if is_short {
+                assert!(!core.volumes.is_short());
+                machine.disk.fill(1 << 20);
+                assert!(core.volumes.is_short());
+                // All volumes share the room of the simulated disk.
+                assert!(core.volumes.trim(false).await >= burst);
+            } else {
+                core.volumes.trim(true).await;
+                assert_eq!(files(&machine), burst, "it may come again");
+                core.volumes.trim(true).await;
+                core.volumes.trim(true).await;
+            }
+            assert_eq!(files(&machine), 0, "no segment is in use, and none is prepared");
+        });
+        machine = machine.cut(Cut::Lost);
+        machine.disk.set_capacity(None);
+        run(async {
+            let (core, _) = machine.open().await.unwrap();
+            for number in 0..40 {
+                let found = read(&core, &format!("key-{number}")).await.unwrap();
+                assert!(found == Some(content(number, 200 << 10)), "{number}");
+            }
+        });
+        machine = machine.cut(Cut::Lost);
+    }
+}

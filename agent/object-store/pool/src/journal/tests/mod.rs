@@ -5,6 +5,7 @@ mod model;
 mod real;
 mod reuse;
 mod rot;
+mod trim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -140,6 +141,15 @@ impl Model {
             Err(JournalError::Open { .. }) => assert!(segment.is_open),
             Err(error) => assert!(matches!(error, JournalError::Fenced { .. }), "{error}"),
         }
+    }
+
+    /// Where records stand that must be there.
+    fn kept(&self) -> Vec<JournalPlace> {
+        let gone = |place: &&JournalPlace| {
+            let id = (place.slot, place.incarnation);
+            self.freed.contains(&id) || self.perhaps_freed.contains(&id)
+        };
+        self.acked.values().filter(|place| !gone(place)).copied().collect()
     }
 
     /// Compares with what was found after a cut, and holds to that from now on.

@@ -279,6 +279,7 @@ impl Model<'_> {
             }
             Step::Pack => {
                 pack(self.core).await?;
+                self.core.volumes.trim(true).await;
                 self.settle().await;
                 Ok(())
             }
