@@ -29,8 +29,9 @@ pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 pub use engine::fuzzing;
 pub use engine::{
     BodyMemory, BucketTotals, Engine, EngineConfig, EngineError, EraRoot, Event, Happening,
-    HealingStatus, IndexError, IndexFault, Leaving, Meter, NotARecord, PackingStatus, PoolSpace,
-    PoolStatus, Requests, ScrubStatus, SliceProof, Spread, VolumeStatus, is_retired,
+    HealingStatus, IndexError, IndexFault, Leaving, Meter, NotARecord, NotCompressed,
+    PackingStatus, PoolSpace, PoolStatus, Requests, ScrubStatus, SliceProof, Spread, VolumeStatus,
+    is_retired,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

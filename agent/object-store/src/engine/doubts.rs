@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agent_object_store_pool::group::run::GroupId;
 
 use super::keys;
-use super::record::{Change, Content};
+use super::record::Change;
 use crate::names::VersionId;
 
 /// What failed of one thing.
@@ -64,12 +64,9 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn of(change: &Change) -> Self {
         let groups = match change {
-            Change::Put { content, .. } | Change::PutPart { content, .. } => match content {
-                Content::Runs(runs) | Content::Moved(runs) => {
-                    runs.iter().map(|run| run.group).collect()
-                }
-                Content::Inline(_) => Vec::new(),
-            },
+            Change::Put { content, .. } | Change::PutPart { content, .. } => {
+                content.groups().collect()
+            }
             _ => Vec::new(),
         };
         let completed = match change {

@@ -5,12 +5,15 @@ mod admission;
 mod apply;
 mod bulk;
 mod clean;
+mod compress;
 mod core;
 mod doubts;
 mod entry;
 mod eras;
 mod error;
 mod events;
+mod expand;
+mod expanding;
 mod feed;
 mod fjall;
 #[cfg(feature = "fuzzing")]
@@ -55,6 +58,7 @@ pub use admission::BodyMemory;
 pub use eras::EraRoot;
 pub use error::EngineError;
 pub use events::{Event, Happening};
+pub use expand::NotCompressed;
 pub use index::{IndexError, IndexFault};
 pub use leave::Leaving;
 pub use pool::{

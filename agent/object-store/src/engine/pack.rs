@@ -13,13 +13,14 @@ use agent_object_store_pool::superblock::VolumeNo;
 use bytes::Bytes;
 
 use super::apply::get;
+use super::compress::{Zstd, compress};
 use super::core::{Core, index_error};
 use super::entry::{Marker, Packed, PackedSpot, RecordAt, encode};
 use super::error::EngineError;
 use super::index::{Batch, Index, IndexError, Next};
 use super::keys;
-use super::packed::{Item, ItemAt, RowBuilder};
-use super::record::{self, Change};
+use super::packed::{Item, RowBuilder};
+use super::record::{self, Change, Content};
 use super::records::{self, Line};
 use super::tally::Tally;
 use super::totals;
@@ -29,6 +30,10 @@ use crate::names::UnixMillis;
 
 /// Bytes of records that are read of a segment at once.
 const STRETCH: u64 = 4 << 20;
+
+/// Contents up to this many bytes are compressed where they are met: handing them to another thread costs
+/// about as much.
+const AT_HAND: usize = 16 << 10;
 
 /// Entries of the index that are changed at once: others wait meanwhile.
 const AT_ONCE: usize = 64;
@@ -79,6 +84,7 @@ pub(super) struct Pending {
     lines: Vec<Line>,
     /// The records that are in it: other copies of them are met, too.
     lsns: HashSet<u64>,
+    zstd: Option<Zstd>,
 }
 
 impl Core {
@@ -217,11 +223,44 @@ impl Core {
             return Ok(());
         };
         if places.contains(&place) && !pending.lsns.contains(&lsn) {
-            let (change, from) = (records::settled(change), RecordAt::Journal(places));
+            let (mut change, from) = (records::settled(change), RecordAt::Journal(places));
+            let inline = self.compress(&mut change, inline, pending).await?;
             self.add(lsn, change, &inline, Line { name, from }, pending).await?;
             done.records += 1;
         }
         Ok(())
+    }
+
+    /// The content of a record as it is packed: compressed, if that saves room, and its change says so.
+    async fn compress(
+        &self,
+        change: &mut Change,
+        inline: Bytes,
+        pending: &mut Pending,
+    ) -> Result<Bytes, StoreError> {
+        let (Change::Put { content, .. } | Change::PutPart { content, .. }) = change else {
+            return Ok(inline);
+        };
+        if !matches!(content, Content::Inline(_)) {
+            return Ok(inline);
+        }
+        let mut zstd = pending.zstd.take().unwrap_or_else(Zstd::new);
+        let (zstd, compressed) = if inline.len() <= AT_HAND {
+            let compressed = compress(&mut zstd, &inline);
+            (zstd, compressed)
+        } else {
+            let inline = inline.clone();
+            let work = move || {
+                let compressed = compress(&mut zstd, &inline);
+                (zstd, compressed)
+            };
+            let failed = |error| StoreError::engine("compress a record", error);
+            self.io.run(work).await.map_err(failed)?
+        };
+        pending.zstd = Some(zstd);
+        let Some(compressed) = compressed else { return Ok(inline) };
+        *content = Content::CompressedInline(u32::try_from(compressed.len()).unwrap_or(u32::MAX));
+        Ok(compressed.into())
     }
 
     /// Adds a record to the row; a full row is written first.
@@ -260,7 +299,9 @@ impl Core {
 
     /// Writes the row and tells the index where its records stand.
     pub(super) async fn flush(&self, pending: &mut Pending) -> Result<(), StoreError> {
-        let Pending { row, lines, .. } = std::mem::take(pending);
+        let zstd = pending.zstd.take();
+        let Pending { row, lines, .. } =
+            std::mem::replace(pending, Pending { zstd, ..Pending::default() });
         if row.is_empty() {
             return Ok(());
         }
@@ -272,9 +313,7 @@ impl Core {
         let numbered: Vec<(Line, Packed)> = lines
             .into_iter()
             .zip((0_u32..).zip(places))
-            .map(|(line, (number, ItemAt { skip, weight }))| {
-                (line, Packed { spot: spot(number), row_bytes, skip, weight })
-            })
+            .map(|(line, (number, at))| (line, Packed::new(spot(number), row_bytes, at)))
             .collect();
         for some in numbered.chunks(AT_ONCE) {
             let moved = |index: &dyn Index| {

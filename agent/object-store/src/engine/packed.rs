@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{BucketUsage, Departed, PackedSpot};
-use super::record::{BucketNo, Change, Content, NotARecord};
+use super::record::{BucketNo, Change, NotARecord};
 use super::traffic::Requests;
 
 /// Length of a number that counts or measures, in bytes.
@@ -56,9 +56,20 @@ impl Item {
     pub(crate) fn content(&self) -> usize {
         let Self::Record { change, .. } = self else { return 0 };
         match &**change {
-            Change::Put { content: Content::Inline(length), .. }
-            | Change::PutPart { content: Content::Inline(length), .. } => *length as usize,
+            Change::Put { content, .. } | Change::PutPart { content, .. } => {
+                content.inline() as usize
+            }
             _ => 0,
+        }
+    }
+
+    fn compressed(&self) -> Option<u32> {
+        let Self::Record { change, .. } = self else { return None };
+        match &**change {
+            Change::Put { content, .. } | Change::PutPart { content, .. } => {
+                content.compressed_inline()
+            }
+            _ => None,
         }
     }
 }
@@ -70,6 +81,8 @@ pub(crate) struct ItemAt {
     pub skip: u32,
     /// Bytes of its line and its content.
     pub weight: u32,
+    /// Bytes of its content, if that is compressed.
+    pub compressed: Option<u32>,
 }
 
 /// A row that is being put together.
@@ -77,8 +90,8 @@ pub(crate) struct ItemAt {
 pub(crate) struct RowBuilder {
     items: Vec<u8>,
     contents: Vec<u8>,
-    /// By number: bytes of its line, and of the contents before its own.
-    lines: Vec<(usize, usize)>,
+    /// By number: bytes of its line, of the contents before its own, and of its own if it is compressed.
+    lines: Vec<(usize, usize, Option<u32>)>,
 }
 
 impl RowBuilder {
@@ -106,7 +119,7 @@ impl RowBuilder {
         if self.len() + line.len() + content.len() > limit {
             return Ok(false);
         }
-        self.lines.push((line.len(), self.contents.len()));
+        self.lines.push((line.len(), self.contents.len(), item.compressed()));
         self.items.extend_from_slice(&line);
         self.contents.extend_from_slice(content);
         Ok(true)
@@ -120,11 +133,12 @@ impl RowBuilder {
         let small = |number: usize| u32::try_from(number).map_err(|_| NotARecord);
         let table = small(NUMBER + self.items.len())?;
         let start = HEAD + self.items.len();
-        let ends = self.lines.iter().skip(1).map(|(_, at)| *at).chain([self.contents.len()]);
-        let at = |((line, at), end): (&(usize, usize), usize)| {
-            Ok(ItemAt { skip: small(start + at)?, weight: small(line + end - at)? })
+        let ends = self.lines.iter().skip(1).map(|(_, at, _)| *at).chain([self.contents.len()]);
+        let place = |((line, at, compressed), end): (&(usize, usize, Option<u32>), usize)| {
+            let (skip, weight) = (small(start + at)?, small(line + end - at)?);
+            Ok(ItemAt { skip, weight, compressed: *compressed })
         };
-        let places = self.lines.iter().zip(ends).map(at).collect::<Result<_, NotARecord>>()?;
+        let places = self.lines.iter().zip(ends).map(place).collect::<Result<_, NotARecord>>()?;
         let mut row = Vec::with_capacity(start + self.contents.len());
         row.extend_from_slice(&table.to_le_bytes());
         row.extend_from_slice(&small(self.lines.len())?.to_le_bytes());
@@ -159,7 +173,8 @@ pub(crate) fn items(row: &[u8]) -> Result<Vec<(Item, ItemAt)>, NotARecord> {
         let (item, left) = postcard::take_from_bytes::<Item>(rest).map_err(|_| NotARecord)?;
         let (line, content) = (rest.len() - left.len(), item.content());
         let small = |number: usize| u32::try_from(number).map_err(|_| NotARecord);
-        found.push((item, ItemAt { skip: small(skip)?, weight: small(line + content)? }));
+        let (at, weight, compressed) = (small(skip)?, small(line + content)?, item.compressed());
+        found.push((item, ItemAt { skip: at, weight, compressed }));
         skip = skip.checked_add(content).ok_or(NotARecord)?;
         rest = left;
     }
@@ -179,6 +194,7 @@ pub(crate) fn content_of(row: &Bytes, item: &Item, at: ItemAt) -> Result<Bytes, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::record::Content;
     use crate::names::{ETag, ObjectKey, UnixMillis, VersionId};
     use agent_object_store_pool::group::run::GroupId;
     use proptest::prelude::*;

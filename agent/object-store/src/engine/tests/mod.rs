@@ -210,6 +210,28 @@ fn content(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// The same where some of it, all or nothing can be compressed.
+fn mixed(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = content(seed, length);
+    // Four bits a byte.
+    let letters = |bytes: &mut [u8]| bytes.iter_mut().for_each(|byte| *byte = b'a' + *byte % 16);
+    match seed % 3 {
+        0 => {}
+        1 => letters(&mut bytes),
+        _ => {
+            let (mut dice, mut at) = (Dice(seed), 0);
+            while at < length {
+                let end = length.min(at + usize::try_from(dice.roll(150_000)).unwrap() + 1);
+                if dice.roll(2) == 0 {
+                    letters(&mut bytes[at..end]);
+                }
+                at = end;
+            }
+        }
+    }
+    bytes
+}
+
 async fn make_bucket(core: &Arc<Core>) -> Result<(), StoreError> {
     let owner = Owner::new("ann").unwrap();
     Arc::clone(core).create_bucket(bucket(), owner).await.map(drop)
