@@ -275,6 +275,24 @@ mod tests {
     }
 
     #[test]
+    fn content_is_written_down_as_ever() {
+        let run = Run { group: GroupId(3), at: 4096, rows: 300, skip: 0, length: 9 };
+        // Number of the variant; number of runs; 4096 and 300 take two bytes each.
+        let runs = |variant: u8| [&[variant, 1], &[3, 0x80, 0x20, 0xac, 2, 0, 9][..]].concat();
+        for (content, bytes) in [
+            (Content::Inline(3), vec![0, 3]),
+            (Content::Runs(vec![run]), runs(1)),
+            (Content::Moved(vec![run]), runs(2)),
+            (Content::CompressedInline(3), vec![3, 3]),
+            (Content::CompressedRuns(vec![run], 7), [runs(4), vec![7]].concat()),
+            (Content::CompressedMoved(vec![run], 7), [runs(5), vec![7]].concat()),
+        ] {
+            assert_eq!(postcard::to_allocvec(&content).unwrap(), bytes);
+            assert_eq!(postcard::from_bytes::<Content>(&bytes).unwrap(), content);
+        }
+    }
+
+    #[test]
     fn a_record_that_is_cut_or_has_more_than_it_says_is_none() {
         let requests = Requests::write(3);
         let record = encode(&put(Content::Inline(3)), Some(&requests), b"abc").unwrap();

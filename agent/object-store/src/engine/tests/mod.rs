@@ -1,5 +1,6 @@
 //! The core on simulated disks, in one order only.
 
+mod compressed;
 mod crash;
 mod eras;
 mod heal;
