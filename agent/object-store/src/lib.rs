@@ -28,8 +28,8 @@ pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 #[doc(hidden)]
 pub use engine::fuzzing;
 pub use engine::{
-    BodyMemory, BucketTotals, Engine, EngineConfig, EngineError, EraRoot, Event, Happening,
-    HealingStatus, IndexError, IndexFault, Leaving, Meter, NotARecord, NotCompressed,
+    BodyMemory, BucketTotals, ContentStatus, Engine, EngineConfig, EngineError, EraRoot, Event,
+    Happening, HealingStatus, IndexError, IndexFault, Leaving, Meter, NotARecord, NotCompressed,
     PackingStatus, PoolSpace, PoolStatus, Requests, ScrubStatus, SliceProof, Spread, VolumeStatus,
     is_retired,
 };

@@ -62,8 +62,8 @@ pub use expand::NotCompressed;
 pub use index::{IndexError, IndexFault};
 pub use leave::Leaving;
 pub use pool::{
-    Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
-    VolumeStatus, is_retired,
+    ContentStatus, Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus,
+    ScrubStatus, Spread, VolumeStatus, is_retired,
 };
 pub use prove::SliceProof;
 pub use record::NotARecord;
