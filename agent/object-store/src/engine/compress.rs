@@ -34,7 +34,7 @@ pub(super) fn table_bytes(blocks: u64) -> u64 {
     if blocks > 1 { blocks.saturating_mul(LINE as u64) } else { 0 }
 }
 
-/// What zstd works with: about 200 KiB, worth keeping from one content to the next.
+/// What zstd works with: about 300 KiB, worth keeping from one content to the next.
 pub(crate) struct Zstd {
     /// None where there is no memory for it: then nothing is compressed.
     context: Option<zstd::bulk::Compressor<'static>>,

@@ -256,6 +256,7 @@ fn what_compression_costs() {
                 dice.roll(1 << 32)
             );
         }
+        text.truncate(16 << 20);
         text.into_bytes()
     };
     let contents = [
@@ -266,6 +267,23 @@ fn what_compression_costs() {
         ("base64 of random", base64(5)),
         ("zeros", vec![0; 16 << 20]),
     ];
+    let mut zstd = Zstd::new();
+    compress(&mut zstd, &contents[1].1);
+    println!("a context has {} bytes", zstd.context.as_mut().unwrap().context_mut().sizeof());
+    for size in [512, 4 << 10, 16 << 10] {
+        let all = contents[1].1.chunks_exact(size).take(1000);
+        let begun = Instant::now();
+        let stored: Vec<_> = all.clone().map(|one| compress(&mut zstd, one).unwrap()).collect();
+        let inward = begun.elapsed().as_nanos() / 1000;
+        let bytes: usize = stored.iter().map(Vec::len).sum();
+        let begun = Instant::now();
+        for (one, stored) in all.zip(stored) {
+            let layout = Layout { plain: size as u64, stored: stored.len() as u64 };
+            assert!(expand(layout, &stored.into(), &(0..size as u64)).unwrap() == one);
+        }
+        let back = begun.elapsed().as_nanos() / 1000;
+        println!("JSON of {size} bytes | {inward} ns, {} bytes, {back} ns back", bytes / 1000);
+    }
     for (name, content) in &contents {
         let content = Bytes::from(content.clone());
         for level in [-7, -5, -3, -1, 1, 2, 3] {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -11,6 +12,18 @@ use super::compress::{BLOCK, LINE, table_bytes};
 
 /// Blocks that are expanded in one go: 1 MiB, about 0.7 ms.
 const AT_ONCE: usize = 16;
+
+/// Contexts of zstd that are kept for the next reader: about 100 KiB each, and to make one costs more than to
+/// expand a small object.
+const IDLE: usize = 8;
+
+static CONTEXTS: Mutex<Vec<Context>> = Mutex::new(Vec::new());
+
+type Context = zstd::bulk::Decompressor<'static>;
+
+fn contexts() -> MutexGuard<'static, Vec<Context>> {
+    CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Why stored bytes are not compressed content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +156,7 @@ impl Layout {
 
 /// Gives a range of content from the stored bytes that hold it.
 pub(crate) struct Expander {
-    context: Option<zstd::bulk::Decompressor<'static>>,
+    context: Option<Context>,
     wanted: Wanted,
     held: VecDeque<Bytes>,
     held_bytes: usize,
@@ -155,9 +168,18 @@ impl fmt::Debug for Expander {
     }
 }
 
+impl Drop for Expander {
+    fn drop(&mut self) {
+        let mut idle = contexts();
+        if idle.len() < IDLE {
+            idle.extend(self.context.take());
+        }
+    }
+}
+
 impl Expander {
     pub(crate) fn new(wanted: Wanted) -> Self {
-        Self { context: None, wanted, held: VecDeque::new(), held_bytes: 0 }
+        Self { context: contexts().pop(), wanted, held: VecDeque::new(), held_bytes: 0 }
     }
 
     /// Takes stored bytes, in their order.
@@ -206,7 +228,7 @@ impl Expander {
         let damaged = NotCompressed::Block { number, stored: length, plain };
         let context = match &mut self.context {
             Some(context) => context,
-            none => none.insert(zstd::bulk::Decompressor::new().map_err(|_| damaged)?),
+            none => none.insert(Context::new().map_err(|_| damaged)?),
         };
         // It writes no further than this, whatever the frame says of itself.
         let mut bytes = Vec::with_capacity(plain as usize);

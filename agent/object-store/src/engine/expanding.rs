@@ -68,30 +68,55 @@ impl Core {
             let _ = sender.send(Ok(bytes)).await;
             return Ok(());
         };
-        let (wanted, _) = self.wanted(&piece.source, layout, &piece.range).await?;
+        let (wanted, whole) = self.wanted(&piece.source, layout, &piece.range).await?;
         let stored = wanted.stored.clone();
         let mut expander = Expander::new(wanted);
-        for (reader, run) in self.runs(runs, &stored).await? {
+        // What came along is all of it.
+        let runs = match whole {
+            Some(whole) => {
+                expander.push(whole);
+                match self.send_ready(expander, sender).await? {
+                    Some(same) => expander = same,
+                    None => return Ok(()),
+                }
+                Vec::new()
+            }
+            None => self.runs(runs, &stored).await?,
+        };
+        for (reader, run) in runs {
             let failed = |source| StoreError::engine("read a group", EngineError::Read(source));
             let mut blocks = reader.stream(&run).map_err(failed)?;
             while let Some(block) = blocks.next().await {
                 expander.push(block.map_err(failed)?);
-                while expander.is_ready() {
-                    let expand = move || {
-                        let plain = expander.expand();
-                        (expander, plain)
-                    };
-                    let plain;
-                    (expander, plain) = self.io.run(expand).await.map_err(unfinished)?;
-                    for bytes in plain.map_err(damaged)? {
-                        if sender.send(Ok(bytes)).await.is_err() {
-                            return Ok(());
-                        }
-                    }
+                match self.send_ready(expander, sender).await? {
+                    Some(same) => expander = same,
+                    None => return Ok(()),
                 }
             }
         }
         if expander.is_done() { Ok(()) } else { Err(damaged(layout.damaged())) }
+    }
+
+    /// Sends on what can be expanded by now; none when nobody takes it any more.
+    async fn send_ready(
+        &self,
+        mut expander: Expander,
+        sender: &mpsc::Sender<Result<Bytes, BodyError>>,
+    ) -> Result<Option<Expander>, StoreError> {
+        while expander.is_ready() {
+            let expand = move || {
+                let plain = expander.expand();
+                (expander, plain)
+            };
+            let plain;
+            (expander, plain) = self.io.run(expand).await.map_err(unfinished)?;
+            for bytes in plain.map_err(damaged)? {
+                if sender.send(Ok(bytes)).await.is_err() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(expander))
     }
 
     /// What holds a range; with its stored bytes, if they came along.

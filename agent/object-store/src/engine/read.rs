@@ -168,15 +168,16 @@ impl Core {
     /// Memory that a range of an object takes on its way out.
     fn memory_for(&self, range: &Range<u64>, wanted: &[Piece]) -> u64 {
         let length = range.end - range.start;
+        let is_compressed = wanted.iter().any(|piece| piece.layout.is_some());
         if length <= AT_ONCE {
             // What is compressed is read in whole blocks, and expanded.
-            let of_piece = |piece: &Piece| piece.layout.map_or(0, |_| length + 4 * BLOCK as u64);
-            return length + wanted.iter().map(of_piece).max().unwrap_or(0);
+            return length + if is_compressed { length + 4 * BLOCK as u64 } else { 0 };
         }
         // Reads go on where no volume takes writes.
         let row = self.bulk.row_bytes().map_or(AT_ONCE, |bytes| bytes as u64);
         // One row is sent, another is read, and what they are made from may be as much again.
-        length.saturating_mul(2).min(4 * row)
+        let rows = length.saturating_mul(2).min(4 * row);
+        rows + if is_compressed { 2 * AT_ONCE } else { 0 }
     }
 
     async fn read(

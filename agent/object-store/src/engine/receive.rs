@@ -85,8 +85,8 @@ fn memory_for(length: Option<u64>, bulk: &Bulk) -> Result<u64, StoreError> {
         Some(length) if length <= INLINE as u64 => Ok(length),
         length => {
             let most = ROWS * bulk.row_bytes()? as u64;
-            // All of it, sealed cells and parity.
-            Ok(length.map_or(most, |length| most.min(length.saturating_mul(3))))
+            // All of it, what it is compressed to, sealed cells and parity.
+            Ok(length.map_or(most, |length| most.min(length.saturating_mul(4))))
         }
     }
 }
