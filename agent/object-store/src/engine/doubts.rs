@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use agent_object_store_pool::group::run::GroupId;
 
 use super::keys;
-use super::record::Change;
+use super::record::{Change, Content};
 use crate::names::VersionId;
 
 /// What failed of one thing.
@@ -63,12 +63,7 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn of(change: &Change) -> Self {
-        let groups = match change {
-            Change::Put { content, .. } | Change::PutPart { content, .. } => {
-                content.groups().collect()
-            }
-            _ => Vec::new(),
-        };
+        let groups = change.content().into_iter().flat_map(Content::groups).collect();
         let completed = match change {
             Change::Complete { parts, .. } => Some(parts.clone()),
             _ => None,

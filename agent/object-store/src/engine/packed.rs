@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{BucketUsage, Departed, PackedSpot};
-use super::record::{BucketNo, Change, NotARecord};
+use super::record::{BucketNo, Change, Content, NotARecord};
 use super::traffic::Requests;
 
 /// Length of a number that counts or measures, in bytes.
@@ -54,23 +54,16 @@ impl UsageLine {
 impl Item {
     /// Bytes of content that belong to it.
     pub(crate) fn content(&self) -> usize {
-        let Self::Record { change, .. } = self else { return 0 };
-        match &**change {
-            Change::Put { content, .. } | Change::PutPart { content, .. } => {
-                content.inline() as usize
-            }
-            _ => 0,
-        }
+        self.of_record().map_or(0, |content| content.inline() as usize)
     }
 
     fn compressed(&self) -> Option<u32> {
+        self.of_record().and_then(Content::compressed_inline)
+    }
+
+    fn of_record(&self) -> Option<&Content> {
         let Self::Record { change, .. } = self else { return None };
-        match &**change {
-            Change::Put { content, .. } | Change::PutPart { content, .. } => {
-                content.compressed_inline()
-            }
-            _ => None,
-        }
+        change.content()
     }
 }
 
@@ -194,7 +187,6 @@ pub(crate) fn content_of(row: &Bytes, item: &Item, at: ItemAt) -> Result<Bytes, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::record::Content;
     use crate::names::{ETag, ObjectKey, UnixMillis, VersionId};
     use agent_object_store_pool::group::run::GroupId;
     use proptest::prelude::*;

@@ -289,8 +289,12 @@ impl Core {
         let record = self.first_copy(copies).await?.ok_or_else(|| StoreError::Unavailable {
             reason: "the volumes that hold it are not here".to_owned(),
         })?;
-        let (_, inline) =
-            record::decode(&record).map_err(|error| StoreError::engine("read a record", error))?;
+        let failed = |error| StoreError::engine("read a record", EngineError::Record(error));
+        let (change, inline) = record::decode(&record).map_err(failed)?;
+        // Nobody compresses there: the bytes would be taken for what they are not.
+        if change.content().is_some_and(|content| content.compressed_inline().is_some()) {
+            return Err(failed(record::NotARecord));
+        }
         Ok(inline)
     }
 

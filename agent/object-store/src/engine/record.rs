@@ -77,6 +77,14 @@ impl Change {
             Self::Traffic { .. } => None,
         }
     }
+
+    /// Where its bytes are, if it has any.
+    pub(crate) fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Put { content, .. } | Self::PutPart { content, .. } => Some(content),
+            _ => None,
+        }
+    }
 }
 
 /// Where the bytes are.
@@ -228,10 +236,7 @@ pub(crate) fn decode_counting(
         }
     };
     let inline = record.slice(end..);
-    let expected = match &change {
-        Change::Put { content, .. } | Change::PutPart { content, .. } => content.inline(),
-        _ => 0,
-    };
+    let expected = change.content().map_or(0, Content::inline);
     let expected = usize::try_from(expected).map_err(|_| NotARecord)?;
     let is_whole = rest.is_empty() && inline.len() == expected;
     if is_whole { Ok((change, requests, inline)) } else { Err(NotARecord) }

@@ -280,6 +280,9 @@ fn compressed_bytes_that_are_wrong_are_an_error() {
             let object = object(&core, &plain[..length]);
             let put = Change::Put { bucket: number, key: key(name), object, content: stored };
             core.commit(put, &inline).await.unwrap();
+            // None is compressed in the journal.
+            let error = read_range(&core, name, ReadRange::Between(0, 99)).await.unwrap_err();
+            assert!(matches!(error, StoreError::Engine { source: EngineError::Record(_), .. }));
         }
         pack(&core).await.unwrap();
         for name in ["one", "three"] {
