@@ -28,9 +28,10 @@ pub use conditions::{ReadConditions, ReadVerdict, TagMatch, WriteConditions};
 #[doc(hidden)]
 pub use engine::fuzzing;
 pub use engine::{
-    BodyMemory, BucketTotals, Engine, EngineConfig, EngineError, EraRoot, Event, Happening,
-    HealingStatus, IndexError, IndexFault, IndexMemory, Leaving, Meter, NotARecord, PackingStatus,
-    PoolSpace, PoolStatus, Requests, ScrubStatus, SliceProof, Spread, VolumeStatus, is_retired,
+    BodyMemory, BucketTotals, ContentStatus, Engine, EngineConfig, EngineError, EraRoot, Event,
+    Happening, HealingStatus, IndexError, IndexFault, IndexMemory, Leaving, Meter, NotARecord,
+    NotCompressed, PackingStatus, PoolSpace, PoolStatus, Requests, ScrubStatus, SliceProof, Spread,
+    VolumeStatus, is_retired,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

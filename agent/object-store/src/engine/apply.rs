@@ -7,7 +7,7 @@ use super::entry::{
 };
 use super::index::{Batch, Index, IndexError, Next};
 use super::keys;
-use super::record::{BucketNo, Change, Content};
+use super::record::{BucketNo, Change, Content, InGroups};
 use super::stored::StoredObject;
 use super::tally::{Difference, Tally, signed};
 use super::traffic::{Counting, Session};
@@ -76,8 +76,13 @@ pub(crate) fn parts(index: &dyn Index, upload: &UploadId) -> Result<Vec<PartEntr
 
 fn place(content: Content) -> Place {
     match content {
-        Content::Inline(_) => Place::Record,
-        Content::Runs(runs) | Content::Moved(runs) => Place::Runs(runs),
+        Content::Inline(_) | Content::CompressedInline(_) => Place::Record,
+        Content::Runs(runs) | Content::Moved(runs) => {
+            Place::Groups(InGroups { runs, compressed: None })
+        }
+        Content::CompressedRuns(runs, stored) | Content::CompressedMoved(runs, stored) => {
+            Place::Groups(InGroups { runs, compressed: Some(stored) })
+        }
     }
 }
 
@@ -116,7 +121,7 @@ impl Effect<'_> {
             }
             Change::Put { bucket, key, object, content } => {
                 let now = object.modified;
-                let is_moved = matches!(content, Content::Moved(_));
+                let is_moved = content.is_moved();
                 self.put(bucket, key, object, place(content), record, is_moved).map(|()| now)
             }
             Change::Delete { bucket, key, version } => {
@@ -137,7 +142,7 @@ impl Effect<'_> {
             }
             Change::PutPart { bucket, key, upload, part, content } => {
                 let now = part.modified;
-                let is_moved = matches!(content, Content::Moved(_));
+                let is_moved = content.is_moved();
                 let place = place(content);
                 let entry = PartEntry { bucket, key, part, place, record, is_counted: true };
                 self.put_part(upload, entry, is_moved).map(|()| now)
@@ -322,7 +327,7 @@ impl Effect<'_> {
     }
 
     fn hold_runs(&mut self, holder: &Holder, place: &Place) -> Result<(), IndexError> {
-        let Place::Runs(runs) = place else { return Ok(()) };
+        let Place::Groups(InGroups { runs, .. }) = place else { return Ok(()) };
         for run in runs {
             self.tally.hold(run.group, run.rows);
             self.batch.put(keys::owner(run), encode(holder)?);
@@ -331,7 +336,7 @@ impl Effect<'_> {
     }
 
     fn release_runs(&mut self, place: &Place) {
-        let Place::Runs(runs) = place else { return };
+        let Place::Groups(InGroups { runs, .. }) = place else { return };
         for run in runs {
             self.tally.release(run.group, run.rows);
             self.batch.delete(keys::owner(run));

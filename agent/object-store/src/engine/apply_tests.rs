@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::entry::{BucketUsage, GroupEntry, Packed, PackedSpot};
 use crate::engine::memory::MemoryIndex;
+use crate::engine::packed::ItemAt;
 use crate::engine::stored::StoredPart;
 use crate::engine::stored::{StoredAttributes, StoredChecksums, StoredUpload};
 use crate::names::{Bucket, ETag, Owner, UnixMillis};
@@ -275,7 +276,7 @@ proptest! {
                 }
                 _ => continue,
             };
-            if let Place::Runs(runs) = place {
+            if let Place::Groups(InGroups { runs, .. }) = place {
                 named.push(runs[0].group.0);
                 let owner = index.get(&keys::owner(&runs[0])).unwrap();
                 prop_assert!(owner.is_some());
@@ -306,7 +307,8 @@ fn what_is_held_counts_for_as_long_as_it_is() {
 
 fn packed(number: u32) -> RecordAt {
     let spot = PackedSpot { group: GroupId(77), row: 4096, number };
-    RecordAt::Packed(Packed { spot, row_bytes: 1000, skip: 0, weight: 9 })
+    let at = ItemAt { skip: 0, weight: 9, compressed: None };
+    RecordAt::Packed(Packed::new(spot, 1000, at))
 }
 
 fn is_killed(index: &MemoryIndex, number: u32) -> bool {

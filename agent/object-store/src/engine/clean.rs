@@ -23,7 +23,7 @@ use super::index::{Batch, Index, IndexError, Next};
 use super::keys;
 use super::pack::{Packing, Pending, WEIGHT};
 use super::packed::{Item, content_of, items};
-use super::record::{BucketNo, Change, Content};
+use super::record::{BucketNo, Change, InGroups};
 use super::records::{self, Line};
 use super::tally::Tally;
 use super::victims::{Candidate, choose};
@@ -39,7 +39,7 @@ struct Held {
     bucket: BucketNo,
     key: ObjectKey,
     upload: Option<UploadId>,
-    runs: Vec<Run>,
+    place: InGroups,
     /// The change that says all of it.
     change: Change,
 }
@@ -224,7 +224,8 @@ impl Core {
     /// Copies the bytes of a group that an object or a part holds; says whether it still did.
     async fn move_bytes(&self, reader: &GroupReader, holder: &Holder) -> Result<bool, StoreError> {
         let Some(held) = self.held(holder)? else { return Ok(false) };
-        let (runs, _holds) = self.copy_runs(reader, held.runs.clone()).await?;
+        let InGroups { runs, compressed } = held.place;
+        let (runs, _holds) = self.copy_runs(reader, runs).await?;
         // Nobody replaces or deletes it meanwhile: a record of bytes that moved stands for the object.
         let upload = match &held.upload {
             Some(upload) => Some(self.uploads.lock(number_of(upload)).await),
@@ -235,7 +236,7 @@ impl Core {
         if is_held {
             let mut change = held.change;
             if let Change::Put { content, .. } | Change::PutPart { content, .. } = &mut change {
-                *content = Content::Moved(runs);
+                *content = InGroups { runs, compressed }.moved();
             }
             self.commit(change, &[]).await?;
         }
@@ -252,19 +253,19 @@ impl Core {
         match holder.clone() {
             Holder::Object(bucket, key) => {
                 let ObjectEntry { object, place, .. } = decode(&value).map_err(index_error)?;
-                let Place::Runs(runs) = place else { return Ok(None) };
-                let content = Content::Runs(runs.clone());
+                let Place::Groups(place) = place else { return Ok(None) };
+                let content = place.clone().written();
                 let change = Change::Put { bucket, key: key.clone(), object, content };
-                Ok(Some(Held { bucket, key, upload: None, runs, change }))
+                Ok(Some(Held { bucket, key, upload: None, place, change }))
             }
             Holder::Part(upload, _) => {
                 let PartEntry { bucket, key, part, place, .. } =
                     decode(&value).map_err(index_error)?;
-                let Place::Runs(runs) = place else { return Ok(None) };
-                let content = Content::Runs(runs.clone());
+                let Place::Groups(place) = place else { return Ok(None) };
+                let content = place.clone().written();
                 let of = upload.clone();
                 let change = Change::PutPart { bucket, key: key.clone(), upload, part, content };
-                Ok(Some(Held { bucket, key, upload: Some(of), runs, change }))
+                Ok(Some(Held { bucket, key, upload: Some(of), place, change }))
             }
         }
     }

@@ -63,15 +63,7 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn of(change: &Change) -> Self {
-        let groups = match change {
-            Change::Put { content, .. } | Change::PutPart { content, .. } => match content {
-                Content::Runs(runs) | Content::Moved(runs) => {
-                    runs.iter().map(|run| run.group).collect()
-                }
-                Content::Inline(_) => Vec::new(),
-            },
-            _ => Vec::new(),
-        };
+        let groups = change.content().into_iter().flat_map(Content::groups).collect();
         let completed = match change {
             Change::Complete { parts, .. } => Some(parts.clone()),
             _ => None,

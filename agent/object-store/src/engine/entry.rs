@@ -9,13 +9,14 @@ use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::index::IndexError;
-use super::record::BucketNo;
+use super::packed::ItemAt;
+use super::record::{BucketNo, InGroups};
 use super::stored::{StoredObject, StoredPart, StoredUpload};
 use super::traffic::{Counted, Requests, Session};
 use crate::names::{Bucket, ObjectKey, Owner, UnixMillis, UploadId, VersionId};
 
 /// Changes when an older index cannot be read any more.
-pub(crate) const FORM: u32 = 2;
+pub(crate) const FORM: u32 = 3;
 
 /// How far the index has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ pub(crate) enum Place {
     /// In the record, wherever that is.
     Record,
     /// In bulk groups.
-    Runs(Vec<Run>),
+    Groups(InGroups),
     /// In the parts of this upload.
     Parts(UploadId),
 }
@@ -95,6 +96,8 @@ pub(crate) struct Packed {
     pub skip: u32,
     /// Bytes that count as live in the group while the record does.
     pub weight: u32,
+    /// Bytes of the record's content as they are stored, if it is compressed.
+    pub compressed: Option<u32>,
 }
 
 /// Names a record in a packed group.
@@ -108,8 +111,16 @@ pub(crate) struct PackedSpot {
 }
 
 impl Packed {
-    /// The run of the row's bytes that are the record's content.
-    pub(crate) fn content(&self, length: u64) -> Run {
+    /// A record that stands in a row of so many bytes.
+    pub(crate) fn new(spot: PackedSpot, row_bytes: u32, at: ItemAt) -> Self {
+        let ItemAt { skip, weight, compressed } = at;
+        Self { spot, row_bytes, skip, weight, compressed }
+    }
+
+    /// The run of the row's bytes that are the record's content, of so many bytes as they are not
+    /// compressed.
+    pub(crate) fn content(&self, size: u64) -> Run {
+        let length = self.compressed.map_or(size, u64::from);
         let PackedSpot { group, row, .. } = self.spot;
         let (rows, skip) = (u64::from(self.row_bytes), u64::from(self.skip));
         Run { group, at: row, rows, skip, length }

@@ -6,6 +6,7 @@ use agent_object_store_pool::io::Unfinished;
 use agent_object_store_pool::journal::JournalError;
 use agent_proofs::ProofError;
 
+use super::expand::NotCompressed;
 use super::index::IndexError;
 use super::record::NotARecord;
 use crate::error::StoreError;
@@ -37,6 +38,9 @@ pub enum EngineError {
     /// Bytes that opened are no record: a fault of this program.
     #[error(transparent)]
     Record(#[from] NotARecord),
+    /// Compressed content is damaged.
+    #[error(transparent)]
+    Compressed(#[from] NotCompressed),
     /// A proof cannot be made, or does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),

@@ -11,13 +11,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::apply::apply;
+use super::compress::{Zstd, compress};
 use super::entry::{self, PackedSpot};
+use super::expand::{Layout, expand};
 use super::fjall::mark::Mark;
 use super::index::Index as _;
 use super::keys;
 use super::memory::MemoryIndex;
 use super::packed::{self, Item, ItemAt, RowBuilder, UsageLine};
-use super::record::{self, BucketNo, Change, Content};
+use super::record::{self, BucketNo, Change, Content, InGroups};
 use super::stored::{StoredAttributes, StoredChecksums, StoredObject, StoredPart, StoredUpload};
 use super::traffic::Requests;
 use crate::names::{Bucket, ETag, ObjectKey, Owner, UnixMillis, UploadId, VersionId};
@@ -28,6 +30,7 @@ pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 /// All targets of this crate.
 pub const TARGETS: &[Target] = &[
     ("record", read_record, records),
+    ("compressed", read_compressed, compressed),
     ("packed-row", read_row, rows),
     ("index-value", read_value, values),
     ("index-key", read_key, index_names),
@@ -60,6 +63,57 @@ fn read_row(bytes: &[u8]) {
     let expected: Vec<(Item, ItemAt)> =
         items.into_iter().zip(places).map(|((item, _), at)| (item, at)).collect();
     assert_eq!(packed::items(&again), Ok(expected));
+}
+
+/// The first four bytes say how long the content is, two numbers more which range of it is wanted.
+fn read_compressed(bytes: &[u8]) {
+    let mut rest = bytes;
+    let mut number = || {
+        let (number, behind) = rest.split_first_chunk()?;
+        rest = behind;
+        Some(u64::from(u32::from_le_bytes(*number)))
+    };
+    let (Some(plain), Some(from), Some(to)) = (number(), number(), number()) else { return };
+    let layout = Layout { plain, stored: rest.len() as u64 };
+    let stored = Bytes::copy_from_slice(rest);
+    let range = from.min(to).min(plain)..to.max(from).min(plain);
+    // A range that is long is read in steps.
+    let range = range.start..range.end.min(range.start + (256 << 10));
+    let found = expand(layout, &stored, &range);
+    if let Ok(found) = &found {
+        assert_eq!(found.len() as u64, range.end - range.start);
+    }
+    if plain > 256 << 10 {
+        return;
+    }
+    let Ok(all) = expand(layout, &stored, &(0..plain)) else { return };
+    let place = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+    let part = place.and_then(|(from, to)| all.get(from..to)).map(<[u8]>::to_vec);
+    assert_eq!(found.ok(), part);
+    if let Some(again) = compress(&mut Zstd::new(), &all) {
+        let layout = Layout { stored: again.len() as u64, ..layout };
+        assert_eq!(expand(layout, &again.into(), &(0..plain)), Ok(all));
+    }
+}
+
+fn compressed() -> Vec<Vec<u8>> {
+    let text = b"a line of text, as there are many\n".repeat(6000);
+    let random: Vec<u8> =
+        (0_u32..2000).flat_map(|n| *blake3::hash(&n.to_le_bytes()).as_bytes()).collect();
+    let mixed = [text.as_slice(), &random].concat();
+    let of = |content: &[u8], from: u32, to: u32| {
+        let plain = u32::try_from(content.len()).unwrap_or_default();
+        let head = [plain, from, to].map(u32::to_le_bytes).concat();
+        let stored = compress(&mut Zstd::new(), content).unwrap_or_else(|| content.to_vec());
+        [head, stored].concat()
+    };
+    let short = text.get(..3000).unwrap_or_default();
+    vec![
+        of(short, 0, 3000),
+        of(&text, 65_000, 140_000),
+        of(&mixed, 100, 250_000),
+        of(&random, 0, 1),
+    ]
 }
 
 fn read_value(bytes: &[u8]) {
@@ -124,8 +178,7 @@ fn apply_row(bytes: &[u8]) {
     for (number, (item, at)) in (0_u32..).zip(items) {
         let Item::Record { lsn, change } = item else { continue };
         let spot = PackedSpot { group: GroupId(lsn), row: 4096, number };
-        let ItemAt { skip, weight } = at;
-        let packed = entry::Packed { spot, row_bytes: u32::MAX, skip, weight };
+        let packed = entry::Packed::new(spot, u32::MAX, at);
         for _ in 0..2 {
             let record = entry::RecordAt::Packed(packed);
             let Ok(batch) = apply(&index, (*change).clone(), record) else { return };
@@ -216,6 +269,9 @@ fn changes() -> Vec<(Change, &'static [u8])> {
         (put(object(2, 3), Content::Inline(3)), b"abc"),
         (put(object(3, 300_000), runs.clone()), b""),
         (put(object(3, 300_000), moved), b""),
+        (put(object(2, 3000), Content::CompressedInline(3)), b"abc"),
+        (put(object(3, 300_000), Content::CompressedRuns(vec![run()], 200_000)), b""),
+        (put(object(3, 300_000), Content::CompressedMoved(vec![run()], 200_000)), b""),
         (Change::Delete { bucket, key: key("a"), version }, b""),
         (
             Change::BeginUpload { bucket, key: key("b"), upload: upload.clone(), about: about() },
@@ -269,14 +325,20 @@ fn row(changes: &[(Change, &[u8])]) -> Vec<u8> {
     builder.finish().map(|(row, _)| row).unwrap_or_default()
 }
 
+fn in_groups(compressed: Option<u64>) -> entry::Place {
+    entry::Place::Groups(InGroups { runs: vec![run()], compressed })
+}
+
 fn values() -> Vec<Vec<u8>> {
     let owner = about().owner;
     let place =
         JournalPlace { volume: VolumeNo(2), slot: 1, incarnation: 1025, offset: 4132, length: 200 };
     let journal = entry::RecordAt::Journal(vec![place; 2]);
     let spot = PackedSpot { group: GroupId(5), row: 4096, number: 3 };
-    let packed =
-        entry::RecordAt::Packed(entry::Packed { spot, row_bytes: 9000, skip: 400, weight: 90 });
+    let at = ItemAt { skip: 400, weight: 90, compressed: None };
+    let packed = entry::RecordAt::Packed(entry::Packed::new(spot, 9000, at));
+    let at = ItemAt { compressed: Some(30), ..at };
+    let compressed = entry::RecordAt::Packed(entry::Packed::new(spot, 9000, at));
     let number = BucketNo(1);
     let applied =
         entry::Applied { form: entry::FORM, lsn: 9, next_bucket: 2, version: VersionId::ZERO };
@@ -296,7 +358,9 @@ fn values() -> Vec<Vec<u8>> {
     [
         (0, entry::encode(&applied)),
         (1, entry::encode(&bucket)),
-        (2, entry::encode(&object(entry::Place::Runs(vec![run()]), journal.clone()))),
+        (2, entry::encode(&object(in_groups(None), journal.clone()))),
+        (2, entry::encode(&object(in_groups(Some(200_000)), journal.clone()))),
+        (2, entry::encode(&object(entry::Place::Record, compressed))),
         (2, entry::encode(&object(entry::Place::Parts(upload_id()), bucket.record.clone()))),
         (3, entry::encode(&part)),
         (4, entry::encode(&upload)),

@@ -5,12 +5,15 @@ mod admission;
 mod apply;
 mod bulk;
 mod clean;
+mod compress;
 mod core;
 mod doubts;
 mod entry;
 mod eras;
 mod error;
 mod events;
+mod expand;
+mod expanding;
 mod feed;
 mod fjall;
 #[cfg(feature = "fuzzing")]
@@ -56,11 +59,12 @@ pub use admission::BodyMemory;
 pub use eras::EraRoot;
 pub use error::EngineError;
 pub use events::{Event, Happening};
+pub use expand::NotCompressed;
 pub use index::{IndexError, IndexFault, IndexMemory};
 pub use leave::Leaving;
 pub use pool::{
-    Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
-    VolumeStatus, is_retired,
+    ContentStatus, Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus,
+    ScrubStatus, Spread, VolumeStatus, is_retired,
 };
 pub use prove::SliceProof;
 pub use record::NotARecord;

@@ -13,13 +13,14 @@ use agent_object_store_pool::superblock::VolumeNo;
 use bytes::Bytes;
 
 use super::apply::get;
+use super::compress::{Zstd, compress};
 use super::core::{Core, index_error};
 use super::entry::{Marker, Packed, PackedSpot, RecordAt, encode};
 use super::error::EngineError;
 use super::index::{Batch, Index, IndexError, Next};
 use super::keys;
-use super::packed::{Item, ItemAt, RowBuilder};
-use super::record::{self, Change};
+use super::packed::{Item, RowBuilder};
+use super::record::{self, Change, Content};
 use super::records::{self, Line};
 use super::tally::Tally;
 use super::totals;
@@ -72,6 +73,32 @@ impl Segment {
     }
 }
 
+/// A record that is to be packed.
+#[derive(Debug)]
+struct Chosen {
+    lsn: u64,
+    change: Change,
+    content: Bytes,
+    line: Line,
+}
+
+impl Chosen {
+    fn compress(&mut self, zstd: &mut Zstd) {
+        let (Change::Put { content, .. } | Change::PutPart { content, .. }) = &mut self.change
+        else {
+            return;
+        };
+        if let Content::Inline(length) = content
+            && let Some(compressed) = compress(zstd, &self.content)
+        {
+            // It is shorter than it was.
+            *length = u32::try_from(compressed.len()).unwrap_or(*length);
+            *content = Content::CompressedInline(*length);
+            self.content = compressed.into();
+        }
+    }
+}
+
 /// A row that is put together, and what is to be told to the index when it is durable.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -79,6 +106,8 @@ pub(super) struct Pending {
     lines: Vec<Line>,
     /// The records that are in it: other copies of them are met, too.
     lsns: HashSet<u64>,
+    /// Kept from one stretch to the next.
+    zstd: Option<Zstd>,
 }
 
 impl Core {
@@ -190,38 +219,62 @@ impl Core {
             next = behind;
             damage |= is_torn || Damage { mended: 0, ..stretch } != Damage::default();
             found += records.len() as u64;
+            let mut chosen = Vec::new();
             for Found { lsn, place, content } in records {
                 if lsn.0 <= upto {
-                    self.pack_record(lsn.0, place, &content, pending, done).await?;
+                    chosen.extend(self.needed_record(lsn.0, place, &content, pending)?);
                 }
+            }
+            for Chosen { lsn, change, content, line } in self.compress(chosen, pending).await? {
+                self.add(lsn, change, &content, line, pending).await?;
+                done.records += 1;
             }
         }
         Ok(!damage && found >= segment.state.records)
     }
 
-    /// Packs a record from the first copy that is met: the index may name one that is not there.
-    async fn pack_record(
+    /// A record, if it is to be packed: from the first copy that is met, as the index may name one that is
+    /// not there.
+    fn needed_record(
         &self,
         lsn: u64,
         place: JournalPlace,
         content: &Bytes,
-        pending: &mut Pending,
-        done: &mut Packing,
-    ) -> Result<(), StoreError> {
-        let (change, inline) = record::decode(content)
+        pending: &Pending,
+    ) -> Result<Option<Chosen>, StoreError> {
+        let (change, content) = record::decode(content)
             .map_err(|error| StoreError::engine("pack a record", EngineError::Record(error)))?;
-        let Some(name) = records::name(&change) else { return Ok(()) };
-        let Some(value) = self.index.get(&name).map_err(index_error)? else { return Ok(()) };
+        let Some(name) = records::name(&change) else { return Ok(None) };
+        let Some(value) = self.index.get(&name).map_err(index_error)? else { return Ok(None) };
         let RecordAt::Journal(places) = records::record_at(&name, &value).map_err(index_error)?
         else {
-            return Ok(());
+            return Ok(None);
         };
-        if places.contains(&place) && !pending.lsns.contains(&lsn) {
-            let (change, from) = (records::settled(change), RecordAt::Journal(places));
-            self.add(lsn, change, &inline, Line { name, from }, pending).await?;
-            done.records += 1;
+        if !places.contains(&place) || pending.lsns.contains(&lsn) {
+            return Ok(None);
         }
-        Ok(())
+        let line = Line { name, from: RecordAt::Journal(places) };
+        Ok(Some(Chosen { lsn, change: records::settled(change), content, line }))
+    }
+
+    /// Compresses the contents of records where that saves room; their changes say so then.
+    async fn compress(
+        &self,
+        mut chosen: Vec<Chosen>,
+        pending: &mut Pending,
+    ) -> Result<Vec<Chosen>, StoreError> {
+        if chosen.iter().all(|record| record.content.is_empty()) {
+            return Ok(chosen);
+        }
+        let mut zstd = pending.zstd.take().unwrap_or_else(Zstd::new);
+        let work = move || {
+            chosen.iter_mut().for_each(|record| record.compress(&mut zstd));
+            (chosen, zstd)
+        };
+        let failed = |error| StoreError::engine("compress records", error);
+        let (chosen, zstd) = self.io.run(work).await.map_err(failed)?;
+        pending.zstd = Some(zstd);
+        Ok(chosen)
     }
 
     /// Adds a record to the row; a full row is written first.
@@ -260,7 +313,9 @@ impl Core {
 
     /// Writes the row and tells the index where its records stand.
     pub(super) async fn flush(&self, pending: &mut Pending) -> Result<(), StoreError> {
-        let Pending { row, lines, .. } = std::mem::take(pending);
+        let zstd = pending.zstd.take();
+        let Pending { row, lines, .. } =
+            std::mem::replace(pending, Pending { zstd, ..Pending::default() });
         if row.is_empty() {
             return Ok(());
         }
@@ -272,9 +327,7 @@ impl Core {
         let numbered: Vec<(Line, Packed)> = lines
             .into_iter()
             .zip((0_u32..).zip(places))
-            .map(|(line, (number, ItemAt { skip, weight }))| {
-                (line, Packed { spot: spot(number), row_bytes, skip, weight })
-            })
+            .map(|(line, (number, at))| (line, Packed::new(spot(number), row_bytes, at)))
             .collect();
         for some in numbered.chunks(AT_ONCE) {
             let moved = |index: &dyn Index| {

@@ -54,12 +54,16 @@ impl UsageLine {
 impl Item {
     /// Bytes of content that belong to it.
     pub(crate) fn content(&self) -> usize {
-        let Self::Record { change, .. } = self else { return 0 };
-        match &**change {
-            Change::Put { content: Content::Inline(length), .. }
-            | Change::PutPart { content: Content::Inline(length), .. } => *length as usize,
-            _ => 0,
-        }
+        self.of_record().map_or(0, |content| content.inline() as usize)
+    }
+
+    fn compressed(&self) -> Option<u32> {
+        self.of_record().and_then(Content::compressed_inline)
+    }
+
+    fn of_record(&self) -> Option<&Content> {
+        let Self::Record { change, .. } = self else { return None };
+        change.content()
     }
 }
 
@@ -70,6 +74,8 @@ pub(crate) struct ItemAt {
     pub skip: u32,
     /// Bytes of its line and its content.
     pub weight: u32,
+    /// Bytes of its content, if that is compressed.
+    pub compressed: Option<u32>,
 }
 
 /// A row that is being put together.
@@ -77,8 +83,8 @@ pub(crate) struct ItemAt {
 pub(crate) struct RowBuilder {
     items: Vec<u8>,
     contents: Vec<u8>,
-    /// By number: bytes of its line, and of the contents before its own.
-    lines: Vec<(usize, usize)>,
+    /// By number: bytes of its line, of the contents before its own, and of its own if it is compressed.
+    lines: Vec<(usize, usize, Option<u32>)>,
 }
 
 impl RowBuilder {
@@ -106,7 +112,7 @@ impl RowBuilder {
         if self.len() + line.len() + content.len() > limit {
             return Ok(false);
         }
-        self.lines.push((line.len(), self.contents.len()));
+        self.lines.push((line.len(), self.contents.len(), item.compressed()));
         self.items.extend_from_slice(&line);
         self.contents.extend_from_slice(content);
         Ok(true)
@@ -120,11 +126,12 @@ impl RowBuilder {
         let small = |number: usize| u32::try_from(number).map_err(|_| NotARecord);
         let table = small(NUMBER + self.items.len())?;
         let start = HEAD + self.items.len();
-        let ends = self.lines.iter().skip(1).map(|(_, at)| *at).chain([self.contents.len()]);
-        let at = |((line, at), end): (&(usize, usize), usize)| {
-            Ok(ItemAt { skip: small(start + at)?, weight: small(line + end - at)? })
+        let ends = self.lines.iter().skip(1).map(|(_, at, _)| *at).chain([self.contents.len()]);
+        let place = |((line, at, compressed), end): (&(usize, usize, Option<u32>), usize)| {
+            let (skip, weight) = (small(start + at)?, small(line + end - at)?);
+            Ok(ItemAt { skip, weight, compressed: *compressed })
         };
-        let places = self.lines.iter().zip(ends).map(at).collect::<Result<_, NotARecord>>()?;
+        let places = self.lines.iter().zip(ends).map(place).collect::<Result<_, NotARecord>>()?;
         let mut row = Vec::with_capacity(start + self.contents.len());
         row.extend_from_slice(&table.to_le_bytes());
         row.extend_from_slice(&small(self.lines.len())?.to_le_bytes());
@@ -159,7 +166,8 @@ pub(crate) fn items(row: &[u8]) -> Result<Vec<(Item, ItemAt)>, NotARecord> {
         let (item, left) = postcard::take_from_bytes::<Item>(rest).map_err(|_| NotARecord)?;
         let (line, content) = (rest.len() - left.len(), item.content());
         let small = |number: usize| u32::try_from(number).map_err(|_| NotARecord);
-        found.push((item, ItemAt { skip: small(skip)?, weight: small(line + content)? }));
+        let (at, weight, compressed) = (small(skip)?, small(line + content)?, item.compressed());
+        found.push((item, ItemAt { skip: at, weight, compressed }));
         skip = skip.checked_add(content).ok_or(NotARecord)?;
         rest = left;
     }

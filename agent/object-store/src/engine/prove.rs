@@ -88,15 +88,15 @@ impl Core {
     ) -> Result<(), StoreError> {
         let size = piece.range.end - piece.range.start;
         let wanted = rounded(size, range).map_err(failed)?;
-        if piece.has_leaves {
-            let behind = size..size + groups(size) * LEAF as u64;
-            let leaves = self.read_piece(&piece.source, &behind).await?;
+        if let Some(at) = piece.leaves_at {
+            let behind = at..at + groups(size) * LEAF as u64;
+            let leaves = self.read_stored(&piece.source, &behind).await?;
             let leaves: Vec<ChainingValue> =
                 leaves.chunks(LEAF).filter_map(|leaf| leaf.try_into().ok()).collect();
-            let read = self.read_piece(&piece.source, &wanted).await?;
+            let read = self.read_piece(piece, &wanted).await?;
             return prover.piece(size, range, &leaves, &read).map_err(failed);
         }
-        let all = self.read_piece(&piece.source, &(0..size)).await?;
+        let all = self.read_piece(piece, &(0..size)).await?;
         let place = usize::try_from(wanted.start).ok().zip(usize::try_from(wanted.end).ok());
         let read = place.and_then(|(start, end)| all.get(start..end));
         let read = read.ok_or(failed(ProofError::Malformed))?;

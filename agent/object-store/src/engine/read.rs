@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 
 use super::admission::Admitted;
 use super::apply::parts;
+use super::compress::BLOCK;
 use super::core::{Core, index_error};
 use super::entry::{ObjectEntry, PartEntry, Place, RecordAt};
 use super::error::EngineError;
+use super::expand::Layout;
 use super::reads::Reading;
 use super::record;
 use super::stored::DataRoot;
@@ -60,8 +62,10 @@ pub(super) struct Piece {
     pub source: Source,
     pub range: Range<u64>,
     pub root: DataRoot,
-    /// Whether the leaves of its tree stand behind its bytes.
-    pub has_leaves: bool,
+    /// Where the leaves of its tree stand, in the stored bytes; none if there are none.
+    pub leaves_at: Option<u64>,
+    /// If it is compressed.
+    pub layout: Option<Layout>,
 }
 
 impl Piece {
@@ -72,9 +76,16 @@ impl Piece {
         range: Range<u64>,
         root: DataRoot,
     ) -> Option<Self> {
-        let has_leaves = matches!(place, Place::Runs(_));
-        let source = Source::of(place, record, range.end - range.start)?;
-        Some(Self { source, range, root, has_leaves })
+        let plain = range.end - range.start;
+        let (compressed, is_in_groups) = match (&place, &record) {
+            (Place::Groups(groups), _) => (groups.compressed, true),
+            (Place::Record, RecordAt::Packed(packed)) => (packed.compressed.map(u64::from), false),
+            _ => (None, false),
+        };
+        let layout = compressed.map(|stored| Layout { plain, stored });
+        let leaves_at = is_in_groups.then_some(compressed.unwrap_or(plain));
+        let source = Source::of(place, record, plain)?;
+        Some(Self { source, range, root, leaves_at, layout })
     }
 }
 
@@ -95,7 +106,7 @@ impl Source {
             (Place::Record, RecordAt::Packed(packed)) => {
                 Some(Self::Runs(vec![packed.content(size)]))
             }
-            (Place::Runs(runs), _) => Some(Self::Runs(runs)),
+            (Place::Groups(groups), _) => Some(Self::Runs(groups.runs)),
             (Place::Parts(_), _) => None,
         }
     }
@@ -114,8 +125,10 @@ impl Core {
         for _ in 0..TRIES {
             let reading = self.reads.begin();
             let Located { info, range, pieces, .. } = self.locate(request)?;
-            let admitted = self.admission.read(self.memory_for(&range)).await?;
-            match Arc::clone(&self).read(&range, pieces, (reading, admitted)).await {
+            let wanted: Vec<Piece> =
+                pieces.into_iter().filter_map(|piece| cut(piece, &range)).collect();
+            let admitted = self.admission.read(self.memory_for(&range, &wanted)).await?;
+            match Arc::clone(&self).read(&range, wanted, (reading, admitted)).await {
                 Ok(body) => return Ok(ObjectReader { info, range, body }),
                 Err(error) if is_moved(&error) => last = Some(error),
                 Err(error) => return Err(error),
@@ -153,29 +166,31 @@ impl Core {
     }
 
     /// Memory that a range of an object takes on its way out.
-    fn memory_for(&self, range: &Range<u64>) -> u64 {
+    fn memory_for(&self, range: &Range<u64>, wanted: &[Piece]) -> u64 {
         let length = range.end - range.start;
+        let is_compressed = wanted.iter().any(|piece| piece.layout.is_some());
         if length <= AT_ONCE {
-            return length;
+            // What is compressed is read in whole blocks, and expanded.
+            return length + if is_compressed { length + 4 * BLOCK as u64 } else { 0 };
         }
         // Reads go on where no volume takes writes.
         let row = self.bulk.row_bytes().map_or(AT_ONCE, |bytes| bytes as u64);
         // One row is sent, another is read, and what they are made from may be as much again.
-        length.saturating_mul(2).min(4 * row)
+        let rows = length.saturating_mul(2).min(4 * row);
+        rows + if is_compressed { 2 * AT_ONCE } else { 0 }
     }
 
     async fn read(
         self: Arc<Self>,
         range: &Range<u64>,
-        pieces: Vec<Piece>,
+        wanted: Vec<Piece>,
         held: (Reading, Admitted),
     ) -> Result<ReadBody, StoreError> {
-        let wanted: Vec<Piece> = pieces.into_iter().filter_map(|piece| cut(piece, range)).collect();
         let length = range.end - range.start;
         match wanted.as_slice() {
             [] => return Ok(ReadBody::Whole(Bytes::new())),
-            [Piece { source, range, .. }] if length <= AT_ONCE => {
-                let bytes = self.read_piece(source, range).await?;
+            [piece] if length <= AT_ONCE => {
+                let bytes = self.read_piece(piece, &piece.range).await?;
                 let (_, admitted) = held;
                 let whole = Whole { bytes, _admitted: admitted };
                 return Ok(ReadBody::Whole(Bytes::from_owner(whole)));
@@ -204,8 +219,11 @@ impl Core {
         piece: &Piece,
         sender: &mpsc::Sender<Result<Bytes, BodyError>>,
     ) -> Result<(), StoreError> {
+        if piece.layout.is_some() {
+            return self.send_expanded(piece, sender).await;
+        }
         let Source::Runs(runs) = &piece.source else {
-            let bytes = self.read_piece(&piece.source, &piece.range).await?;
+            let bytes = self.read_piece(piece, &piece.range).await?;
             // The client may be gone.
             let _ = sender.send(Ok(bytes)).await;
             return Ok(());
@@ -222,8 +240,20 @@ impl Core {
         Ok(())
     }
 
-    /// Bytes of one place, in memory.
+    /// Bytes of a piece, counted from its start, in memory.
     pub(super) async fn read_piece(
+        &self,
+        piece: &Piece,
+        range: &Range<u64>,
+    ) -> Result<Bytes, StoreError> {
+        match piece.layout {
+            None => self.read_stored(&piece.source, range).await,
+            Some(layout) => self.read_expanded(&piece.source, layout, range).await,
+        }
+    }
+
+    /// Bytes of one place as they are stored, in memory.
+    pub(super) async fn read_stored(
         &self,
         source: &Source,
         range: &Range<u64>,
@@ -259,8 +289,12 @@ impl Core {
         let record = self.first_copy(copies).await?.ok_or_else(|| StoreError::Unavailable {
             reason: "the volumes that hold it are not here".to_owned(),
         })?;
-        let (_, inline) =
-            record::decode(&record).map_err(|error| StoreError::engine("read a record", error))?;
+        let failed = |error| StoreError::engine("read a record", EngineError::Record(error));
+        let (change, inline) = record::decode(&record).map_err(failed)?;
+        // Nobody compresses there: the bytes would be taken for what they are not.
+        if change.content().is_some_and(|content| content.compressed_inline().is_some()) {
+            return Err(failed(record::NotARecord));
+        }
         Ok(inline)
     }
 
@@ -299,7 +333,7 @@ impl Core {
     }
 
     /// The parts of some runs that hold a range of their bytes, each with its group.
-    async fn runs(
+    pub(super) async fn runs(
         &self,
         runs: &[Run],
         range: &Range<u64>,

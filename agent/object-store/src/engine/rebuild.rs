@@ -191,14 +191,14 @@ impl Core {
         let mut rows = Rows::of(reader, Read::All);
         while let Some((at, row_bytes, items)) = rows.next().await? {
             let row_bytes = u32::try_from(row_bytes).unwrap_or(u32::MAX);
-            for (number, (item, ItemAt { skip, weight })) in (0_u32..).zip(items) {
+            for (number, (item, place)) in (0_u32..).zip(items) {
                 let Item::Record { change, .. } = item else { continue };
                 let spot = PackedSpot { group, row: at, number };
                 if self.index.get(&keys::kill(spot)).map_err(index_error)?.is_some() {
                     continue;
                 }
                 self.remember(&change);
-                let record = RecordAt::Packed(Packed { spot, row_bytes, skip, weight });
+                let record = RecordAt::Packed(Packed::new(spot, row_bytes, place));
                 self.publisher
                     .publish(|index| apply(index, *change, record))
                     .map_err(index_error)?;

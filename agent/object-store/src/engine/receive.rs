@@ -1,18 +1,19 @@
 //! The way of a body to stable storage: small ones stay in memory, to go into the record that names
-//! them; large ones go to a group row by row, hashed on the way. Nothing is published here.
+//! them; large ones go to a group row by row, hashed and compressed on the way. Nothing is published here.
 
 use std::sync::Arc;
 
 use agent_object_store_pool::io::{Io, Unfinished};
 use bytes::Bytes;
 use futures::TryFutureExt as _;
-use futures::future::try_join4;
+use futures::future::try_join5;
 
 use super::admission::{Admission, Admitted};
 use super::bulk::{Bulk, Rows};
+use super::compress::Compressing;
 use super::feed::Feed;
 use super::hold::Hold;
-use super::record::Content;
+use super::record::{Content, InGroups};
 use super::tree::{Tree, TreeHasher};
 use crate::checksum::{Algorithm, Checksum, Hashers};
 use crate::error::StoreError;
@@ -25,9 +26,9 @@ pub(crate) const INLINE: usize = 256 << 10;
 /// costs about as much (about 1.5 ns a byte for MD5).
 const AT_ONCE: usize = 16 << 10;
 
-/// Rows of a large body that are in memory at once: one is received, one hashed, two are written, of which
-/// the sealed cells and the parity take about as much again.
-const ROWS: u64 = 6;
+/// Rows of a large body that are in memory at once: one is received, one hashed and compressed, to as much as
+/// two, and two are written, of which the sealed cells and the parity take about as much again.
+const ROWS: u64 = 8;
 
 /// A body that was received whole, checked, and is on stable storage unless it is inline.
 #[derive(Debug)]
@@ -84,8 +85,8 @@ fn memory_for(length: Option<u64>, bulk: &Bulk) -> Result<u64, StoreError> {
         Some(length) if length <= INLINE as u64 => Ok(length),
         length => {
             let most = ROWS * bulk.row_bytes()? as u64;
-            // All of it, sealed cells and parity.
-            Ok(length.map_or(most, |length| most.min(length.saturating_mul(3))))
+            // All of it, what it is compressed to, sealed cells and parity.
+            Ok(length.map_or(most, |length| most.min(length.saturating_mul(4))))
         }
     }
 }
@@ -138,6 +139,8 @@ async fn receive_large(
 ) -> Result<Received, StoreError> {
     let full = bulk.row_bytes()?;
     let mut rows = Rows::new(bulk);
+    let mut compressing = Compressing::new(full);
+    let mut ready = Vec::new();
     let Hashing { mut hashers, mut tree } = hashing;
     let (mut size, mut row) = (0, first);
     feed.fill(&mut row, full).await?;
@@ -146,6 +149,7 @@ async fn receive_large(
         size += row.len() as u64;
         let row_bytes = Bytes::from(std::mem::take(&mut row));
         let (of_sums, of_tree) = (row_bytes.clone(), row_bytes.clone());
+        let of_before = std::mem::take(&mut ready);
         let sums = io.run(move || {
             hashers.update(&of_sums);
             hashers
@@ -154,6 +158,10 @@ async fn receive_large(
             tree.update(&of_tree);
             tree
         });
+        let compressed = io.run(move || {
+            let ready = compressing.push(row_bytes);
+            (compressing, ready)
+        });
         let next = async {
             if is_last {
                 return Ok(());
@@ -161,28 +169,36 @@ async fn receive_large(
             row.reserve_exact(full);
             feed.fill(&mut row, full).await
         };
-        // A row is hashed and written while the next one is received.
-        (hashers, tree, (), ()) = try_join4(
+        // A row is hashed and compressed while the one before is written and the next one received.
+        (hashers, tree, (compressing, ready), (), ()) = try_join5(
             sums.map_err(unfinished),
             leaves.map_err(unfinished),
-            rows.write(row_bytes),
+            compressed.map_err(unfinished),
+            write_all(&mut rows, of_before),
             next,
         )
         .await?;
     }
     let (sums, tree) = (hashers.finish(), tree.finish());
     check(&sums, &feed.expected()?)?;
+    write_all(&mut rows, ready).await?;
     // The tree stands behind the bytes.
-    let mut leaves: Vec<u8> = tree.leaves.concat();
-    while !leaves.is_empty() {
-        let later = leaves.split_off(leaves.len().min(full));
-        rows.write(std::mem::replace(&mut leaves, later).into()).await?;
-    }
+    let leaves: Vec<u8> = tree.leaves.concat();
+    let last = io.run(move || compressing.finish(&leaves));
+    let (last, compressed) = last.await.map_err(unfinished)?;
+    write_all(&mut rows, last).await?;
     let (runs, hold) = rows.sync().await?;
     let hold = Some(hold);
-    let content = Content::Runs(runs);
+    let content = InGroups { runs, compressed }.written();
     let (inline, root) = (Bytes::new(), tree.root);
     Ok(Received { size, content, inline, root, admitted: None, hold, sums })
+}
+
+async fn write_all(rows: &mut Rows<'_>, ready: Vec<Bytes>) -> Result<(), StoreError> {
+    for row in ready {
+        rows.write(row).await?;
+    }
+    Ok(())
 }
 
 fn unfinished(error: Unfinished) -> StoreError {

@@ -7,7 +7,7 @@
 //!
 //! The head's form is that of `postcard` 1 for [`Change`]; fields are only ever added as new variants.
 
-use agent_object_store_pool::group::run::Run;
+use agent_object_store_pool::group::run::{GroupId, Run};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,14 @@ impl Change {
             Self::Traffic { .. } => None,
         }
     }
+
+    /// Where its bytes are, if it has any.
+    pub(crate) fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Put { content, .. } | Self::PutPart { content, .. } => Some(content),
+            _ => None,
+        }
+    }
 }
 
 /// Where the bytes are.
@@ -88,6 +96,86 @@ pub(crate) enum Content {
     Runs(Vec<Run>),
     /// As [`Content::Runs`], of a version that is there already: its bytes stand here from now on.
     Moved(Vec<Run>),
+    /// As [`Content::Inline`], compressed: so many bytes are stored.
+    CompressedInline(u32),
+    /// As [`Content::Runs`], compressed: so many bytes are stored, without what stands behind them.
+    CompressedRuns(Vec<Run>, u64),
+    /// As [`Content::Moved`], compressed as [`Content::CompressedRuns`].
+    CompressedMoved(Vec<Run>, u64),
+}
+
+/// Bytes in groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InGroups {
+    /// Where, in this order.
+    pub runs: Vec<Run>,
+    /// How many bytes are stored, if they are compressed.
+    pub compressed: Option<u64>,
+}
+
+impl Content {
+    /// Bytes of content behind the head.
+    pub(crate) fn inline(&self) -> u32 {
+        match self {
+            Self::Inline(length) | Self::CompressedInline(length) => *length,
+            Self::Runs(_)
+            | Self::Moved(_)
+            | Self::CompressedRuns(..)
+            | Self::CompressedMoved(..) => 0,
+        }
+    }
+
+    /// How many bytes of content are stored behind the head, if they are compressed.
+    pub(crate) fn compressed_inline(&self) -> Option<u32> {
+        match self {
+            Self::CompressedInline(length) => Some(*length),
+            _ => None,
+        }
+    }
+
+    /// The groups that it is in, one for each run.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = GroupId> {
+        let runs = match self {
+            Self::Inline(_) | Self::CompressedInline(_) => &[],
+            Self::Runs(runs)
+            | Self::Moved(runs)
+            | Self::CompressedRuns(runs, _)
+            | Self::CompressedMoved(runs, _) => runs.as_slice(),
+        };
+        runs.iter().map(|run| run.group)
+    }
+
+    /// Whether it says where the bytes of a version are that is there already.
+    pub(crate) fn is_moved(&self) -> bool {
+        matches!(self, Self::Moved(_) | Self::CompressedMoved(..))
+    }
+
+    /// The same as it is packed: where bytes were moved to is where they are.
+    pub(crate) fn settled(self) -> Self {
+        match self {
+            Self::Moved(runs) => Self::Runs(runs),
+            Self::CompressedMoved(runs, stored) => Self::CompressedRuns(runs, stored),
+            other => other,
+        }
+    }
+}
+
+impl InGroups {
+    /// Of what is new.
+    pub(crate) fn written(self) -> Content {
+        match self.compressed {
+            None => Content::Runs(self.runs),
+            Some(stored) => Content::CompressedRuns(self.runs, stored),
+        }
+    }
+
+    /// Of what was elsewhere before.
+    pub(crate) fn moved(self) -> Content {
+        match self.compressed {
+            None => Content::Moved(self.runs),
+            Some(stored) => Content::CompressedMoved(self.runs, stored),
+        }
+    }
 }
 
 /// Why bytes are not a record.
@@ -148,13 +236,8 @@ pub(crate) fn decode_counting(
         }
     };
     let inline = record.slice(end..);
-    let expected = match &change {
-        Change::Put { content, .. } | Change::PutPart { content, .. } => match content {
-            Content::Inline(length) => usize::try_from(*length).map_err(|_| NotARecord)?,
-            Content::Runs(_) | Content::Moved(_) => 0,
-        },
-        _ => 0,
-    };
+    let expected = change.content().map_or(0, Content::inline);
+    let expected = usize::try_from(expected).map_err(|_| NotARecord)?;
     let is_whole = rest.is_empty() && inline.len() == expected;
     if is_whole { Ok((change, requests, inline)) } else { Err(NotARecord) }
 }
@@ -194,6 +277,24 @@ mod tests {
         // The bytes of an object of 4 KiB that are not the object.
         let long = put(Content::Inline(4096));
         assert!(encode(&long, None, &[0; 4096]).unwrap().len() < 4096 + 100);
+    }
+
+    #[test]
+    fn content_is_written_down_as_ever() {
+        let run = Run { group: GroupId(3), at: 4096, rows: 300, skip: 0, length: 9 };
+        // Number of the variant; number of runs; 4096 and 300 take two bytes each.
+        let runs = |variant: u8| [&[variant, 1], &[3, 0x80, 0x20, 0xac, 2, 0, 9][..]].concat();
+        for (content, bytes) in [
+            (Content::Inline(3), vec![0, 3]),
+            (Content::Runs(vec![run]), runs(1)),
+            (Content::Moved(vec![run]), runs(2)),
+            (Content::CompressedInline(3), vec![3, 3]),
+            (Content::CompressedRuns(vec![run], 7), [runs(4), vec![7]].concat()),
+            (Content::CompressedMoved(vec![run], 7), [runs(5), vec![7]].concat()),
+        ] {
+            assert_eq!(postcard::to_allocvec(&content).unwrap(), bytes);
+            assert_eq!(postcard::from_bytes::<Content>(&bytes).unwrap(), content);
+        }
     }
 
     #[test]

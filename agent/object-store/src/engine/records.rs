@@ -64,10 +64,8 @@ fn with_record(name: &[u8], value: &[u8], record: RecordAt) -> Result<Vec<u8>, I
 
 /// The change as it is packed: where bytes were moved to is where they are.
 pub(crate) fn settled(mut change: Change) -> Change {
-    if let Change::Put { content, .. } | Change::PutPart { content, .. } = &mut change
-        && let Content::Moved(runs) = content
-    {
-        *content = Content::Runs(std::mem::take(runs));
+    if let Change::Put { content, .. } | Change::PutPart { content, .. } = &mut change {
+        *content = std::mem::replace(content, Content::Inline(0)).settled();
     }
     change
 }

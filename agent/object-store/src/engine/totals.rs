@@ -20,6 +20,8 @@ pub(crate) struct Totals {
     pub bytes: u64,
     /// Open uploads.
     pub uploads: u64,
+    /// Bytes of the parts of open uploads.
+    pub part_bytes: u64,
 }
 
 /// What a bucket holds and what was used of it since it was made. What was used never goes down, and is
@@ -59,6 +61,7 @@ impl Core {
             totals.objects += usage.objects;
             totals.bytes += usage.bytes;
             totals.uploads += usage.uploads;
+            totals.part_bytes += usage.part_bytes;
         };
         each_usage(&*self.index, add).map_err(index_error)?;
         Ok(totals)

@@ -368,3 +368,17 @@ async fn requests_that_find_no_memory_wait_for_each_other() {
     let memory = store.0.body_memory();
     assert_eq!((memory.held, memory.waiting, memory.refused), (0, 0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_status_tells_how_much_room_compression_saves() {
+    let (_disk, store) = store().await;
+    let lines = b"2026-01-01 GET /photos/1 200 17 ms\n".repeat(60_000);
+    store.put("photos", "log", &lines).await.unwrap();
+    store.put("photos", "random", &content(1, 300 << 10)).await.unwrap();
+    let found = store.0.status().await.content.unwrap();
+    assert_eq!(found.plain_bytes, lines.len() as u64 + (300 << 10));
+    assert!((300 << 10..400 << 10).contains(&found.stored_bytes), "{found:?}");
+    // What its readers see is what it was.
+    assert_eq!(store.get("photos", "log").await.unwrap(), lines);
+    assert_eq!(store.0.bucket_totals().await.unwrap()[0].bytes, found.plain_bytes);
+}

@@ -275,7 +275,7 @@ impl Core {
             if range.end > object.size {
                 return Err(failed(ProofError::Malformed));
             }
-            match self.read_piece(&piece.source, &range).await {
+            match self.read_piece(&piece, &range).await {
                 Err(error) if is_moved(&error) => last = Some(error),
                 result => return result.map(Some),
             }

@@ -44,7 +44,8 @@ pub use self::inspect::is_retired;
 use self::shared::{Shared, Told};
 use self::state::Wanted;
 pub use self::status::{
-    HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread, VolumeStatus,
+    ContentStatus, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
+    VolumeStatus,
 };
 use super::admission::{BODY_MEMORY_LEAST, BodyMemory};
 use super::events::Event;

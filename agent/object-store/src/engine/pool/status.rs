@@ -18,6 +18,7 @@ use crate::engine::entry::GroupEntry;
 use crate::engine::index::IndexMemory;
 use crate::engine::keeper::Scrubbed;
 use crate::engine::leave::Leaving;
+use crate::engine::totals::Totals;
 use crate::engine::traffic::Requests;
 use crate::error::StoreError;
 use crate::names::{UnixMillis, VolumeId};
@@ -36,6 +37,8 @@ pub struct PoolStatus {
     pub spare_volumes: Option<u32>,
     /// Bytes of the volumes in use.
     pub space: PoolSpace,
+    /// How much is stored, and how much that takes; none while that is not known.
+    pub content: Option<ContentStatus>,
     /// What is missing, and how far it is made anew.
     pub healing: HealingStatus,
     /// How far the scrub has come; none before its first round.
@@ -76,6 +79,16 @@ pub struct PoolSpace {
     pub reserved: u64,
     /// Bytes of objects that still fit, about, with their redundancy.
     pub usable: u64,
+}
+
+/// How much is stored, and how much that takes without redundancy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ContentStatus {
+    /// Bytes of objects and of parts of open uploads, as their readers count them.
+    pub plain_bytes: u64,
+    /// Bytes in groups that are needed: what of the above is not in the journals, compressed where that saves
+    /// room, with its records.
+    pub stored_bytes: u64,
 }
 
 /// What is missing, and how far it is made anew.
@@ -190,6 +203,7 @@ impl Engine {
         if let Ok(Ok(found)) = found {
             (status.healing, status.scrub) = (found.healing, found.scrub);
             status.spare_volumes = found.spare;
+            status.content = Some(found.content);
         }
         status.served = Some(core.traffic.served());
         status.spread = core.volumes.spread();
@@ -243,11 +257,17 @@ struct Looked {
     healing: HealingStatus,
     scrub: Option<ScrubStatus>,
     spare: Option<u32>,
+    content: ContentStatus,
 }
 
 impl Core {
     fn look(&self, now: UnixMillis) -> Result<Looked, StoreError> {
         let entries: BTreeMap<GroupId, GroupEntry> = self.known_groups()?.into_iter().collect();
+        let Totals { bytes, part_bytes, .. } = self.totals()?;
+        let content = ContentStatus {
+            plain_bytes: bytes.saturating_add(part_bytes),
+            stored_bytes: entries.values().map(|entry| entry.live).sum(),
+        };
         let redundant = self.redundant();
         let healing = self.healing_now();
         let mut status = HealingStatus {
@@ -292,7 +312,7 @@ impl Core {
             groups: redundant.groups,
         });
         let spare = spare.map(|spare| u32::try_from(spare).unwrap_or(0));
-        Ok(Looked { healing: status, scrub, spare })
+        Ok(Looked { healing: status, scrub, spare, content })
     }
 
     fn packing_status(&self) -> PackingStatus {

@@ -1,5 +1,6 @@
 //! The core on simulated disks, in one order only.
 
+mod compressed;
 mod crash;
 mod eras;
 mod heal;
@@ -207,6 +208,28 @@ fn content(seed: u64, length: usize) -> Vec<u8> {
         bytes.extend_from_slice(&dice.roll(u64::MAX).to_le_bytes());
     }
     bytes.truncate(length);
+    bytes
+}
+
+/// The same where some of it, all or nothing can be compressed.
+fn mixed(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = content(seed, length);
+    // Four bits a byte.
+    let letters = |bytes: &mut [u8]| bytes.iter_mut().for_each(|byte| *byte = b'a' + *byte % 16);
+    match seed % 3 {
+        0 => {}
+        1 => letters(&mut bytes),
+        _ => {
+            let (mut dice, mut at) = (Dice(seed), 0);
+            while at < length {
+                let end = length.min(at + usize::try_from(dice.roll(150_000)).unwrap() + 1);
+                if dice.roll(2) == 0 {
+                    letters(&mut bytes[at..end]);
+                }
+                at = end;
+            }
+        }
+    }
     bytes
 }
 

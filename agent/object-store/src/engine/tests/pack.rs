@@ -31,7 +31,7 @@ impl Work {
         let sizes = [0, 10, 3000, 40_000, 200 << 10, 300 << 10, 900 << 10];
         let size = sizes[usize::try_from(self.dice.roll(7)).unwrap()];
         self.made += 1;
-        content(self.dice.0 ^ self.made, size)
+        mixed(self.dice.0 ^ self.made, size)
     }
 
     async fn step(&mut self, core: &Arc<Core>) {

@@ -16,7 +16,7 @@ async fn prove(core: &Arc<Core>, name: &str, range: ReadRange) -> Result<SlicePr
 }
 
 /// Proves some ranges of an object, and verifies the proofs.
-async fn check(core: &Arc<Core>, name: &str, bytes: &[u8], seed: u64) {
+pub(super) async fn check(core: &Arc<Core>, name: &str, bytes: &[u8], seed: u64) {
     let (size, mut dice) = (bytes.len() as u64, Dice(seed));
     let mut ranges = vec![ReadRange::All];
     for _ in 0..6 {
@@ -37,7 +37,8 @@ async fn check(core: &Arc<Core>, name: &str, bytes: &[u8], seed: u64) {
     }
 }
 
-async fn put_in_parts(core: &Arc<Core>, name: &str, sizes: &[usize]) -> Vec<u8> {
+/// Puts an object in parts that are these; all of it.
+pub(super) async fn put_in_parts(core: &Arc<Core>, name: &str, bodies: Vec<Vec<u8>>) -> Vec<u8> {
     let request = UploadRequest {
         bucket: bucket(),
         key: key(name),
@@ -48,8 +49,7 @@ async fn put_in_parts(core: &Arc<Core>, name: &str, sizes: &[usize]) -> Vec<u8> 
     let upload = Arc::clone(core).create_upload(request).await.unwrap().upload;
     let target = UploadTarget { bucket: bucket(), key: key(name), upload };
     let (mut whole, mut parts) = (Vec::new(), Vec::new());
-    for (number, size) in (1..).zip(sizes) {
-        let bytes = content(u64::from(number) + 100, *size);
+    for (number, bytes) in (1..).zip(bodies) {
         whole.extend_from_slice(&bytes);
         let number = PartNumber::new(number).unwrap();
         let body = Body::from_bytes(bytes.into());
@@ -91,7 +91,8 @@ fn slices_are_proven_wherever_the_bytes_are_and_whoever_is_missing() {
                 all.push((format!("{size}"), bytes));
             }
             let sizes = [300 << 10, 10, 0, 3 * GROUP, (1 << 20) + 5];
-            all.push(("parts".to_owned(), put_in_parts(&core, "parts", &sizes).await));
+            let bodies = (101..).zip(sizes).map(|(seed, size)| content(seed, size)).collect();
+            all.push(("parts".to_owned(), put_in_parts(&core, "parts", bodies).await));
             for round in 0..3 {
                 for (seed, (name, bytes)) in (0..).zip(&all) {
                     check(&core, name, bytes, seed + 1000 * round).await;

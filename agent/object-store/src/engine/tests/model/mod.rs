@@ -148,7 +148,7 @@ struct Model<'a> {
 impl Model<'_> {
     fn bytes(&mut self, size: usize) -> Vec<u8> {
         *self.made += 1;
-        content(*self.made, size)
+        mixed(*self.made, size)
     }
 
     /// Notes how a change of a key ended.

@@ -136,7 +136,13 @@ impl Plan {
 }
 
 fn size() -> impl Strategy<Value = usize> {
-    prop_oneof![0_usize..300, 1000_usize..20_000, Just(256 << 10), 262_145_usize..500_000]
+    prop_oneof![
+        0_usize..300,
+        1000_usize..20_000,
+        65_000_usize..140_000,
+        Just(256 << 10),
+        262_145_usize..500_000
+    ]
 }
 
 fn cut() -> impl Strategy<Value = Cut> {
