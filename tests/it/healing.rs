@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::dice::noise;
 use e2e::disks::{Bus, Disk};
 use e2e::machine::{Machine, Setup};
 use e2e::rack::Rack;
@@ -163,5 +164,5 @@ fn patiently(ask: impl Fn() -> Result<Answer>) -> Result<Answer> {
 /// The content of an object follows from its key.
 fn body(key: &str) -> Result<Vec<u8>> {
     let (length, _) = key.split_once('/').context("a key of this test")?;
-    Ok(format!("{key} ").bytes().cycle().take(length.parse()?).collect())
+    Ok(noise(key, length.parse()?))
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
+use e2e::dice::noise;
 use e2e::disks::Bus;
 use e2e::machine::Setup;
 use e2e::rack::Rack;
@@ -118,9 +119,12 @@ impl Stream {
 
 /// Writes one object, and deletes each fifth again. `None` where the outcome is not known.
 fn write_one(s3: &S3, key: &str, number: u64) -> Result<Option<Option<Vec<u8>>>> {
-    // Sizes from empty to 200 KB; contents that name their key.
+    // Sizes from empty to 200 KB; contents that follow from their key, of which every second is compressed.
     let length = usize::try_from(number * 7919 % 200_000)?;
-    let body: Vec<u8> = key.bytes().cycle().take(length).collect();
+    let body = match number % 2 {
+        0 => noise(key, length),
+        _ => key.bytes().cycle().take(length).collect(),
+    };
     if s3.put("cut", key, &body)?.status != 200 {
         return Ok(None);
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use e2e::dice::noise;
 use e2e::disks::Bus;
 use e2e::machine::{BOOT, Setup};
 use e2e::rack::Rack;
@@ -25,7 +26,7 @@ fn a_full_node_refuses_writes_keeps_objects_and_can_delete() -> Result<()> {
     let refusal = loop {
         let number = stored.len();
         assert!(number < 100, "a 1 GiB disk took {number} objects of 16 MiB");
-        let body = vec![u8::try_from(number)?; OBJECT];
+        let body = noise(&format!("object-{number}"), OBJECT);
         let answer = s3.put("full", &format!("object-{number}"), &body)?;
         if answer.status != 200 {
             break answer;
@@ -46,7 +47,7 @@ fn a_full_node_refuses_writes_keeps_objects_and_can_delete() -> Result<()> {
     // Room comes back when the groups that held them are removed.
     let until = Instant::now() + FREED;
     loop {
-        let answer = s3.put("full", "after deletes", &vec![7; OBJECT])?;
+        let answer = s3.put("full", "after deletes", &noise("after deletes", OBJECT))?;
         if answer.status == 200 {
             break;
         }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::dice::Dice;
 use e2e::disks::{Bus, Disk};
 use e2e::machine::Setup;
 use e2e::rack::Rack;
 use e2e::s3::S3;
 use e2e::stick::node_toml;
-use e2e::write_log::{self, Dice};
+use e2e::write_log;
 
 /// Disks of the node.
 const DISKS: u64 = 5;
@@ -169,6 +170,9 @@ fn body(key: &str, version: u64) -> Vec<Vec<u8>> {
     let mut dice =
         Dice(key.bytes().fold(version, |sum, byte| sum.rotate_left(7) ^ u64::from(byte)));
     let bytes = |dice: &mut Dice, length: u64| -> Vec<u8> {
+        if dice.roll(2) == 0 {
+            return dice.noise(usize::try_from(length).unwrap_or_default());
+        }
         let text = format!("{key} {version} {} ", dice.roll(1 << 20));
         text.bytes().cycle().take(usize::try_from(length).unwrap_or_default()).collect()
     };

@@ -5,6 +5,7 @@
 //! button and disk slots (through QEMU's QMP).
 
 pub mod artefacts;
+pub mod dice;
 pub mod disks;
 pub mod host;
 pub mod machine;

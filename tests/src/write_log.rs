@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::dice::Dice;
 use crate::disks::Disk;
 
 /// Magic of the log's superblock (Linux, drivers/md/dm-log-writes.c: WRITE_LOG_MAGIC).
@@ -34,21 +35,6 @@ const PAGE: usize = 4096;
 
 /// Bytes that are copied at once.
 const STEP: u64 = 1 << 20;
-
-/// A small generator (SplitMix64), so that a seed always gives the same.
-#[derive(Debug, Clone)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// A number below `sides`.
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)).checked_rem(sides).unwrap_or_default()
-    }
-}
 
 /// Where the log of a disk is.
 #[must_use]

@@ -24,6 +24,9 @@ pub struct PoolStatus {
     pub spare_volumes: Option<u32>,
     /// Room on the volumes in use.
     pub space: Space,
+    /// How much is stored; none while that is not known.
+    #[serde(default)]
+    pub content: Option<Content>,
     /// What is missing, and how far it is made anew.
     pub healing: Healing,
     /// How far the scrub has come; none before its first round.
@@ -55,6 +58,16 @@ pub struct Spread {
     pub parity: u8,
     /// Copies of what is in the journals.
     pub copies: u8,
+}
+
+/// How much is stored, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Objects and parts of open uploads, as clients see them.
+    pub plain: u64,
+    /// What that takes in groups without redundancy, compressed, with its records; what stands in the journals
+    /// only is not in it.
+    pub stored: u64,
 }
 
 /// Room on the volumes in use.

@@ -15,7 +15,8 @@ pub(super) struct PoolReadings(pub(super) PoolStatus);
 impl Collector for PoolReadings {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut to = Families(encoder);
-        let PoolStatus { awaited, spare_volumes, space, healing, scrub, packing, .. } = &self.0;
+        let PoolStatus { awaited, spare_volumes, space, content, healing, scrub, packing, .. } =
+            &self.0;
         to.gauge("pool_open", "1 while the store is open, else 0", awaited.is_none().into())?;
         to.counter("events", "Events since the agent was started", None, self.0.events)?;
         // Of a store that is not open nothing else is known.
@@ -30,6 +31,12 @@ impl Collector for PoolReadings {
         to.bytes("pool_used", "Room that is taken", space.used)?;
         to.bytes("pool_reserved", "Room that is kept for packing and cleaning", space.reserved)?;
         to.bytes("pool_usable", "Bytes of objects that still fit, about", space.usable)?;
+        if let Some(content) = content {
+            let help = "Bytes of objects and parts, as clients see them";
+            to.bytes("content_plain", help, content.plain_bytes)?;
+            let help = "Bytes in groups that are needed for that, without redundancy";
+            to.bytes("content_stored", help, content.stored_bytes)?;
+        }
         to.gauge("groups", "Groups of erasure-coded content", healing.groups)?;
         let help = "Groups by how many of their shards are missing";
         let missing = (1_u64..).zip(&healing.by_missing);

@@ -118,6 +118,10 @@ fn status(status: PoolStatus) -> wire::PoolStatus {
             reserved: space.reserved,
             usable: space.usable,
         },
+        content: status.content.map(|content| wire::Content {
+            plain: content.plain_bytes,
+            stored: content.stored_bytes,
+        }),
         healing: wire::Healing {
             groups: healing.groups,
             by_missing: healing.by_missing,

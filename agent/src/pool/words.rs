@@ -41,6 +41,10 @@ pub(crate) fn status(status: &PoolStatus) -> String {
             Bytes(space.usable)
         ),
     );
+    if let Some(content) = status.content {
+        let (plain, stored) = (Bytes(content.plain), Bytes(content.stored));
+        line("content", format!("{plain} of objects, {stored} of groups are needed for it"));
+    }
     line("healing", healing(status));
     line(
         "scrub",
