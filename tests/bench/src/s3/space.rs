@@ -11,7 +11,7 @@ use crate::space::on_disk;
 use crate::table::{Row, Wanted};
 
 /// Objects that are put at most: enough that what is set aside ahead is shared by many.
-const OBJECTS_MAX: u64 = 100_000;
+const OBJECTS_MAX: u64 = 1_000_000;
 
 /// How long the server is left to itself before its files are measured.
 const REST: Duration = Duration::from_secs(5);
