@@ -1,12 +1,10 @@
 //! Values of the index. The index can be made again from the volumes, so its form may change with
 //! any release: an index of another [`FORM`] is made again.
 
-use std::fmt;
-
 use agent_object_store_pool::group::run::{GroupId, Run};
 use agent_object_store_pool::journal::JournalPlace;
-use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::index::IndexError;
 use super::packed::ItemAt;
@@ -137,7 +135,7 @@ pub(crate) enum Holder {
 }
 
 /// A group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct GroupEntry {
     /// Bytes in it that something needs.
     pub live: u64,
@@ -145,31 +143,6 @@ pub(crate) struct GroupEntry {
     pub written: Option<u64>,
     /// When a client last changed what is needed of it; 0 where that is not known.
     pub changed: UnixMillis,
-}
-
-impl<'de> Deserialize<'de> for GroupEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_tuple(3, GroupFields)
-    }
-}
-
-/// Reads the fields of a [`GroupEntry`] one by one: older entries end before the last.
-struct GroupFields;
-
-impl<'de> Visitor<'de> for GroupFields {
-    type Value = GroupEntry;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what is known of a group")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<GroupEntry, A::Error> {
-        let missing = |at| A::Error::invalid_length(at, &"three fields");
-        let live = fields.next_element()?.ok_or_else(|| missing(0))?;
-        let written = fields.next_element()?.ok_or_else(|| missing(1))?;
-        let changed = fields.next_element().ok().flatten().unwrap_or_default();
-        Ok(GroupEntry { live, written, changed })
-    }
 }
 
 /// The last packing of the journal.
@@ -230,16 +203,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_of_a_group_is_read_in_its_older_form_too() {
+    fn what_is_known_of_a_group_is_read_whole_or_not_at_all() {
         let entry = GroupEntry { live: 300, written: Some(1 << 40), changed: UnixMillis(1 << 41) };
         let bytes = encode(&entry).unwrap();
         assert_eq!(decode::<GroupEntry>(&bytes).unwrap(), entry);
-        let older = encode(&(entry.live, entry.written)).unwrap();
-        let read: GroupEntry = decode(&older).unwrap();
-        assert_eq!(read, GroupEntry { changed: UnixMillis(0), ..entry });
-        // An older release reads what this one wrote.
-        let back: (u64, Option<u64>) = decode(&bytes).unwrap();
-        assert_eq!(back, (entry.live, entry.written));
-        assert!(decode::<GroupEntry>(&[]).is_err());
+        for length in 0..bytes.len() {
+            assert!(decode::<GroupEntry>(&bytes[..length]).is_err(), "{length}");
+        }
     }
 }

@@ -14,14 +14,11 @@ use crate::error::StoreError;
 impl Core {
     /// Finds out whether nothing is needed any more of volumes that are missing: all groups are whole
     /// without them, the journal is packed, and no record is on them alone. Looks at all entries of the
-    /// index: it is called once for each loss.
+    /// index: it is called once for each loss, when healing is done.
     ///
     /// # Errors
     /// A volume or the index failed.
     pub(super) async fn do_without(&self, absent: &[VolumeNo]) -> Result<bool, StoreError> {
-        if !self.is_whole() {
-            return Ok(false);
-        }
         self.pack(&[]).await?;
         if !self.is_whole() || self.doubts.is_any() || self.holds_alone(absent).await? {
             return Ok(false);

@@ -250,7 +250,8 @@ impl Engine {
     }
 
     /// Closes the store, drops the index, and opens it with one that is made anew from the volumes alone.
-    /// Everything is answered with [`StoreError::Unavailable`] meanwhile. Returns when the store is open
+    /// Requests wait for that, 10 s at the most, and are answered with [`StoreError::Unavailable`]
+    /// then. Returns when the store is open
     /// again; dropping the future changes nothing.
     ///
     /// # Errors

@@ -109,8 +109,13 @@ impl Shared {
     /// # Errors
     /// As [`Shared::serving`].
     pub(super) async fn serving_soon(&self) -> Result<(Arc<Core>, Arc<Watched>), StoreError> {
+        let serving = self.serving();
+        if serving.is_ok() {
+            return serving;
+        }
+        // From before it is looked at, so that no opening is missed.
         let mut openings = self.openings.subscribe();
-        if self.state().is_moving() && *openings.borrow_and_update() > 0 {
+        if self.state().is_moving() && *openings.borrow() > 0 {
             // Looked at once more below, whatever came of it.
             let _ = timeout(MOVING_MAX, openings.changed()).await;
         }

@@ -272,12 +272,14 @@ impl State {
         }
     }
 
+    /// How many volumes are here and can be used.
+    fn here(&self) -> usize {
+        self.slots.values().filter(|slot| slot.device().is_some()).count()
+    }
+
     /// Whether nothing is served, but enough volumes are here.
     pub(super) fn is_moving(&self) -> bool {
-        let enough = |known: &Known| {
-            let here = self.slots.values().filter(|slot| slot.device().is_some()).count();
-            here + known.spare() >= known.needed().count()
-        };
+        let enough = |known: &Known| self.here() + known.spare() >= known.needed().count();
         !self.is_closed && self.serving.is_none() && self.known.as_ref().is_some_and(enough)
     }
 
@@ -293,7 +295,7 @@ impl State {
         } else if let Some(trouble) = &self.trouble {
             format!("the volumes cannot be opened: {trouble}; it is tried again")
         } else if let Some(known) = &self.known {
-            let here = self.slots.values().filter(|slot| slot.device().is_some()).count();
+            let here = self.here();
             let all = known.needed().count();
             let needed = all.saturating_sub(known.spare());
             let fenced: Vec<&str> =
