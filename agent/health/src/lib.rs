@@ -5,9 +5,13 @@
 
 mod clock;
 mod memory;
+mod sample;
 mod sys;
+mod verdict;
 
 pub use clock::{ClockConcern, ClockReading, SETTLING, assess_clock, read_clock};
 pub use memory::{
     LimitReading, MemoryReading, ResidentReading, read_limit, read_memory, read_resident,
 };
+pub use sample::{Sample, SampleKind};
+pub use verdict::{Health, Kind, Verdict};

@@ -11,6 +11,7 @@
 //! ```
 
 mod codec;
+pub mod hardware;
 pub mod identity;
 pub mod inventory;
 pub mod judge;

@@ -1,0 +1,110 @@
+//! What icn-disks does for the agent that needs privileges: programs with fixed arguments on disks that
+//! it knows, and devices that only root may open. Answers are what the programs printed: who
+//! asks, takes it apart, without any privilege. Version 1 of the wire form: one line of JSON asks, one
+//! line answers, then the next may be asked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::DiskId;
+
+/// Where icn-disks listens for requests.
+pub const SOCKET: &str = "/run/icn/hardware.sock";
+
+/// The longest request line in bytes; a disk's name has some 20 to 80.
+pub const REQUEST_MAX: usize = 1024;
+
+/// The longest answer line in bytes. The longest answer of smartctl is about 100 KiB, and 1 MiB is
+/// the most that is taken from any program; JSON may make six bytes of one.
+pub const ANSWER_MAX: usize = 8 << 20;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// Everything a disk says of itself: `smartctl --json=c -x -n standby`. One that sleeps is not
+    /// woken.
+    Smart {
+        /// Which disk.
+        disk: DiskId,
+    },
+    /// Has a disk test itself, in the background (`smartctl -t`).
+    SelfTest {
+        /// Which disk.
+        disk: DiskId,
+        /// How thoroughly.
+        test: SelfTest,
+    },
+    /// Switches the locate LED of a disk's slot.
+    Locate {
+        /// Which disk.
+        disk: DiskId,
+        /// Whether it is to be lit.
+        on: bool,
+    },
+    /// The sensors of the management controller: `ipmitool -c sdr elist full` and the like.
+    Sensors,
+    /// The event log of the management controller.
+    SensorEvents,
+    /// The kernel's messages of level warning and worse behind one.
+    KernelLog {
+        /// The sequence number behind which to begin; none for all that the kernel still has.
+        after: Option<u64>,
+    },
+}
+
+/// How thoroughly a disk tests itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelfTest {
+    /// About two minutes.
+    Short,
+    /// The whole surface: hours.
+    Long,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum Answer {
+    /// A program ended.
+    Output {
+        /// Its exit status.
+        status: i32,
+        /// What it printed; cut off where it was too much.
+        text: String,
+        /// The first line of its complaints; may be empty.
+        complaint: String,
+    },
+    /// The kernel's messages, the oldest first.
+    KernelLog {
+        /// The messages.
+        messages: Vec<KernelMessage>,
+        /// Messages behind the one asked for that the kernel has dropped already.
+        lost: u64,
+    },
+    /// It is done.
+    Done,
+    /// This machine has no such thing; what, in words. Not an error: what is absent is not unknown.
+    Absent {
+        /// What is not there.
+        what: String,
+    },
+    /// It could not be done.
+    Failed {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// A message of the kernel (/dev/kmsg, Documentation/ABI/testing/dev-kmsg).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelMessage {
+    /// Counts the messages since boot.
+    pub sequence: u64,
+    /// Level of syslog: 0 emergency to 4 warning.
+    pub level: u8,
+    /// Microseconds since boot.
+    pub at_us: u64,
+    /// The text, one line.
+    pub text: String,
+}
