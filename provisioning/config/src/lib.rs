@@ -10,6 +10,7 @@ mod nearest;
 mod parse;
 mod section;
 pub mod seed;
+pub mod sla;
 mod value;
 
 pub use parse::{MAX_TEXT, load, parse, parse_bytes};
@@ -43,6 +44,8 @@ pub struct Config {
     pub s3: S3,
     /// `[metrics]`.
     pub metrics: Metrics,
+    /// `[sla]`; none where the node works for no network.
+    pub sla: Option<sla::Sla>,
     /// `[console]`.
     pub console: Console,
     /// `[log]`.

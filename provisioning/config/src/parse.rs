@@ -1,5 +1,7 @@
 //! From text to [`Config`] and [`Problem`]s.
 
+mod sla;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +11,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::section::{self, Complaints, Section};
+use crate::sla::Sla;
 use crate::value::{self, contains};
 use crate::{
     ClaimMode, Config, Console, Disks, Log, Metrics, Network, Node, Port, Problem, S3, Time,
@@ -34,11 +37,15 @@ const MAX_REMOVABLE: usize = 64;
 const MAX_DOMAINS: usize = 16;
 /// Most users of the S3 service in the file.
 const MAX_USERS: usize = 256;
+/// Most oracles of a network.
+const MAX_ORACLES: usize = 32;
+/// Most report stores: more than two keep no more.
+const MAX_REPORT_STORES: usize = 8;
 /// Most serial lines with a console: what 8250 drivers offer by default.
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 10] = [
+pub(crate) const KEYS: [(&str, &[&str]); 13] = [
     ("node", &["name"]),
     ("network", &["dns", "port"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
@@ -47,13 +54,28 @@ pub(crate) const KEYS: [(&str, &[&str]); 10] = [
     ("s3", &["listen", "region", "domains", "tls_certificate", "tls_key", "user"]),
     ("s3.user", &["name", "access_key", "secret_key"]),
     ("metrics", &["listen"]),
+    (
+        "sla",
+        &[
+            "chain",
+            "contract",
+            "genesis",
+            "era",
+            "samples",
+            "report_every",
+            "oracle",
+            "report_store",
+        ],
+    ),
+    ("sla.oracle", &["name", "url", "address", "certificate"]),
+    ("sla.report_store", &["name", "url", "certificate"]),
     ("console", &["serial"]),
     ("log", &["serial"]),
 ];
 
 /// What stands at the top of the file.
-const TOP: [&str; 9] =
-    ["version", "node", "network", "time", "disks", "s3", "metrics", "console", "log"];
+const TOP: [&str; 10] =
+    ["version", "node", "network", "time", "disks", "s3", "metrics", "sla", "console", "log"];
 
 const FILE_IGNORED: &str = "the whole file is ignored, defaults are used and no disk is claimed";
 const NO_CLAIM: &str = "no disk is claimed";
@@ -164,6 +186,7 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
         disks: sections.read("disks", disks),
         s3: sections.read("s3", s3),
         metrics: Metrics::default(),
+        sla: sections.read("sla", sla::sla),
         console: sections.read("console", console),
         log: Log::default(),
     };
@@ -239,6 +262,10 @@ impl SafeDefault for S3 {
 }
 impl SafeDefault for Metrics {
     const CONSEQUENCE: &'static str = "[metrics] is ignored and only the node itself can read them";
+}
+impl SafeDefault for Option<Sla> {
+    const CONSEQUENCE: &'static str = "[sla] is ignored and no oracle is spoken with: the node earns \
+                                       nothing";
 }
 impl SafeDefault for Console {
     const CONSEQUENCE: &'static str = "[console] is ignored and the consoles are tty1 and ttyS0";

@@ -92,6 +92,14 @@ impl<'v, 't> Section<'_, 'v, 't> {
         number
     }
 
+    /// As [`Section::integer`], for a key that must be there.
+    pub(crate) fn required_integer(&mut self, key: &str, least: i128, most: i128) -> Option<i128> {
+        if self.get(key).is_none() {
+            self.complain(key, None, format!("the key is missing: add {key} = a number"));
+        }
+        self.integer(key, least, most)
+    }
+
     /// A number as it stands, or a text that `check` turns into one.
     pub(crate) fn amount(&mut self, key: &str, check: fn(&str) -> Checked<u64>) -> Option<u64> {
         let value = self.get(key)?;

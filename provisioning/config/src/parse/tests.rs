@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
+use crate::sla::{Oracle, ReportStore};
 use crate::{IpNet, PortName};
 
 fn printed(text: &str) -> String {
@@ -60,6 +61,25 @@ secret_key = "not-a-real-secret"
 [metrics]
 listen = ":9200"
 
+[sla]
+chain = 8453
+contract = "0xc0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0"
+genesis = 1767225600
+era = "2h"
+samples = 100
+report_every = "1min"
+
+[[sla.oracle]]
+name = "oracle-1"
+url = "https://oracle-1.example.net:7443/"
+address = "0x0101010101010101010101010101010101010101"
+certificate = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+[[sla.report_store]]
+name = "store"
+url = "https://[2001:db8::5]:7444"
+certificate = "BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB"
+
 [console]
 serial = ["ttyS1"]
 
@@ -115,6 +135,25 @@ fn every_key_is_read() {
             }],
         },
         metrics: Metrics { listen: Some("[::]:9200".parse().expect("listen")) },
+        sla: Some(Sla {
+            chain: 8453,
+            contract: [0xc0; 20],
+            genesis: 1_767_225_600,
+            era: std::time::Duration::from_secs(7200),
+            samples: 100,
+            report_every: std::time::Duration::from_secs(60),
+            oracles: vec![Oracle {
+                name: "oracle-1".to_owned(),
+                url: "https://oracle-1.example.net:7443".to_owned(),
+                address: [1; 20],
+                certificate: [0xaa; 32],
+            }],
+            report_stores: vec![ReportStore {
+                name: "store".to_owned(),
+                url: "https://[2001:db8::5]:7444".to_owned(),
+                certificate: [0xbb; 32],
+            }],
+        }),
         console: Console { serial: vec!["ttyS1".to_owned()] },
         log: Log { serial: Some("ttyS0".to_owned()) },
     };
@@ -220,7 +259,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
             node.toml line 6, s3.lissen: the key is not known: did you mean listen?; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 9, network.port.adresses: the key is not known: did you mean addresses?; [network] is ignored and every port uses DHCP
             node.toml line 10, network.port.bond: the key is not known: known are port, dhcp, addresses, gateways, mtu; [network] is ignored and every port uses DHCP
-            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, console, log; no disk is claimed
+            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, sla, console, log; no disk is claimed
         "#]],
     );
 }
@@ -445,9 +484,9 @@ fn the_manual_names_every_key_of_every_section() {
                 || part.starts_with(&format!("`[[{section}]]`"))
         });
         let part = heading.unwrap_or_else(|| panic!("no heading for [{section}]"));
-        for key in
-            keys.iter().filter(|key| !["port", "user"].contains(*key) || section.contains('.'))
-        {
+        for key in keys.iter().filter(|key| {
+            !["port", "user", "oracle", "report_store"].contains(*key) || section.contains('.')
+        }) {
             assert!(part.contains(&format!("\n| `{key}` |")), "[{section}] {key}");
         }
     }
