@@ -157,7 +157,8 @@ mod tests {
             node_id: "n1".to_owned(),
             certificate_pem: made.certificate_pem,
             key_pem: made.key_pem,
-            pool_key: crate::state::PoolKey::default(),
+            pool_key: crate::state::SecretKey::default(),
+            daemon_key: None,
             first_user: first_user::make().expect("a user"),
         }
     }

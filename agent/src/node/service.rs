@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use super::{Node, spawn, volumes};
 use crate::drain::{close, drained};
 use crate::memory;
-use crate::state::{Identity, NodeState, PoolKey};
+use crate::state::{Identity, NodeState, SecretKey};
 
 /// How long the service waits for the node's identity before it starts without: usually the disks
 /// are mounted and read within this time after start.
@@ -87,7 +87,7 @@ async fn serve_without_identity(
         state
     };
     let pool = PoolId::new(NO_POOL).context("the empty store has no name")?;
-    let store = Engine::open(EngineConfig::new(pool, PoolKey::default()));
+    let store = Engine::open(EngineConfig::new(pool, SecretKey::default()));
     let telling = tell_awaited(Arc::clone(node), store.clone());
     let serving = serve_store(node, &store, telling, listener, until_known.clone());
     let (state, served) = tokio::join!(waiting, serving);

@@ -99,6 +99,11 @@ fn lacking(record: &Record, volumes: &[VolumeFound]) -> Vec<Write> {
     volumes.iter().filter_map(write).collect()
 }
 
+/// Whether something that no record has can be made: only where no record can be hidden.
+pub(crate) fn may_make(volumes: &[VolumeFound], surroundings: &Surroundings) -> bool {
+    make_or_wait(volumes, surroundings) == Decision::Make
+}
+
 fn make_or_wait(volumes: &[VolumeFound], surroundings: &Surroundings) -> Decision {
     if volumes.is_empty() {
         return Decision::Wait("no disk of this node is in use yet".to_owned());

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use agent_object_store::is_retired;
 use tracing::{error, info, warn};
 
-use super::decide::{Decision, Surroundings, VolumeFound, decide};
+use super::decide::{Decision, Surroundings, VolumeFound, decide, may_make};
 use super::file;
-use super::record::{NodeState, PoolKey, Record};
+use super::record::{NodeState, Record, SecretKey};
 use crate::certificate;
 use crate::first_user;
 
@@ -87,7 +87,7 @@ impl Keeper {
                 Ok(state) => {
                     info!(
                         access_key = state.first_user.access_key,
-                        "first start: made a certificate, a first user and the pool's key"
+                        "first start: made a certificate, a first user and the node's keys"
                     );
                     self.current = Some(Record { generation: 1, state });
                     decision = decide(self.current.as_ref(), &self.known, surroundings);
@@ -98,12 +98,35 @@ impl Keeper {
                 }
             }
         }
+        if let Some(with_key) = self.with_daemon_key(&decision, surroundings) {
+            self.current = Some(with_key);
+            decision = decide(self.current.as_ref(), &self.known, surroundings);
+        }
         match decision {
             Decision::Use { record, write } => self.mirror(record, write),
             Decision::Wait(why) => Held { identity: Identity::Awaited(why), problems: Vec::new() },
             // Answered above: after making, a record is in use.
             Decision::Make => Held::default(),
         }
+    }
+
+    /// The record in use with a new daemon key, where no disk can have one. It is the node's address
+    /// on chain: while a disk is away that may hold the real one, none is made.
+    fn with_daemon_key(&self, decision: &Decision, surroundings: &Surroundings) -> Option<Record> {
+        let Decision::Use { record, .. } = decision else { return None };
+        if record.state.daemon_key.is_some() || !may_make(&self.known, surroundings) {
+            return None;
+        }
+        let daemon_key = match random_key() {
+            Ok(key) => Some(key),
+            Err(error) => {
+                error!(%error, "cannot make the daemon key");
+                return None;
+            }
+        };
+        info!("made the daemon key, which records of earlier releases do not have");
+        let state = NodeState { daemon_key, ..record.state.clone() };
+        Some(Record { generation: record.generation + 1, state })
     }
 
     /// Looks at every volume again the next time, as one was retired.
@@ -155,15 +178,21 @@ impl Keeper {
 
 fn make(name: &str, node_id: &str) -> Result<NodeState, MakeError> {
     let made = certificate::make(name, node_id)?;
-    let mut pool_key = PoolKey::default();
-    getrandom::fill(pool_key.as_mut_slice())?;
     Ok(NodeState {
         node_id: node_id.to_owned(),
         certificate_pem: made.certificate_pem,
         key_pem: made.key_pem,
         first_user: first_user::make()?,
-        pool_key,
+        pool_key: random_key()?,
+        daemon_key: Some(random_key()?),
     })
+}
+
+/// 32 random bytes: also a key of secp256k1, but for one case in 2^127.
+fn random_key() -> Result<SecretKey, getrandom::Error> {
+    let mut key = SecretKey::default();
+    getrandom::fill(key.as_mut_slice())?;
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -183,7 +212,7 @@ mod tests {
         names.iter().map(mount).collect()
     }
 
-    fn pool_key(held: &Held) -> PoolKey {
+    fn pool_key(held: &Held) -> SecretKey {
         let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
         state.pool_key.clone()
     }
@@ -218,6 +247,29 @@ mod tests {
         assert_eq!(again, made);
         let other = pool_key(&Keeper::new("node".to_owned()).look(&mounts[2..], &node()));
         assert!(other != made && *other != [0; 32], "every node has another one");
+    }
+
+    fn daemon_key(held: &Held) -> Option<SecretKey> {
+        let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
+        state.daemon_key.clone()
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_release_gets_a_daemon_key_once_all_disks_are_there() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mounts = volumes(&dir, &["a", "b"]);
+        let mut earlier = crate::state::record::example("n1", 3);
+        earlier.state.daemon_key = None;
+        let place = super::super::decide::Write { mount: mounts[0].clone(), set_aside: false };
+        file::write(&place, &earlier).expect("written");
+        let absent = Surroundings { absent: vec!["b".to_owned()], ..node() };
+        let mut keeper = Keeper::new("node".to_owned());
+        assert_eq!(daemon_key(&keeper.look(&mounts[..1], &absent)), None, "b may hold it");
+        let made = daemon_key(&keeper.look(&mounts, &node())).expect("a key");
+        assert_eq!(daemon_key(&keeper.look(&mounts[..1], &absent)), Some(made.clone()));
+        let mut restarted = Keeper::new("node".to_owned());
+        let held = restarted.look(&mounts[1..], &absent);
+        assert_eq!((daemon_key(&held), access_key(&held)), (Some(made), "ACCESS3".to_owned()));
     }
 
     #[test]

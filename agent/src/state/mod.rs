@@ -1,5 +1,5 @@
 //! What a node makes for itself once and must never lose: its self-signed certificate, its first
-//! user, and the key of its pool. Mirrored as one small file on every data volume, so that any one
+//! user, the key of its pool, and the daemon key that signs for it. Mirrored as one small file on every data volume, so that any one
 //! disk is enough.
 //!
 //! | rule | reason |
@@ -12,7 +12,8 @@
 //!
 //! The pool's key wraps the keys of the volumes. Until it is sealed by a TPM it lies in the record as
 //! it is, beside the data. So it protects a disk that is retired, whose superblocks are destroyed, and
-//! not one that is stolen.
+//! not one that is stolen. The same holds for the daemon key: whoever has one disk can speak for the
+//! node until its HP revokes the key, but not move any money.
 
 mod decide;
 mod file;
@@ -21,4 +22,4 @@ mod record;
 
 pub(crate) use decide::Surroundings;
 pub(crate) use keeper::{Held, Identity, Keeper};
-pub(crate) use record::{FirstUser, NodeState, PoolKey};
+pub(crate) use record::{FirstUser, NodeState, SecretKey};

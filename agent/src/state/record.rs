@@ -31,12 +31,15 @@ pub(crate) struct NodeState {
     /// The user for a node whose configuration names none.
     pub(crate) first_user: FirstUser,
     /// Wraps the keys of the volumes of the node's pool. Lies unsealed beside the data.
-    #[serde(with = "pool_key")]
-    pub(crate) pool_key: PoolKey,
+    #[serde(with = "hex_key")]
+    pub(crate) pool_key: SecretKey,
+    /// Signs for the node, and is its address on chain. None in records of releases that had none.
+    #[serde(default, with = "hex_key_or_none", skip_serializing_if = "Option::is_none")]
+    pub(crate) daemon_key: Option<SecretKey>,
 }
 
-/// The pool's key; never logged or shown.
-pub(crate) type PoolKey = Zeroizing<[u8; 32]>;
+/// A key; never logged or shown.
+pub(crate) type SecretKey = Zeroizing<[u8; 32]>;
 
 /// The user that a node made for itself.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,25 +127,48 @@ impl Record {
     }
 }
 
-/// The pool's key in hex.
-mod pool_key {
+/// A key in hex.
+mod hex_key {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
     use zeroize::Zeroizing;
 
-    use super::PoolKey;
+    use super::SecretKey;
 
-    pub(super) fn serialize<S: Serializer>(key: &PoolKey, out: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(key: &SecretKey, out: S) -> Result<S::Ok, S::Error> {
         Zeroizing::new(hex::encode(**key)).serialize(out)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PoolKey, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SecretKey, D::Error> {
         let text = Zeroizing::<String>::deserialize(from)?;
-        let mut key = PoolKey::default();
+        let mut key = SecretKey::default();
         hex::decode_to_slice(text.as_bytes(), key.as_mut_slice()).map_err(|_| {
             // Quotes nothing of it.
-            de::Error::custom("the pool's key must have 64 hex digits")
+            de::Error::custom("a key must have 64 hex digits")
         })?;
         Ok(key)
+    }
+}
+
+/// The same where there may be none.
+mod hex_key_or_none {
+    use serde::{Deserializer, Serializer};
+
+    use super::{SecretKey, hex_key};
+
+    pub(super) fn serialize<S: Serializer>(
+        key: &Option<SecretKey>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        match key {
+            Some(key) => hex_key::serialize(key, out),
+            None => out.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<SecretKey>, D::Error> {
+        hex_key::deserialize(from).map(Some)
     }
 }
 
@@ -173,6 +199,7 @@ pub(crate) fn example(node: &str, generation: u64) -> Record {
             secret_key: Zeroizing::new("hunter2hunter2".to_owned()),
         },
         pool_key: Zeroizing::new([0xa5; 32]),
+        daemon_key: Some(Zeroizing::new([0x5a; 32])),
     };
     Record { generation, state }
 }
@@ -187,8 +214,18 @@ mod tests {
         let bytes = example("n1", 7).encode().expect("a record");
         let text = std::str::from_utf8(&bytes).expect("UTF-8");
         assert!(text.starts_with(r#"{"version":1,"generation":7,"sha256":""#), "{text}");
-        let key = "a5".repeat(32);
-        assert!(text.ends_with(&format!("}},\"pool_key\":\"{key}\"}}}}\n")), "{text}");
+        let (pool, daemon) = ("a5".repeat(32), "5a".repeat(32));
+        let end = format!("}},\"pool_key\":\"{pool}\",\"daemon_key\":\"{daemon}\"}}}}\n");
+        assert!(text.ends_with(&end), "{text}");
+    }
+
+    #[test]
+    fn a_record_without_a_daemon_key_is_read() {
+        let mut record = example("n1", 7);
+        record.state.daemon_key = None;
+        let bytes = record.encode().expect("a record");
+        assert!(!String::from_utf8_lossy(&bytes).contains("daemon_key"));
+        assert_eq!(Record::decode(&bytes), Ok(record));
     }
 
     #[test]
@@ -202,7 +239,10 @@ mod tests {
     fn a_record_is_never_printed_with_its_secrets() {
         let text = format!("{:?}", example("n1", 7));
         assert!(!text.contains("hunter2") && !text.contains("private"), "{text}");
-        assert!(!text.contains("a5a5") && !text.contains("165"), "{text}");
+        assert!(
+            !text.contains("a5a5") && !text.contains("165") && !text.contains("90, 90"),
+            "{text}"
+        );
     }
 
     #[test]
