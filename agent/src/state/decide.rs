@@ -41,7 +41,7 @@ pub(crate) enum Decision {
     /// This record counts. Write it to these volumes, after setting aside what stands there.
     Use {
         /// The record.
-        record: Record,
+        record: Box<Record>,
         /// Volumes without it.
         write: Vec<Write>,
     },
@@ -79,7 +79,9 @@ pub(crate) fn decide(
         .filter(ours)
         .reduce(|best, next| if next.generation > best.generation { next } else { best });
     match newest {
-        Some(record) => Decision::Use { record: record.clone(), write: lacking(record, volumes) },
+        Some(record) => {
+            Decision::Use { record: Box::new(record.clone()), write: lacking(record, volumes) }
+        }
         None => make_or_wait(volumes, surroundings),
     }
 }
@@ -198,7 +200,7 @@ mod tests {
         other.state.first_user.access_key = "OTHER".to_owned();
         let current = example("n1", 3);
         let decision = decide(Some(&current), &[at("/a", Found::Record(other))], &node());
-        assert!(matches!(&decision, Decision::Use { record, .. } if *record == current));
+        assert!(matches!(&decision, Decision::Use { record, .. } if **record == current));
         assert_eq!(writes(&decision), [("/a", false)]);
     }
 

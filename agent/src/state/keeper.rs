@@ -103,7 +103,7 @@ impl Keeper {
             decision = decide(self.current.as_ref(), &self.known, surroundings);
         }
         match decision {
-            Decision::Use { record, write } => self.mirror(record, write),
+            Decision::Use { record, write } => self.mirror(*record, write),
             Decision::Wait(why) => Held { identity: Identity::Awaited(why), problems: Vec::new() },
             // Answered above: after making, a record is in use.
             Decision::Make => Held::default(),

@@ -63,6 +63,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 13] = [
             "era",
             "samples",
             "report_every",
+            "s3_endpoint",
             "oracle",
             "report_store",
         ],

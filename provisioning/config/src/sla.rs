@@ -17,6 +17,8 @@ pub struct Sla {
     pub samples: u16,
     /// `report_every`: how often the node reports its health. Default [`REPORT_EVERY`].
     pub report_every: Duration,
+    /// `s3_endpoint`: where oracles reach the node's S3; none where that is by the node's own addresses.
+    pub s3_endpoint: Option<String>,
     /// `[[sla.oracle]]`.
     pub oracles: Vec<Oracle>,
     /// `[[sla.report_store]]`.

@@ -32,6 +32,7 @@ pub(super) fn sla(section: &mut Section<'_, '_, '_>) -> Option<Option<Sla>> {
     let samples = section.integer("samples", *SAMPLE_COUNTS.start(), *SAMPLE_COUNTS.end());
     let report_every =
         time(section, "report_every", REPORT_SECONDS, REPORT_EVERY, "from \"10s\" to \"1h\"");
+    let s3_endpoint = section.text("s3_endpoint", value::https_url);
     let mut names = BTreeSet::new();
     let mut addresses = BTreeSet::new();
     let keys = known("sla.oracle");
@@ -61,6 +62,7 @@ pub(super) fn sla(section: &mut Section<'_, '_, '_>) -> Option<Option<Sla>> {
         era,
         samples: samples.and_then(|samples| u16::try_from(samples).ok()).unwrap_or(SAMPLES),
         report_every,
+        s3_endpoint,
         oracles,
         report_stores,
     }))

@@ -68,6 +68,7 @@ genesis = 1767225600
 era = "2h"
 samples = 100
 report_every = "1min"
+s3_endpoint = "https://node-7.example.net"
 
 [[sla.oracle]]
 name = "oracle-1"
@@ -142,6 +143,7 @@ fn every_key_is_read() {
             era: std::time::Duration::from_secs(7200),
             samples: 100,
             report_every: std::time::Duration::from_secs(60),
+            s3_endpoint: Some("https://node-7.example.net".to_owned()),
             oracles: vec![Oracle {
                 name: "oracle-1".to_owned(),
                 url: "https://oracle-1.example.net:7443".to_owned(),
