@@ -51,6 +51,8 @@ pub struct Setup {
     pub kernel_more: &'static str,
     /// Whether each disk's writes are logged beside its file, see [`crate::write_log`].
     pub logs_writes: bool,
+    /// Ports of the node that are reached from outside, beside that of S3.
+    pub forwards: Vec<u16>,
     /// More arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Setup {
             guest_address: None,
             kernel_more: "",
             logs_writes: false,
+            forwards: Vec::new(),
             more: Vec::new(),
         }
     }
@@ -79,6 +82,8 @@ pub struct Machine {
     child: Child,
     run: TempDir,
     s3_port: u16,
+    /// Ports of the node, and the host's that lead to them.
+    forwarded: Vec<(u16, u16)>,
     /// QEMU's control socket.
     pub qmp: Qmp,
     /// The console on the first serial line.
@@ -95,8 +100,10 @@ impl Machine {
     pub fn start(artefacts: &Artefacts, setup: &Setup) -> Result<Self> {
         let run = tempfile::Builder::new().prefix("icn-e2e-").tempdir()?;
         let s3_port = free_port()?;
+        let forward = |node: &u16| Ok((*node, free_port()?));
+        let forwarded = setup.forwards.iter().map(forward).collect::<Result<Vec<_>>>()?;
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(arguments(artefacts, setup, run.path(), s3_port)?);
+        command.args(arguments(artefacts, setup, run.path(), s3_port, &forwarded)?);
         let errors = std::fs::File::create(run.path().join("qemu.log"))?;
         let started = Instant::now();
         let child = command
@@ -110,7 +117,7 @@ impl Machine {
             anyhow::Ok((qmp, Screen::attach(&run.path().join("console"))?))
         };
         match attach() {
-            Ok((qmp, screen)) => Ok(Self { child, run, s3_port, qmp, screen, started }),
+            Ok((qmp, screen)) => Ok(Self { child, run, s3_port, forwarded, qmp, screen, started }),
             Err(error) => {
                 let said = std::fs::read_to_string(run.path().join("qemu.log")).unwrap_or_default();
                 end(child);
@@ -129,6 +136,15 @@ impl Machine {
     #[must_use]
     pub fn s3_port(&self) -> u16 {
         self.s3_port
+    }
+
+    /// The host's port that leads to one of the node's that the set-up forwards.
+    ///
+    /// # Errors
+    /// When it forwards no such port.
+    pub fn forwarded(&self, port: u16) -> Result<u16> {
+        let found = self.forwarded.iter().find(|(node, _)| *node == port);
+        found.map(|(_, host)| *host).with_context(|| format!("port {port} is not forwarded"))
     }
 
     /// A client of the node.
@@ -404,7 +420,13 @@ fn arguments(
     setup: &Setup,
     run: &Path,
     s3_port: u16,
+    forwarded: &[(u16, u16)],
 ) -> Result<Vec<String>> {
+    let guest = setup.guest_address.unwrap_or_default();
+    let more_ports: String = forwarded
+        .iter()
+        .map(|(node, host)| format!(",hostfwd=tcp:127.0.0.1:{host}-{guest}:{node}"))
+        .collect();
     // Without the flags erms and fsrm programs do not clear memory by `rep stosb`, which QEMU
     // emulates byte by byte.
     let mut args: Vec<String> = format!(
@@ -412,13 +434,12 @@ fn arguments(
          -display none -vga std -no-reboot -rtc base={} \
          -serial unix:{run}/console,server=on,wait=off -serial file:{run}/log \
          -qmp unix:{run}/qmp,server=on,wait=off \
-         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:{s3_port}-{}:443 \
+         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:{s3_port}-{guest}:443{more_ports} \
          -device virtio-net-pci,netdev=net0,romfile= \
          -device virtio-scsi-pci,id=scsi0 -device qemu-xhci,id=xhci \
          -device i6300esb -action watchdog=reset",
         setup.memory_mib,
         setup.clock,
-        setup.guest_address.unwrap_or_default(),
         run = run.display(),
     )
     .split_whitespace()

@@ -59,6 +59,18 @@ impl Qmp {
         }
     }
 
+    /// Runs one command of the monitor that people use, for what QMP itself has none.
+    ///
+    /// # Errors
+    /// QEMU's own error text; what a command prints is an error, as those used here print nothing else.
+    pub fn monitor(&mut self, line: &str) -> Result<()> {
+        let answer = self.execute("human-monitor-command", &json!({ "command-line": line }))?;
+        match answer.as_str().map(str::trim) {
+            Some("") => Ok(()),
+            said => bail!("{line}: {said:?}"),
+        }
+    }
+
     /// Waits for an event and returns what QEMU said of it. Events that came before the last
     /// command's answer are not seen.
     ///
