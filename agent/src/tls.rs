@@ -11,6 +11,7 @@ use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -126,6 +127,13 @@ impl Tls {
         }
     }
 
+    /// SHA-256 of the certificate in use.
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        let shown = self.shown.0.read().unwrap_or_else(PoisonError::into_inner);
+        let certificate = shown.0.key.cert.first().map_or(&[][..], |der| der.as_ref());
+        Sha256::digest(certificate).into()
+    }
+
     /// What is wrong with the certificate, in words. `now` is in seconds since 1970.
     pub(crate) fn problem(&self, now: i64) -> Option<String> {
         if let Some(Given::Refused(why)) = &self.given {
@@ -178,6 +186,8 @@ mod tests {
         tls.use_kept(&kept());
         assert_eq!(tls.status().origin, CertificateOrigin::SelfSigned);
         assert_ne!(tls.status().fingerprint, temporary.fingerprint);
+        let digits = tls.status().fingerprint.replace(':', "").to_lowercase();
+        assert_eq!(hex::encode(tls.sha256()), digits);
         assert_eq!(tls.problem(0), None);
     }
 

@@ -7,6 +7,9 @@ use agent_api::disks::{
 };
 use agent_api::health::{ClockReading, MemoryReading};
 use agent_api::init::{PortStatus, ServiceState, ServiceStatus, SystemStatus};
+use agent_api::sla::{
+    EraStatus, Link, PeerStatus, ReceiptStatus, ReportStatus, SlaStatus, SpoolStatus,
+};
 use agent_api::status::{
     Capacity, CertificateOrigin, Credentials, NodeState, NodeStatus, Problem, S3State, S3Status,
     Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
@@ -53,6 +56,38 @@ pub(crate) fn service(name: &str) -> ServiceStatus {
         state: ServiceState::Running,
         restarts: 0,
         last_exit: String::new(),
+    }
+}
+
+fn oracle(number: u8) -> PeerStatus {
+    PeerStatus {
+        name: format!("oracle-{number}"),
+        url: format!("https://oracle-{number}.example.net:7443"),
+        address: Some(format!("0x{}", format!("{number:02x}").repeat(20))),
+        link: Link::InSession,
+        words: "in session".to_owned(),
+        clock_ahead_ms: Some(3),
+        delivered: Some(1_764_000_000_123),
+        pending: 0,
+        receipt: Some(ReceiptStatus {
+            era: 411,
+            passed: true,
+            latency_us: Some(1800 + u64::from(number)),
+            bytes_per_second: Some(412_000_000),
+            reasons: Vec::new(),
+        }),
+        missed_eras: 0,
+    }
+}
+
+fn sla() -> SlaStatus {
+    SlaStatus {
+        awaited: None,
+        era: Some(EraStatus { era: 412, ends_in_seconds: 780 }),
+        report: Some(ReportStatus { sequence: 1_764_000_000_123, age_seconds: 130 }),
+        spool: SpoolStatus { on_disk: true, receipts: 144, ..SpoolStatus::default() },
+        clock: None,
+        peers: [1, 2, 3].map(oracle).to_vec(),
     }
 }
 
@@ -108,6 +143,8 @@ pub(crate) fn normal() -> NodeStatus {
                 access_key: "ICNA5X2QK7MB3WZT4R6Y".to_owned(),
             },
         },
+        daemon: Some("0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf".to_owned()),
+        sla: Some(sla()),
         clock: ClockReading::Synchronised { max_error_us: 11_400 },
         memory: MemoryReading::Known {
             total_bytes: 64 << 30,

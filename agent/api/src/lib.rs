@@ -7,6 +7,7 @@ pub mod client;
 pub mod control;
 pub mod init;
 pub mod pool;
+pub mod sla;
 pub mod status;
 
 pub use agent_health as health;

@@ -8,6 +8,7 @@ use disk_manager_plan::report::{Bytes, DiskReport};
 use serde::{Deserialize, Serialize};
 
 use crate::init::SystemStatus;
+use crate::sla::SlaStatus;
 
 /// Everything the agent knows about its node at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct NodeStatus {
     pub capacity: Option<Capacity>,
     /// The S3 service.
     pub s3: S3Status,
+    /// The node's address on chain, `0x` and 40 hex digits; `None` until it has its daemon key.
+    pub daemon: Option<String>,
+    /// Its SLA oracles; `None` where the configuration names no network.
+    pub sla: Option<SlaStatus>,
     /// The system clock.
     pub clock: ClockReading,
     /// Main memory.
@@ -243,6 +248,11 @@ impl Default for NodeStatus {
                 tls: None,
                 credentials: Credentials::Awaited { reason: "the agent has just started".into() },
             },
+            daemon: None,
+            sla: Some(SlaStatus {
+                awaited: Some("the agent has just started".into()),
+                ..SlaStatus::default()
+            }),
             clock: ClockReading::Unknown { reason: unknown() },
             memory: MemoryReading::Unknown { reason: unknown() },
             problems: Vec::new(),

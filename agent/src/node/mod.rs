@@ -16,6 +16,7 @@ mod log_tail;
 mod pool;
 mod reports;
 mod service;
+mod sla;
 mod status;
 mod system;
 mod volumes;
@@ -70,8 +71,11 @@ pub(crate) struct Node {
     store: watch::Sender<Option<Engine>>,
     /// What serves `store`.
     server: watch::Sender<Option<S3Server>>,
+    sla: watch::Sender<sla::Known>,
     /// A volume was retired.
     retired: Notify,
+    /// A verdict on the health of a component is another one than before.
+    verdicts_changed: Arc<Notify>,
 }
 
 /// Runs until `cancel`.
@@ -98,7 +102,9 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         s3_problem: watch::Sender::default(),
         store: watch::Sender::default(),
         server: watch::Sender::default(),
+        sla: watch::Sender::default(),
         retired: Notify::new(),
+        verdicts_changed: Arc::default(),
         arguments,
         config,
     });
@@ -112,6 +118,10 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         system::follow(&node.arguments.init_socket, &node.system).await;
     });
     spawn(&node, identity::keep);
+    spawn(&node, {
+        let cancel = cancel.clone();
+        |node| sla::keep(node, cancel)
+    });
     if let Some(address) = node.config.metrics.listen {
         spawn(&node, move |node| async move {
             let listener = metrics::listen(address).await;
@@ -220,6 +230,14 @@ impl Node {
         }
     }
 
+    /// The node's address on chain.
+    fn daemon(&self) -> Option<String> {
+        match &self.held.borrow().identity {
+            Identity::Known(state) => Some(sla::daemon_address(state)?.to_string()),
+            Identity::Awaited(_) => None,
+        }
+    }
+
     async fn facts(&self) -> Facts {
         let store = self.store.borrow().clone();
         let (usage, store_awaited) = match store {
@@ -228,6 +246,7 @@ impl Node {
         };
         let since_1970 = since_1970();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+        let now_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
         Facts {
             name: self.name.clone(),
             listen: self.config.s3.listen,
@@ -245,6 +264,8 @@ impl Node {
             tls: self.tls.status(),
             tls_problem: self.tls.problem(now),
             credentials: self.credentials(),
+            daemon: self.daemon(),
+            sla: self.config.sla.is_some().then(|| self.sla.borrow().shown(now_ms)),
             state_problems: self.held.borrow().problems.clone(),
             clock: read_clock(),
             memory: read_memory(Path::new("/proc")),

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use zeroize::Zeroizing;
 
+use super::sla::tenants;
 use super::{Node, spawn, volumes};
 use crate::drain::{close, drained};
 use crate::memory;
@@ -190,7 +191,7 @@ async fn follow_users(node: Arc<Node>, server: Arc<S3Server>) {
     }
 }
 
-/// The users of the configuration, else the node's own, once there is one.
+/// The users of the configuration, else the node's own, once there is one; and the oracles, as tenants.
 fn users(node: &Node) -> Vec<User> {
     let user = |name: &str, access_key: &str, secret_key: &str| match Owner::new(name) {
         Ok(name) => Some(User {
@@ -204,15 +205,16 @@ fn users(node: &Node) -> Vec<User> {
         }
     };
     let configured = &node.config.s3.users;
-    if !configured.is_empty() {
-        let all = configured.iter();
-        return all.filter_map(|u| user(&u.name, &u.access_key, &u.secret_key)).collect();
+    let mut users: Vec<User> =
+        configured.iter().filter_map(|u| user(&u.name, &u.access_key, &u.secret_key)).collect();
+    let Identity::Known(state) = &node.held.borrow().identity else { return users };
+    if configured.is_empty() {
+        let first = &state.first_user;
+        users.extend(user(&first.name, &first.access_key, &first.secret_key));
     }
-    match &node.held.borrow().identity {
-        Identity::Known(state) => {
-            let first = &state.first_user;
-            user(&first.name, &first.access_key, &first.secret_key).into_iter().collect()
-        }
-        Identity::Awaited(_) => Vec::new(),
+    if let (Some(sla), Some(key)) = (&node.config.sla, &state.daemon_key) {
+        let oracles: Vec<_> = sla.oracles.iter().map(|oracle| oracle.address).collect();
+        users.extend(tenants::users(key, &oracles));
     }
+    users
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use agent_api::init::{ServiceState, SystemStatus};
+use agent_api::sla::{Link, SlaStatus};
 use agent_api::status::{
     Capacity, Credentials, NodeState, NodeStatus, Problem, S3State, S3Status, Severity, StateWord,
     TlsStatus, VolumeState, VolumeUse,
@@ -46,6 +47,10 @@ pub(crate) struct Facts {
     pub(crate) tls: TlsStatus,
     pub(crate) tls_problem: Option<String>,
     pub(crate) credentials: Credentials,
+    /// The node's address on chain.
+    pub(crate) daemon: Option<String>,
+    /// None where the configuration names no network.
+    pub(crate) sla: Option<SlaStatus>,
     /// Trouble with copies of the node's own state.
     pub(crate) state_problems: Vec<String>,
     pub(crate) clock: ClockReading,
@@ -75,6 +80,8 @@ pub(crate) fn compose(facts: Facts) -> NodeStatus {
             tls: Some(facts.tls),
             credentials: facts.credentials,
         },
+        daemon: facts.daemon,
+        sla: facts.sla,
         clock: facts.clock,
         memory: facts.memory,
         problems,
@@ -216,7 +223,7 @@ fn no_disk(facts: &Facts, disks: &Disks) -> String {
 }
 
 /// URLs that reach the service, one per address.
-fn endpoints(listen: SocketAddr, system: Option<&SystemStatus>) -> Vec<String> {
+pub(crate) fn endpoints(listen: SocketAddr, system: Option<&SystemStatus>) -> Vec<String> {
     let port = match listen.port() {
         443 => String::new(),
         other => format!(":{other}"),
@@ -291,6 +298,7 @@ fn problems(facts: &Facts, volumes: &[VolumeUse]) -> Vec<Problem> {
     for why in &facts.state_problems {
         problems.warning("users", format!("certificate and first user: {why}"));
     }
+    sla_problems(&mut problems, facts);
     clock_problem(&mut problems, facts);
     problems.0
 }
@@ -384,6 +392,34 @@ fn called(disk: &DiskStatus) -> String {
     match disk.serial.as_str() {
         "" => name.into_owned(),
         serial => format!("{name} (serial {serial})"),
+    }
+}
+
+fn sla_problems(problems: &mut Problems, facts: &Facts) {
+    let Some(sla) = facts.sla.as_ref().filter(|_| facts.running >= STARTING) else { return };
+    if let Some(why) = &sla.awaited {
+        problems.warning("oracles", why);
+    }
+    if let Some(why) = &sla.clock {
+        problems.warning("clock", why);
+    }
+    for peer in &sla.peers {
+        let text = format!("{}: {}", peer.name, peer.words);
+        match peer.link {
+            Link::Connecting | Link::InSession => {}
+            // The era does not count while that is so.
+            Link::Conflict => problems.error("oracles", text),
+            Link::NotAdmitted
+            | Link::OtherParameters
+            | Link::Unreachable
+            | Link::WrongCertificate
+            | Link::ClockSkew => problems.warning("oracles", text),
+        }
+        if let Some(receipt) = peer.receipt.as_ref().filter(|receipt| !receipt.passed) {
+            let why = receipt.reasons.first().map_or("no reason was given", String::as_str);
+            let text = format!("{}: era {} was not passed: {why}", peer.name, receipt.era);
+            problems.warning("oracles", text);
+        }
     }
 }
 

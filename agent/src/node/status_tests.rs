@@ -85,6 +85,8 @@ fn well() -> Facts {
         tls_problem: None,
         credentials: Credentials::Configured { users: 1 },
         state_problems: Vec::new(),
+        daemon: None,
+        sla: None,
         clock: ClockReading::Synchronised { max_error_us: 10 },
         memory: MemoryReading::Known { total_bytes: 2, available_bytes: 1 },
     }

@@ -1,5 +1,7 @@
 //! Who the node is and how to reach it.
 
+mod oracles;
+
 use std::time::Duration;
 
 use agent_api::health::{ClockReading, MemoryReading};
@@ -52,6 +54,7 @@ pub(crate) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     s3(&mut lines, &status.s3);
     sign_in(&mut lines, state, &status.s3.credentials);
     ports(&mut lines, status);
+    oracles::lines(&mut lines, status);
     machine(&mut lines, status);
     services(&mut lines, status);
     lines.lines

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::accel::Accel;
+use super::oracles;
 use super::qmp;
-use super::seed::User;
 use crate::image::Fat;
 use crate::process;
 
@@ -75,8 +75,8 @@ impl Machine {
     /// # Errors
     ///
     /// When a file cannot be made or QEMU does not start.
-    pub(crate) fn start(setup: &Setup<'_>, user: &User) -> Result<Self> {
-        make_stick(setup.image, user)?;
+    pub(crate) fn start(setup: &Setup<'_>, node_toml: &str) -> Result<Self> {
+        make_stick(setup.image, node_toml)?;
         for (file, _) in DISKS {
             make_disk(Path::new(file))?;
         }
@@ -191,7 +191,13 @@ pub(crate) fn remove_state(dir: &Path) -> Result<()> {
     for file in DISKS.iter().map(|(file, _)| *file).chain(["user.json"]) {
         remove(&dir.join(file))?;
     }
-    Ok(())
+    let oracles = dir.join(oracles::FOLDER);
+    match fs::remove_dir_all(&oracles) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", oracles.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn arguments(setup: &Setup<'_>) -> Command {
@@ -224,13 +230,13 @@ fn arguments(setup: &Setup<'_>) -> Command {
 }
 
 /// A copy of the stick's image with this machine's configuration.
-fn make_stick(image: &Path, user: &User) -> Result<()> {
+fn make_stick(image: &Path, node_toml: &str) -> Result<()> {
     let from = image.join("icn-node.img");
     process::output(
         process::command("cp").args(["--sparse=always", "--force"]).arg(&from).arg(STICK),
     )?;
     let config = Path::new("node.toml");
-    fs::write(config, user.node_toml()).context("cannot write node.toml")?;
+    fs::write(config, node_toml).context("cannot write node.toml")?;
     Fat::seed(Path::new(STICK)).copy(config, "node.toml")?;
     remove(config)
 }

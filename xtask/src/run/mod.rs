@@ -4,6 +4,7 @@
 mod accel;
 mod check;
 mod machine;
+mod oracles;
 mod qmp;
 mod seed;
 
@@ -27,6 +28,7 @@ use crate::image::{self, Compression};
 use crate::layout::Layout;
 use crate::step;
 use machine::{Machine, Setup};
+use oracles::Oracles;
 use seed::User;
 
 /// How long the machine may take from power-on until S3 answers: five times what an emulated one
@@ -66,6 +68,14 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Accel::Auto)]
     accel: Accel,
 
+    /// Start no SLA oracles beside the machine.
+    #[arg(long)]
+    no_oracles: bool,
+
+    /// How long an era of the oracles is, in seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(20..=86_400))]
+    era: u32,
+
     /// Compress the image as for release.
     #[arg(long)]
     release: bool,
@@ -90,8 +100,15 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let accel = args.accel.decide(&built.image_dir, &place.dir)?;
     let stop = stop_signals()?;
     let setup = Setup { image: &built.image_dir, port: args.port, memory_mib: args.memory, accel };
-    let mut machine = Machine::start(&setup, &user)?;
-    let done = serve(&mut machine, &stop, args, &user, &client, &place);
+    let mut node_toml = user.node_toml();
+    let mut oracles = None;
+    if !args.no_oracles {
+        let started = Oracles::start(&layout, &place.dir, args.era)?;
+        node_toml.push_str(&started.node_toml(args.port)?);
+        oracles = Some(started);
+    }
+    let mut machine = Machine::start(&setup, &node_toml)?;
+    let done = serve(&mut machine, &stop, args, &user, &client, &place, oracles.as_mut());
     let ended = machine.power_off(STOP_LIMIT, &stop);
     done.and(ended)
 }
@@ -104,6 +121,7 @@ fn serve(
     user: &User,
     client: &Path,
     place: &Place,
+    mut oracles: Option<&mut Oracles>,
 ) -> Result<()> {
     let s3 = check::Client::new(client, args.port, user);
     let started = Instant::now();
@@ -122,6 +140,9 @@ fn serve(
         place.console(),
         place.dir.join(machine::LOG).display(),
     );
+    if let Some(oracles) = &oracles {
+        println!("{}", oracles.words());
+    }
     if args.once {
         return Ok(());
     }
@@ -130,6 +151,11 @@ fn serve(
         if let Some(status) = machine.ended()? {
             println!("the machine has switched itself off ({status})");
             return Ok(());
+        }
+        if let Some(oracles) = &mut oracles {
+            for said in oracles.tend(Path::new(machine::LOG))? {
+                println!("{said}");
+            }
         }
         thread::sleep(LOOK);
     }
