@@ -15,6 +15,7 @@ mod first_boot;
 mod foreign;
 mod healing;
 mod hot_plug;
+mod oracles;
 mod power_cut;
 mod space;
 mod supervision;

@@ -10,6 +10,7 @@ pub mod disks;
 pub mod host;
 pub mod machine;
 pub mod ntp;
+pub mod oracles;
 pub mod qmp;
 pub mod rack;
 pub mod s3;

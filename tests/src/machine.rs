@@ -51,6 +51,8 @@ pub struct Setup {
     pub kernel_more: &'static str,
     /// Whether each disk's writes are logged beside its file, see [`crate::write_log`].
     pub logs_writes: bool,
+    /// The host's port that leads to the node's S3; any free one where none is given.
+    pub s3_port: Option<u16>,
     /// Ports of the node that are reached from outside, beside that of S3.
     pub forwards: Vec<u16>,
     /// More arguments for QEMU.
@@ -70,6 +72,7 @@ impl Setup {
             guest_address: None,
             kernel_more: "",
             logs_writes: false,
+            s3_port: None,
             forwards: Vec::new(),
             more: Vec::new(),
         }
@@ -99,7 +102,10 @@ impl Machine {
     /// When QEMU cannot be started, with what it said.
     pub fn start(artefacts: &Artefacts, setup: &Setup) -> Result<Self> {
         let run = tempfile::Builder::new().prefix("icn-e2e-").tempdir()?;
-        let s3_port = free_port()?;
+        let s3_port = match setup.s3_port {
+            Some(port) => port,
+            None => free_port()?,
+        };
         let forward = |node: &u16| Ok((*node, free_port()?));
         let forwarded = setup.forwards.iter().map(forward).collect::<Result<Vec<_>>>()?;
         let mut command = Command::new("qemu-system-x86_64");

@@ -51,6 +51,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         return Ok(());
     }
     let built = image::build(&layout, Compression::Fast)?;
+    image::oracle(&layout)?;
     let clients = clients::ensure(&layout)?;
     let mut command = cargo(&layout);
     command

@@ -94,6 +94,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let built = image::build(&layout, compression)?;
     let client = clients::ensure(&layout)?.join("bin/s5cmd");
 
+    let oracle = if args.no_oracles { None } else { Some(image::oracle(&layout)?) };
+
     let place = Place::take(&layout, args.fresh)?;
     check_port(args.port)?;
     let user = User::kept_in(&place.dir)?;
@@ -102,8 +104,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let setup = Setup { image: &built.image_dir, port: args.port, memory_mib: args.memory, accel };
     let mut node_toml = user.node_toml();
     let mut oracles = None;
-    if !args.no_oracles {
-        let started = Oracles::start(&layout, &place.dir, args.era)?;
+    if let Some(program) = oracle {
+        let started = Oracles::start(program, &place.dir, args.era)?;
         node_toml.push_str(&started.node_toml(args.port)?);
         oracles = Some(started);
     }

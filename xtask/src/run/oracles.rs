@@ -7,14 +7,13 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{self, Layout};
 use crate::process;
 
 /// How many: one may be down, and two still agree.
@@ -87,16 +86,12 @@ struct Parameters {
 }
 
 impl Oracles {
-    /// Builds the oracle's program and starts three below `dir`, with eras of this length.
+    /// Starts three of `program` below `dir`, with eras of this length.
     ///
     /// # Errors
     ///
-    /// When it cannot be built, or one of them does not start.
-    pub(crate) fn start(layout: &Layout, dir: &Path, era_seconds: u32) -> Result<Self> {
-        let mut build = Command::new(layout::cargo());
-        build.args(["build", "--quiet", "--locked", "--package", "reference-oracle"]);
-        process::run(build.current_dir(&layout.root))?;
-        let program = layout.target.join("debug/reference-oracle");
+    /// When one of them does not start.
+    pub(crate) fn start(program: PathBuf, dir: &Path, era_seconds: u32) -> Result<Self> {
         let dir = dir.join(FOLDER);
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let admitted = fs::read_to_string(dir.join(ADMITTED)).unwrap_or_default();
