@@ -111,7 +111,7 @@ impl Bench {
 
     pub(crate) fn report(&self, one: &Party, sequence: u64) -> SentReport {
         let (parameters, now) = (&self.target.parameters, self.oracle.now_ms());
-        one.report(parameters, sequence, now, &healthy(None)).expect("signed")
+        one.report(parameters, sequence, now, &healthy(None), None).expect("signed")
     }
 
     pub(crate) fn request(&self, one: &Party, nonce: u8) -> Signed<ChallengeRequest> {

@@ -116,7 +116,7 @@ async fn it_is_started_shows_its_page_and_ends_when_told() {
     assert_eq!(connection.session(&asked).await.expect("a session").delivered, None);
     let mut facts = healthy(None);
     facts.state = "<script>alert(1)</script>".to_owned();
-    let report = one.report(&target.parameters, 5, now(), &facts).expect("signed");
+    let report = one.report(&target.parameters, 5, now(), &facts, None).expect("signed");
     assert_eq!(connection.reports(vec![report]).await.expect("taken").delivered, 5);
     let overview = running.page("/");
     assert!(overview.contains("&lt;script&gt;") && !overview.contains("<script"), "{overview}");
