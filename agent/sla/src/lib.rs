@@ -19,6 +19,8 @@ mod reporter;
 mod run;
 mod spool;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use clock::SKEW_WARN_MS;

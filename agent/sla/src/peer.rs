@@ -28,9 +28,9 @@ use crate::status::LinkState;
 /// How often an idle session is looked at, and the clocks are compared.
 const LOOK: Duration = Duration::from_secs(300);
 
-/// How far ahead of now a sequence may be that a peer says it has: sequences begin at the
-/// milliseconds of a clock and count up far slower than one.
-const AHEAD_MAX_MS: u64 = 86_400_000;
+/// How far ahead of now a sequence may be that a peer says it has: 100 years. Sequences are milliseconds
+/// of a clock that may have been wrong, but are not used up within any time.
+const AHEAD_MAX_MS: u64 = 100 * 365 * 86_400_000;
 
 /// The longest and shortest wait that a peer may ask for.
 const BUSY: (u64, u64) = (100, 60_000);
