@@ -77,6 +77,8 @@ pub(crate) struct Node {
     pub(crate) lost: Option<u64>,
     /// How many cuts fail before one does not.
     pub(crate) failing: Mutex<usize>,
+    /// How its S3 is reached.
+    pub(crate) s3: Mutex<Option<S3Access>>,
 }
 
 #[async_trait]
@@ -93,7 +95,7 @@ impl NodeView for Node {
     }
 
     fn s3_access(&self, _: Address) -> Option<S3Access> {
-        None
+        self.s3.lock().expect("a lock").clone()
     }
 
     async fn cut(&self, era: Era, _: Era) -> Result<Commitment, String> {

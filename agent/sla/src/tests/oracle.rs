@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// The session is not known any more.
     pub(crate) forgotten: bool,
     pub(crate) sessions: Vec<B256>,
+    /// Where it was told to reach the node's S3, by each session.
+    pub(crate) endpoints: Vec<Option<String>>,
     /// The facts of each report that was new, in order.
     pub(crate) reports: Vec<(u64, Facts)>,
     /// A report that is never taken.
@@ -90,11 +92,12 @@ impl Oracle {
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
-        let OpenSession { session, .. } = serde_json::from_slice(body).expect("a session");
+        let OpenSession { session, s3 } = serde_json::from_slice(body).expect("a session");
         let domain = self.parameters.domain();
         session.verify(&domain, daemon().address()).expect("the daemon's");
         assert_eq!(session.message.oracleId, self.key.address());
         state.sessions.push(session.message.instance);
+        state.endpoints.push(s3.and_then(|s3| s3.endpoints.into_iter().next()));
         state.forgotten = false;
         let delivered = state.reports.last().map(|(sequence, _)| *sequence);
         Ok(SessionOpened { delivered, oracle_time: self.clock.now_ms() })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::oracle::{Faulty, Oracle};
 use super::{Setup, TestClock, daemon, oracle, parameters};
-use crate::protocol::messages::Refusal;
+use crate::protocol::messages::{Refusal, S3Access};
 use crate::protocol::parameters::{Era, Parameters};
 use crate::status::LinkState;
 
@@ -59,6 +59,26 @@ async fn a_session_that_the_oracle_forgot_is_opened_again() {
     assert!(matches!(status.peers[0].link, LinkState::InSession { .. }), "{status:#?}");
     assert_eq!(faulty.oracle.state().sessions.len(), 2);
     assert_eq!(status.peers[0].missed_eras, missed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oracle_is_told_when_the_nodes_s3_is_reached_in_another_way() {
+    let clock = TestClock::new();
+    let faulty = oracle(1, clock);
+    let setup = Setup::new(clock);
+    let mut running = setup.start(&[Arc::clone(&faulty)]);
+    let in_session = |state: &LinkState| matches!(state, LinkState::InSession { .. });
+    running.until(LONG, |status| in_session(&status.peers[0].link)).await;
+    let url = "https://node.example".to_owned();
+    *setup.node.s3.lock().expect("a lock") = Some(S3Access {
+        endpoints: vec![url.clone()],
+        certificate: None,
+        region: String::new(),
+        access_key: String::new(),
+        secret_key: String::new(),
+    });
+    tokio::time::sleep(LONG).await;
+    assert_eq!(faulty.oracle.state().endpoints, [None, Some(url)]);
 }
 
 #[tokio::test(start_paused = true)]
