@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use alloy::primitives::{Address, B256, Signature as Recoverable, U256};
+use alloy::primitives::{Address, B256, Signature as Recoverable, U256, keccak256};
 use alloy::sol_types::{Eip712Domain, SolStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -122,6 +122,12 @@ pub const PASSED: u8 = 1;
 
 /// `result` of a receipt: it was not.
 pub const FAILED: u8 = 2;
+
+/// `receiptsRoot` of a vote, from the digests of the era's receipts in the order of their times.
+#[must_use]
+pub fn receipts_root(digests: &[B256]) -> B256 {
+    keccak256(digests.concat())
+}
 
 /// The EIP-712 domain of all messages.
 pub(super) fn domain(chain: u64, contract: Address) -> Eip712Domain {
