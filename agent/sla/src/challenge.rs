@@ -28,6 +28,7 @@ use crate::protocol::sampling::positions;
 use crate::protocol::signed::{ChallengeRequest, FAILED, PASSED, SignatureError, Signed};
 use crate::protocol::{Address, B256};
 use crate::status::ReceiptStatus;
+use crate::words::{reasons, shown};
 
 /// Proofs that are made at once for one oracle: enough to keep the disks of a node busy.
 const PROVING_EACH: usize = 8;
@@ -170,7 +171,8 @@ impl ChallengeTask {
         };
         if !(done && self.has_receipt(era).await) {
             self.core.say(self.place, |peer| peer.missed_eras = peer.missed_eras.saturating_add(1));
-            warn!(peer = self.name, %era, error = %last, "no receipt for this era");
+            let error = shown(&last.to_string());
+            warn!(peer = self.name, %era, error, "no receipt for this era");
         }
     }
 
@@ -205,9 +207,9 @@ impl ChallengeTask {
             self.core.say(self.place, |peer| count(&mut peer.refused_receipts));
             return Err(error.into());
         }
-        let Receipt { receipt, reasons } = receipt;
+        let Receipt { receipt, reasons: received } = receipt;
         let kept = KeptReceipt { oracle: self.oracle, era, request, receipt };
-        let kept = Receipted { kept, reasons };
+        let kept = Receipted { kept, reasons: reasons(&received) };
         self.keep(Step::Receipt(Box::new(kept.clone()))).await?;
         Ok(kept)
     }
@@ -338,7 +340,8 @@ impl ChallengeTask {
     /// Says what went wrong, unless it did so just before.
     fn tell(&self, era: Era, failed: &Failed, before: &Failed) {
         if failed.to_string() != before.to_string() {
-            warn!(peer = self.name, %era, error = %failed, "challenge not answered yet");
+            let error = shown(&failed.to_string());
+            warn!(peer = self.name, %era, error, "challenge not answered yet");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The SLA of a node: what it says of itself to SLA oracles, and how it proves what it stores.
 //!
 //! [`protocol`] is what both sides speak, pure: messages, what is signed and how, and the
-//! verification of proofs. [`run`] is the node's side: sessions, reports, challenges. Both are drawn in
+//! verification of proofs. [`run()`] is the node's side: sessions, reports, challenges. Both are drawn in
 //! `docs/design/sla.md`.
 
 mod challenge;
@@ -19,7 +19,10 @@ mod reporter;
 mod run;
 mod spool;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod view;
+mod words;
 
 pub use clock::SKEW_WARN_MS;
 pub use config::SlaConfig;

@@ -1,9 +1,11 @@
 //! The node's own memory of its SLA: spool and challenges, on a data volume where there is one.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::journal::{Journal, JournalError, Receipted, Step};
@@ -12,6 +14,9 @@ use crate::protocol::parameters::Era;
 use crate::protocol::report::SentReport;
 use crate::spool::{Owner, Spool, StoreError};
 use crate::status::SpoolStatus;
+
+/// How long a call may wait for a disk. One that hangs is left behind, and everything goes on in memory.
+const CALL: Duration = Duration::from_secs(60);
 
 /// Spool and challenges. What goes wrong with a volume is said in the log, and everything goes on in
 /// memory until another is there.
@@ -179,22 +184,27 @@ enum LocalError {
 /// The node's memory, shared by its tasks. Calls wait for disks, so they run on threads that may.
 #[derive(Clone)]
 pub(crate) struct Local {
-    memory: Arc<Mutex<Memory>>,
+    memory: Arc<RwLock<Arc<Mutex<Memory>>>>,
     /// Whether a folder was looked for: before that, nothing is asked or reported.
     settled: watch::Sender<bool>,
+    owner: Owner,
 }
 
-/// Why nothing was remembered or found: a call ended with a panic, or the runtime ends.
+/// Why nothing was remembered or found.
 #[derive(Debug, thiserror::Error)]
-#[error("the node's memory of its SLA cannot be used: {0}")]
-pub(crate) struct Unusable(#[from] tokio::task::JoinError);
+pub(crate) enum Unusable {
+    /// A call ended with a panic, or the runtime ends.
+    #[error("a call for reports and receipts did not end: {0}")]
+    Ended(#[from] tokio::task::JoinError),
+    /// A disk hangs.
+    #[error("the volume with reports and receipts did not answer within {} s", CALL.as_secs())]
+    Late,
+}
 
 impl Local {
     pub(crate) fn new(owner: Owner) -> Self {
-        Self {
-            memory: Arc::new(Mutex::new(Memory::new(owner))),
-            settled: watch::Sender::new(false),
-        }
+        let memory = Arc::new(Mutex::new(Memory::new(owner)));
+        Self { memory: Arc::new(RwLock::new(memory)), settled: watch::Sender::new(false), owner }
     }
 
     /// Runs `call` with the memory on a thread that may wait.
@@ -202,9 +212,25 @@ impl Local {
         &self,
         call: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Unusable> {
-        let memory = Arc::clone(&self.memory);
-        let call = move || call(&mut memory.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(tokio::task::spawn_blocking(call).await?)
+        let memory = Arc::clone(&self.memory.read().unwrap_or_else(PoisonError::into_inner));
+        let called = Arc::clone(&memory);
+        let call = move || call(&mut called.lock().unwrap_or_else(PoisonError::into_inner));
+        let failed = match timeout(CALL, tokio::task::spawn_blocking(call)).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(ended)) => Unusable::Ended(ended),
+            Err(_) => Unusable::Late,
+        };
+        self.abandon(&memory, &failed);
+        Err(failed)
+    }
+
+    /// Goes on with nothing but the clock. What cannot be used is left to whoever holds it.
+    fn abandon(&self, unusable: &Arc<Mutex<Memory>>, error: &Unusable) {
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&memory, unusable) {
+            error!(%error, "reports and receipts are kept in memory; those before are left behind");
+            *memory = Arc::new(Mutex::new(Memory::new(self.owner)));
+        }
     }
 
     /// Moves to a folder, or to memory.
@@ -227,5 +253,54 @@ impl Local {
         // The sender lives in `self`, so this ends with the value alone.
         let mut settled = self.settled.subscribe();
         let _ended = settled.wait_for(|settled| *settled).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::B256;
+
+    fn local() -> Local {
+        Local::new(Owner { node: B256::ZERO, daemon: Address::ZERO })
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_costs_what_was_there_and_no_later_call() {
+        let local = local();
+        local.with(|memory| memory.raise(9)).await.expect("done");
+        let failed = local.with(|_| panic!("as sled may")).await;
+        assert!(matches!(failed, Err::<(), _>(Unusable::Ended(_))));
+        assert_eq!(local.with(|memory| memory.last()).await.expect("done"), None);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_left_behind() {
+        let local = local();
+        let old = Arc::clone(&local.memory.read().expect("a lock"));
+        old.lock().expect("a lock").raise(5);
+        // What a call does that waited too long.
+        local.abandon(&old, &Unusable::Late);
+        assert_eq!(local.with(|memory| memory.last()).await.expect("done"), None);
+        // A second one that comes late leaves the new memory alone.
+        local.with(|memory| memory.raise(9)).await.expect("done");
+        let new = Arc::clone(&local.memory.read().expect("a lock"));
+        local.abandon(&old, &Unusable::Late);
+        assert!(Arc::ptr_eq(&new, &local.memory.read().expect("a lock")));
+    }
+
+    #[test]
+    fn a_volume_that_cannot_be_used_leaves_everything_in_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"no folder").expect("written");
+        let mut memory = Memory::new(Owner { node: B256::ZERO, daemon: Address::ZERO });
+        memory.move_to(Some(&file), 0, Era(0));
+        assert_eq!(memory.status().kept, crate::status::Kept::InMemory);
+        memory.delivered("a", 5, 0);
+        // The next volume is used, with what was remembered meanwhile.
+        memory.move_to(Some(folder.path()), 0, Era(0));
+        assert_eq!(memory.status().kept, crate::status::Kept::OnDisk);
+        assert_eq!(memory.cursor("a"), Some(5));
     }
 }

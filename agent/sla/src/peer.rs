@@ -6,11 +6,13 @@
 //!       '----------- wait, by what went wrong -------'
 //! ```
 
+use std::convert::Infallible;
 use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::client::{CallError, Client};
@@ -20,17 +22,25 @@ use crate::exchange::ExchangeError;
 use crate::local::Unusable;
 use crate::protocol::Address;
 use crate::protocol::key::CannotSign;
-use crate::protocol::messages::{Hello, OpenSession, Refusal};
+use crate::protocol::messages::{Hello, OpenSession, Refusal, S3Access};
 use crate::protocol::report::SentReport;
 use crate::protocol::signed::{Session, Signed};
 use crate::status::LinkState;
+use crate::words::{reasons, shown};
 
 /// How often an idle session is looked at, and the clocks are compared.
 const LOOK: Duration = Duration::from_secs(300);
 
-/// How far ahead of now a sequence may be that a peer says it has: sequences begin at the
-/// milliseconds of a clock and count up far slower than one.
-const AHEAD_MAX_MS: u64 = 86_400_000;
+/// How far ahead of now a sequence may be that a peer says it has: 100 years. Sequences are milliseconds
+/// of a clock that may have been wrong, but are not used up within any time.
+const AHEAD_MAX_MS: u64 = 100 * 365 * 86_400_000;
+
+/// How often it is looked whether the oracle would reach the node's S3 in another way: it is served only
+/// some time after the node began, and its users can be changed.
+const S3_LOOK: Duration = Duration::from_secs(10);
+
+/// How long a session lasts that counts as a good one: waits begin anew after it.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// The longest and shortest wait that a peer may ask for.
 const BUSY: (u64, u64) = (100, 60_000);
@@ -79,6 +89,9 @@ enum Ended {
     /// It took none of the reports that it was sent.
     #[error("it took none of the reports that it was sent")]
     NothingTaken,
+    /// The oracle was told another way to the node's S3 than there is now.
+    #[error("the node's S3 is reached in another way now")]
+    Moved,
 }
 
 /// What happens next.
@@ -97,14 +110,19 @@ impl PeerTask {
         self.core.local.settled().await;
         let mut failures = 0;
         loop {
-            let opened = self.open().await;
-            let ended = match opened {
-                Ok(delivered) => {
-                    failures = 0;
+            let begun = Instant::now();
+            let ended = match self.open().await {
+                Ok((delivered, s3)) => {
                     self.turn(LinkState::InSession { since: self.core.clock.now_ms() }, None);
                     self.link.open.send_replace(true);
-                    let Err(ended) = self.serve(delivered).await;
+                    let Err(ended) = self.serve(delivered, s3).await;
+                    if matches!(ended, Ended::Moved) {
+                        continue;
+                    }
                     self.link.open.send_replace(false);
+                    if begun.elapsed() >= STEADY {
+                        failures = 0;
+                    }
                     ended
                 }
                 Err(ended) => ended,
@@ -129,7 +147,7 @@ impl PeerTask {
     }
 
     /// Opens a session, and says what the peer has.
-    async fn open(&self) -> Result<Option<u64>, Ended> {
+    async fn open(&self) -> Result<(Option<u64>, Option<S3Access>), Ended> {
         let core = &self.core;
         let hello = self.hello().await?;
         let mut differences = core.config.parameters.differences(&hello.parameters);
@@ -148,9 +166,13 @@ impl PeerTask {
             configDigest: core.digest,
         };
         let session = Signed::new(message, &core.domain, &core.key)?;
-        let s3 = self.oracle.and_then(|oracle| core.node.s3_access(oracle));
-        let opened = self.client.open(&OpenSession { session, s3 }).await?;
-        self.taken(opened.delivered).await
+        let s3 = self.s3();
+        let opened = self.client.open(&OpenSession { session, s3: s3.clone() }).await?;
+        Ok((self.taken(opened.delivered).await?, s3))
+    }
+
+    fn s3(&self) -> Option<S3Access> {
+        self.oracle.and_then(|oracle| self.core.node.s3_access(oracle))
     }
 
     /// Asks who the peer is, and compares the clocks.
@@ -163,8 +185,9 @@ impl PeerTask {
     }
 
     /// Delivers reports until something is wrong.
-    async fn serve(&self, mut has: Option<u64>) -> Result<std::convert::Infallible, Ended> {
+    async fn serve(&self, mut has: Option<u64>, s3: Option<S3Access>) -> Result<Infallible, Ended> {
         let mut latest = self.core.latest.subscribe();
+        let mut look = Instant::now() + LOOK;
         loop {
             latest.borrow_and_update();
             let now = self.core.clock.now_ms();
@@ -173,7 +196,14 @@ impl PeerTask {
                 tokio::select! {
                     _ = latest.changed() => {}
                     () = self.link.lost.notified() => return Err(self.forgotten()),
-                    () = tokio::time::sleep(LOOK) => drop(self.hello().await?),
+                    () = tokio::time::sleep(S3_LOOK) => {}
+                }
+                if self.s3() != s3 {
+                    return Err(Ended::Moved);
+                }
+                if Instant::now() >= look {
+                    self.hello().await?;
+                    look = Instant::now() + LOOK;
                 }
             } else {
                 has = self.deliver(reports, has).await?;
@@ -200,6 +230,7 @@ impl PeerTask {
             })
             .collect();
         if current.is_empty() {
+            self.remember(last).await?;
             return Ok(Some(last));
         }
         let many = current.len() > 1;
@@ -293,15 +324,15 @@ impl PeerTask {
                 Some(LinkState::Unreachable { since, .. }) => since,
                 _ => now,
             };
-            LinkState::Unreachable { since, why: ended.to_string() }
+            LinkState::Unreachable { since, why: shown(&ended.to_string()) }
         };
         let call = match ended {
             Ended::Call(call) => call,
             Ended::Parameters(differences) => {
-                let differences = differences.clone();
+                let differences = reasons(differences);
                 return (LinkState::OtherParameters { differences }, Next::Person);
             }
-            Ended::Sign(_) | Ended::Memory(_) | Ended::NothingTaken => {
+            Ended::Sign(_) | Ended::Memory(_) | Ended::NothingTaken | Ended::Moved => {
                 return (unreachable(), Next::Later);
             }
         };
@@ -315,7 +346,7 @@ impl PeerTask {
                     (LinkState::NotAdmitted { daemon: *daemon }, Next::Person)
                 }
                 Refusal::Conflict { first, second } => {
-                    let (first, second) = (first.clone(), second.clone());
+                    let (first, second) = (shown(first), shown(second));
                     (LinkState::Conflict { first, second }, Next::Person)
                 }
                 Refusal::OtherParameters => {
@@ -351,7 +382,10 @@ impl PeerTask {
             let peer = &self.name;
             match why {
                 None => info!(peer, "in session"),
-                Some(error) => warn!(peer, %error, state = %state, "no session"),
+                Some(error) => {
+                    let error = shown(&error.to_string());
+                    warn!(peer, error, state = %state, "no session");
+                }
             }
         }
         self.core.say(self.place, |peer| peer.link = state);

@@ -19,6 +19,7 @@ use crate::protocol::report::{
 use crate::protocol::signed::{HealthReport, Signed};
 use crate::status::ReportStatus;
 use crate::view::HealthView;
+use crate::words::shorten;
 
 /// How long the node may take to say how it does; after that, it does not know.
 const HEALTH: Duration = Duration::from_secs(30);
@@ -178,13 +179,6 @@ fn fitting<I, T: Serialize>(
             return Ok(found);
         }
         taken = taken.get(..taken.len() / 2).unwrap_or_default();
-    }
-}
-
-fn shorten(words: &mut String, limit: usize) {
-    if words.len() > limit {
-        let end = (0..=limit).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0);
-        words.truncate(end);
     }
 }
 

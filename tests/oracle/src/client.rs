@@ -10,7 +10,7 @@ use agent_sla::protocol::messages::{
     ReportsTaken, S3Access, SessionOpened,
 };
 use agent_sla::protocol::parameters::{Era, Parameters};
-use agent_sla::protocol::report::{Facts, SentReport, VERSION, hash};
+use agent_sla::protocol::report::{Detail, Facts, SentReport, VERSION, hash};
 use agent_sla::protocol::signed::{ChallengeRequest, HealthReport, Session, Signed};
 use agent_sla::protocol::{Address, B256};
 use bytes::Bytes;
@@ -132,7 +132,7 @@ impl Party {
         Ok(OpenSession { session, s3 })
     }
 
-    /// A report with these facts.
+    /// A report with these facts and, perhaps, readings.
     ///
     /// # Errors
     /// The key cannot sign.
@@ -142,10 +142,11 @@ impl Party {
         sequence: u64,
         now_ms: u64,
         facts: &Facts,
+        detail: Option<&Detail>,
     ) -> Result<SentReport, CannotSign> {
         // A form of plain fields is always JSON.
-        let raw = |form: &Facts| to_raw_value(form).unwrap_or_default();
-        let (facts, detail): (Box<RawValue>, Box<RawValue>) = (raw(facts), Box::default());
+        let facts: Box<RawValue> = to_raw_value(facts).unwrap_or_default();
+        let detail: Box<RawValue> = to_raw_value(&detail).unwrap_or_default();
         let message = HealthReport {
             nodeId: self.node,
             sequence,

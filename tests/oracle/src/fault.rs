@@ -19,6 +19,9 @@ pub enum Fault {
     OtherNode,
     /// Receipts are those of a challenge before.
     OldReceipt,
+    /// Every request that changes something is dealt with twice, as if the network had doubled it; the
+    /// second answer is given.
+    Twice,
 }
 
 impl Fault {
@@ -36,7 +39,7 @@ impl Fault {
         };
         let message = receipt.receipt.message.clone();
         let other = match self {
-            Self::None => None,
+            Self::None | Self::Twice => None,
             Self::WrongSignature => {
                 let key = SigningKey::from_bytes(&Zeroizing::new([0x0b; 32])).ok();
                 key.and_then(|key| sealed(message, &key))

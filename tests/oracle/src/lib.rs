@@ -14,6 +14,7 @@ pub mod identity;
 pub mod judge;
 pub mod limits;
 pub mod log;
+pub mod proxy;
 pub mod record;
 pub mod reports;
 pub mod server;

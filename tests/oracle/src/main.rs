@@ -1,6 +1,7 @@
 //! `reference-oracle`: an SLA oracle, or a store of reports.
 #![expect(clippy::print_stdout, reason = "a command line tool: its results go to standard output")]
 
+mod load;
 mod serve;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Command {
     },
     /// Serve until told to end.
     Serve(serve::Args),
+    /// Simulate many nodes against an oracle on this machine, and measure what it needs.
+    Load(load::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,5 +59,6 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Serve(args) => serve::command(args),
+        Command::Load(args) => load::command(&args),
     }
 }

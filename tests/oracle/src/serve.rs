@@ -86,13 +86,15 @@ async fn run(args: Args, connections: usize) -> Result<()> {
         fault: args.fault,
         reports_max: args.reports_gib << 30,
     };
+    let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let oracle = Oracle::start(config, &args.data)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let at = listener.local_addr().context("cannot tell the port")?;
     let cancel = CancellationToken::new();
-    let looking = tokio::spawn(look_after(Arc::clone(&oracle), cancel.clone()));
+    let mut looking = tokio::spawn(look_after(Arc::clone(&oracle), cancel.clone()));
     let tenant = canary::run(Arc::clone(&oracle), args.canaries_at_once, cancel.clone());
     tokio::spawn(tenant);
     let mut page = None;
@@ -117,19 +119,19 @@ async fn run(args: Args, connections: usize) -> Result<()> {
     };
     let serving = serve(Arc::clone(&oracle), listener, tls, limits, cancel.clone());
     let mut serving = std::pin::pin!(serving);
-    let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut int = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let is_told = tokio::select! {
         ended = serving.as_mut() => return ended.context("cannot take connections"),
-        _ = looking => false,
+        _ = &mut looking => false,
         _ = term.recv() => true,
         _ = int.recv() => true,
     };
     info!("the oracle ends");
     cancel.cancel();
     serving.await.context("cannot take connections")?;
-    oracle.tidy()?;
-    if !is_told {
+    if is_told {
+        looking.await.context("the task that looks after eras panicked")?;
+        oracle.tidy()?;
+    } else {
         bail!("something could not be written; what is wrong stands in the log above");
     }
     Ok(())

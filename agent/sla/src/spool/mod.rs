@@ -5,6 +5,8 @@
 mod disk;
 mod record;
 mod store;
+#[cfg(test)]
+mod tests;
 mod thinning;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -134,10 +136,11 @@ impl Spool {
         Ok(owner)
     }
 
-    /// The sequence of the next report, where the clock is at `now_ms`.
+    /// The sequence of the next report: the clock, or what is behind the last one. So none is given
+    /// twice, also where the spool was lost or an old copy of it came back.
     pub(crate) fn next_sequence(&self, now_ms: u64) -> u64 {
-        let behind = self.last.map_or(now_ms, |last| last.saturating_add(1));
-        behind.max(self.floor.saturating_add(1))
+        let last = self.last.max(Some(self.floor));
+        now_ms.max(last.map_or(0, |last| last.saturating_add(1)))
     }
 
     /// The last report that was made.

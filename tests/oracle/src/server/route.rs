@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use agent_sla::protocol::B256;
-use agent_sla::protocol::messages::{REQUEST_MAX, Refusal};
+use agent_sla::protocol::messages::{
+    ChallengeAnswer, DeliverReports, OpenSession, REQUEST_MAX, Refusal,
+};
 use agent_sla::protocol::parameters::Era;
+use agent_sla::protocol::signed::{ChallengeRequest, Signed};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
@@ -16,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tracing::debug;
 
 use super::Shared;
+use crate::fault::Fault;
 use crate::service::{Oracle, Peer, Role};
 use crate::state::Speaker;
 
@@ -66,27 +70,37 @@ async fn dispatch(
             }
         },
         Route::Session => {
-            let asked = read(shared, &head, body, SMALL_MAX).await?;
-            let run = |oracle: Arc<Oracle>| async move { oracle.open_session(peer, asked).await };
+            let asked: OpenSession = read(shared, &head, body, SMALL_MAX).await?;
+            let run = move |oracle: Arc<Oracle>| {
+                let asked = asked.clone();
+                async move { oracle.open_session(peer, asked).await }
+            };
             detached(shared, run).await
         }
         Route::Reports => {
             let speaker = oracle.speaker(peer).await?;
-            let sent = read(shared, &head, body, REQUEST_MAX).await?;
-            let run = |oracle: Arc<Oracle>| async move { oracle.take_reports(speaker, sent).await };
+            let sent: DeliverReports = read(shared, &head, body, REQUEST_MAX).await?;
+            let run = move |oracle: Arc<Oracle>| {
+                let sent = sent.clone();
+                async move { oracle.take_reports(speaker, sent).await }
+            };
             detached(shared, run).await
         }
         Route::Challenge => {
             let speaker = oracle.speaker(peer).await?;
-            let asked = read(shared, &head, body, SMALL_MAX).await?;
-            let run = |oracle: Arc<Oracle>| async move { oracle.challenge(speaker, asked).await };
+            let asked: Signed<ChallengeRequest> = read(shared, &head, body, SMALL_MAX).await?;
+            let run = move |oracle: Arc<Oracle>| {
+                let asked = asked.clone();
+                async move { oracle.challenge(speaker, asked).await }
+            };
             detached(shared, run).await
         }
         Route::Proofs(digest) => {
             let speaker: Speaker = oracle.speaker(peer).await?;
-            let sent = read(shared, &head, body, REQUEST_MAX).await?;
-            let run = move |oracle: Arc<Oracle>| async move {
-                oracle.answer(speaker, digest, sent).await
+            let sent: ChallengeAnswer = read(shared, &head, body, REQUEST_MAX).await?;
+            let run = move |oracle: Arc<Oracle>| {
+                let sent = sent.clone();
+                async move { oracle.answer(speaker, digest, sent).await }
             };
             detached(shared, run).await
         }
@@ -96,12 +110,15 @@ async fn dispatch(
 /// Runs what changes something to its end, even if whoever asked goes away: what is decided is written.
 async fn detached<T, F>(
     shared: &Arc<Shared>,
-    run: impl FnOnce(Arc<Oracle>) -> F,
+    run: impl Fn(Arc<Oracle>) -> F,
 ) -> Result<Answer, Refusal>
 where
     T: Serialize + Send + 'static,
     F: Future<Output = Result<T, Refusal>> + Send + 'static,
 {
+    if shared.oracle.config().fault == Fault::Twice {
+        let _first = shared.work.spawn(run(Arc::clone(&shared.oracle))).await;
+    }
     let running = shared.work.spawn(run(Arc::clone(&shared.oracle)));
     let done = running.await.unwrap_or(Err(Refusal::Busy { retry_after_ms: 1000 }))?;
     Ok(form(StatusCode::OK, &done))

@@ -6,7 +6,8 @@ use super::*;
 
 fn report(bench: &Bench, one: &Party, sequence: u64) -> SentReport {
     let facts = healthy(sequence.checked_sub(1));
-    one.report(&bench.target.parameters, sequence, bench.oracle.now_ms(), &facts).expect("signed")
+    one.report(&bench.target.parameters, sequence, bench.oracle.now_ms(), &facts, None)
+        .expect("signed")
 }
 
 async fn sent(bench: &Bench, speaker: Speaker, reports: Vec<SentReport>) -> Result<u64, Refusal> {

@@ -1,0 +1,15 @@
+//! A whole oracle, spoken with over its port.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends with a message where its own assumption fails"
+)]
+
+mod bench;
+mod canaries;
+mod faults;
+mod process;
+mod tenant;
+mod wire;
