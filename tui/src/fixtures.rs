@@ -108,7 +108,12 @@ pub(crate) fn normal() -> NodeStatus {
                 access_key: "ICNA5X2QK7MB3WZT4R6Y".to_owned(),
             },
         },
-        clock: ClockReading::Synchronised { max_error_us: 11_400 },
+        clock: ClockReading::Synchronised {
+            max_error_us: 11_400,
+            estimated_error_us: 300,
+            offset_us: -20,
+            frequency_ppb: -12_500,
+        },
         memory: MemoryReading::Known {
             total_bytes: 64 << 30,
             available_bytes: (64 << 30) - (300 << 20),

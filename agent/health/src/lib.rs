@@ -4,14 +4,23 @@
 //! nobody shows unknown as healthy. Assessing a reading is pure.
 
 mod clock;
+mod families;
+pub mod host;
 mod memory;
+mod reading;
 mod sample;
 mod sys;
+pub mod trends;
 mod verdict;
 
-pub use clock::{ClockConcern, ClockReading, SETTLING, assess_clock, read_clock};
+pub use clock::{
+    Clock, ClockConcern, ClockReading, SETTLING, SKEW_MAX, assess_clock, clock_gathered, read_clock,
+};
+pub use families::families;
 pub use memory::{
     LimitReading, MemoryReading, ResidentReading, read_limit, read_memory, read_resident,
 };
-pub use sample::{Sample, SampleKind};
+pub use reading::{Gathered, Reading};
+pub use sample::{Family, Sample, SampleKind};
+pub use trends::Trends;
 pub use verdict::{Health, Kind, Verdict};

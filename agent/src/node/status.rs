@@ -399,6 +399,10 @@ fn clock_problem(problems: &mut Problems, facts: &Facts) {
             "clock",
             format!("not synchronised; {REFUSED}: give a time server it can reach"),
         ),
+        Some(ClockConcern::Skewed { by_ms }) => problems.warning(
+            "clock",
+            format!("likely to be off by {by_ms} ms; {REFUSED}: check the time servers"),
+        ),
         Some(ClockConcern::Unknown { reason }) => {
             problems.warning("clock", format!("its state is unknown: {reason}"));
         }

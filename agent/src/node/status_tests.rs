@@ -85,7 +85,12 @@ fn well() -> Facts {
         tls_problem: None,
         credentials: Credentials::Configured { users: 1 },
         state_problems: Vec::new(),
-        clock: ClockReading::Synchronised { max_error_us: 10 },
+        clock: ClockReading::Synchronised {
+            max_error_us: 10,
+            estimated_error_us: 5,
+            offset_us: -1,
+            frequency_ppb: 0,
+        },
         memory: MemoryReading::Known { total_bytes: 2, available_bytes: 1 },
     }
 }
