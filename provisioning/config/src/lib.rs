@@ -43,6 +43,8 @@ pub struct Config {
     pub s3: S3,
     /// `[metrics]`.
     pub metrics: Metrics,
+    /// `[health]`.
+    pub health: Health,
     /// `[console]`.
     pub console: Console,
     /// `[log]`.
@@ -186,6 +188,14 @@ pub struct Metrics {
 pub const METRICS_LISTEN: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9100);
 
+/// `[health]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// `drain`: whether a disk that is judged failing is emptied and taken out of the pool by itself. Default
+    /// true.
+    pub drain: bool,
+}
+
 /// `[console]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {
@@ -267,6 +277,12 @@ impl Default for S3 {
 impl Default for Metrics {
     fn default() -> Self {
         Self { listen: Some(METRICS_LISTEN) }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { drain: true }
     }
 }
 

@@ -11,8 +11,8 @@ use toml::de::DeTable;
 use crate::section::{self, Complaints, Section};
 use crate::value::{self, contains};
 use crate::{
-    ClaimMode, Config, Console, Disks, Log, Metrics, Network, Node, Port, Problem, S3, Time,
-    TlsFiles, User, VERSION,
+    ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, Port, Problem, S3,
+    Time, TlsFiles, User, VERSION,
 };
 
 /// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
@@ -38,7 +38,7 @@ const MAX_USERS: usize = 256;
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 10] = [
+pub(crate) const KEYS: [(&str, &[&str]); 11] = [
     ("node", &["name"]),
     ("network", &["dns", "port"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
@@ -47,13 +47,14 @@ pub(crate) const KEYS: [(&str, &[&str]); 10] = [
     ("s3", &["listen", "region", "domains", "tls_certificate", "tls_key", "user"]),
     ("s3.user", &["name", "access_key", "secret_key"]),
     ("metrics", &["listen"]),
+    ("health", &["drain"]),
     ("console", &["serial"]),
     ("log", &["serial"]),
 ];
 
 /// What stands at the top of the file.
-const TOP: [&str; 9] =
-    ["version", "node", "network", "time", "disks", "s3", "metrics", "console", "log"];
+const TOP: [&str; 10] =
+    ["version", "node", "network", "time", "disks", "s3", "metrics", "health", "console", "log"];
 
 const FILE_IGNORED: &str = "the whole file is ignored, defaults are used and no disk is claimed";
 const NO_CLAIM: &str = "no disk is claimed";
@@ -164,6 +165,7 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
         disks: sections.read("disks", disks),
         s3: sections.read("s3", s3),
         metrics: Metrics::default(),
+        health: sections.read("health", health),
         console: sections.read("console", console),
         log: Log::default(),
     };
@@ -239,6 +241,13 @@ impl SafeDefault for S3 {
 }
 impl SafeDefault for Metrics {
     const CONSEQUENCE: &'static str = "[metrics] is ignored and only the node itself can read them";
+}
+impl SafeDefault for Health {
+    const CONSEQUENCE: &'static str = "[health] is ignored and no disk is emptied by itself";
+
+    fn safe() -> Self {
+        Self { drain: false }
+    }
 }
 impl SafeDefault for Console {
     const CONSEQUENCE: &'static str = "[console] is ignored and the consoles are tty1 and ttyS0";
@@ -414,6 +423,11 @@ fn metrics(section: &mut Section<'_, '_, '_>, service: SocketAddr) -> Option<Met
         section.fault("listen", message);
     }
     Some(listen.map_or_else(Metrics::default, |listen| Metrics { listen }))
+}
+
+fn health(section: &mut Section<'_, '_, '_>) -> Option<Health> {
+    let drain = section.flag("drain");
+    Some(drain.map_or_else(Health::default, |drain| Health { drain }))
 }
 
 fn console(section: &mut Section<'_, '_, '_>) -> Option<Console> {
