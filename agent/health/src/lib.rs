@@ -5,10 +5,12 @@
 
 mod clock;
 mod families;
+pub mod history;
 pub mod host;
 mod memory;
 mod reading;
 mod sample;
+pub mod sampler;
 mod sys;
 pub mod trends;
 mod verdict;
