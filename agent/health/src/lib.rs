@@ -5,6 +5,7 @@
 
 mod ask;
 mod clock;
+pub mod drive;
 mod memory;
 mod sample;
 mod sys;
