@@ -3,7 +3,9 @@
 //! Taking a reading never fails: what cannot be read is `Unknown` with the reason in words, and
 //! nobody shows unknown as healthy. Assessing a reading is pure.
 
+mod ask;
 mod clock;
+pub mod drive;
 mod families;
 pub mod history;
 pub mod host;
@@ -15,6 +17,7 @@ mod sys;
 pub mod trends;
 mod verdict;
 
+pub use ask::{AskError, ask};
 pub use clock::{
     Clock, ClockConcern, ClockReading, SETTLING, SKEW_MAX, assess_clock, clock_gathered, read_clock,
 };
