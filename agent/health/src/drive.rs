@@ -26,6 +26,7 @@ pub use reading::{
     Attribute, Drive, DriveClass, DriveReading, Failed, Identity, Log, NvmeLog, ScsiCounters,
     SelfTestResult, SelfTests, Temperatures, TestEnd,
 };
+pub(crate) use samples::FAMILIES;
 pub use schedule::{TestDisk, TestStart, plan_tests};
 pub use smartctl::decode;
 

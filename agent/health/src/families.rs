@@ -1,11 +1,12 @@
 //! Every family of samples that this crate takes.
 
 use crate::sample::Family;
-use crate::{clock, host};
+use crate::{clock, drive, host};
 
 /// All of them, in the order in which they are told.
 pub fn families() -> impl Iterator<Item = &'static Family> {
-    let all: [&[Family]; 11] = [
+    let all: [&[Family]; 12] = [
+        drive::FAMILIES,
         host::memory_modules::FAMILIES,
         host::processor::FAMILIES,
         host::pcie::FAMILIES,
@@ -27,6 +28,23 @@ mod tests {
 
     use super::*;
     use crate::SampleKind;
+
+    #[test]
+    fn every_number_of_a_disk_is_of_a_family() {
+        let id = disk_manager_plan::report::DiskId("wwn-1".to_owned());
+        let texts = [
+            include_str!("../fixtures/smartctl/ata.json"),
+            include_str!("../fixtures/smartctl/nvme.json"),
+        ];
+        for text in texts {
+            let samples = drive::decode(0, text).samples(&id);
+            assert!(samples.len() > 5, "{samples:?}");
+            for sample in samples {
+                let family = families().find(|family| family.name == sample.name);
+                assert_eq!(family.map(|family| family.kind), Some(sample.kind), "{sample:?}");
+            }
+        }
+    }
 
     #[test]
     fn families_have_names_of_their_own_in_base_units_and_tell_what_they_are() {

@@ -10,6 +10,7 @@ mod families;
 pub mod history;
 pub mod host;
 mod memory;
+mod privileged;
 mod reading;
 mod sample;
 pub mod sampler;
@@ -25,6 +26,7 @@ pub use families::families;
 pub use memory::{
     LimitReading, MemoryReading, ResidentReading, read_limit, read_memory, read_resident,
 };
+pub use privileged::{HardwareSocket, Privileged};
 pub use reading::{Gathered, Reading};
 pub use sample::{Family, Sample, SampleKind};
 pub use trends::Trends;

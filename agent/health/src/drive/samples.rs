@@ -4,13 +4,37 @@ use disk_manager_plan::report::DiskId;
 
 use super::assess::Counts;
 use super::reading::{Drive, DriveReading};
-use crate::sample::{Sample, SampleKind};
+use crate::sample::{Family, Sample, SampleKind};
 
 /// NVMe counts data in thousands of 512 bytes (NVMe Base 2.0, figure 207).
 const DATA_UNIT_BYTES: f64 = 512_000.0;
 
 /// What an hour has of seconds.
 const HOUR_SECONDS: f64 = 3600.0;
+
+/// What is told of disks' own data.
+pub(crate) const FAMILIES: &[Family] = &[
+    Family::gauge("disk_asleep", "1 while a disk sleeps and is not asked, else 0"),
+    Family::gauge(
+        "disk_passed",
+        "1 where a disk's own verdict is that it passed, 0 where it fails",
+    ),
+    Family::gauge("disk_temperature_celsius", "Temperature of a disk"),
+    Family::gauge("disk_temperature_limit_celsius", "Temperature above which a disk warns"),
+    Family::counter("disk_power_on_seconds", "How long a disk has been powered"),
+    Family::counter("disk_power_cycles", "How often a disk was powered on"),
+    Family::gauge("disk_wear_ratio", "Used up of the rated endurance; above 1 is possible"),
+    Family::gauge("disk_spare_ratio", "Left of the spare of a disk"),
+    Family::counter("disk_reallocated_sectors", "Sectors that were replaced"),
+    Family::gauge("disk_pending_sectors", "Sectors that wait to be replaced"),
+    Family::counter("disk_media_errors", "Reads that nothing could correct"),
+    Family::counter("disk_interface_errors", "Errors between disk and host"),
+    Family::counter("disk_timeouts", "Commands that timed out"),
+    Family::counter("disk_logged_errors", "Entries of the error log of a disk"),
+    Family::counter("disk_unsafe_shutdowns", "How often the power of a disk failed unannounced"),
+    Family::counter("disk_read_bytes", "Bytes that an NVMe disk has read"),
+    Family::counter("disk_written_bytes", "Bytes that an NVMe disk has written"),
+];
 
 impl DriveReading {
     /// The numbers of this reading, each with the label `disk`. What is not known is left out.

@@ -3,7 +3,7 @@
 //! Sensors come as `name,reading,unit,status` (ipmitool 1.8, lib/ipmi_sdr.c), events as
 //! `number,date,time,sensor,event,direction` (lib/ipmi_sel.c). Lines that are otherwise are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::reading::Case;
 use crate::sample::{Family, Sample, number};
@@ -184,10 +184,10 @@ fn kind(event: &ManagedEvent) -> Option<EventKind> {
     None
 }
 
-/// Numbers of sensors and, where the log could be read, of its entries.
+/// Numbers of sensors.
 #[must_use]
-pub fn samples(sensors: &[ManagedSensor], events: Option<&[ManagedEvent]>) -> Vec<Sample> {
-    let mut seen = std::collections::BTreeSet::new();
+pub fn sensor_samples(sensors: &[ManagedSensor]) -> Vec<Sample> {
+    let mut seen = BTreeSet::new();
     let of = |sensor: &ManagedSensor| {
         let (value, unit) = sensor.value.as_ref()?;
         let family = match unit.as_str() {
@@ -202,10 +202,14 @@ pub fn samples(sensors: &[ManagedSensor], events: Option<&[ManagedEvent]>) -> Ve
         let sample = family.sample(vec![("sensor", sensor.name.clone())], *value);
         seen.insert(sample.series()).then_some(sample)
     };
-    let mut all: Vec<Sample> = sensors.iter().filter_map(of).collect();
-    let count = events.map(|events| u64::try_from(events.len()).unwrap_or(u64::MAX));
-    all.extend(count.map(|count| EVENTS.sample(Vec::new(), number(count))));
-    all
+    sensors.iter().filter_map(of).collect()
+}
+
+/// How long the log is.
+#[must_use]
+pub fn event_samples(events: &[ManagedEvent]) -> Vec<Sample> {
+    let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+    vec![EVENTS.sample(Vec::new(), number(count))]
 }
 
 /// One verdict for each sensor that is read.
@@ -283,13 +287,11 @@ mod tests {
     fn sensors_are_read_and_judged_by_their_thresholds() {
         let sensors = parse_sensors(SENSORS);
         assert_eq!(sensors.len(), 6);
-        let seen: Vec<_> =
-            samples(&sensors, Some(&[])).iter().map(|s| (s.series(), s.value)).collect();
+        let seen: Vec<_> = sensor_samples(&sensors).iter().map(|s| (s.series(), s.value)).collect();
         let wanted = [
             ("management_temperature_celsius{sensor=\"CPU Temp\"}".to_owned(), 45.0),
             ("management_fan_turns_per_minute{sensor=\"FAN1\"}".to_owned(), 0.0),
             ("management_voltage_volts{sensor=\"Vcpu\"}".to_owned(), 1.82),
-            ("management_events".to_owned(), 0.0),
         ];
         assert_eq!(seen, wanted);
         let verdicts = assess_sensors(&sensors);
@@ -346,7 +348,7 @@ mod tests {
         #[test]
         fn any_text_is_read_without_a_crash(text in "(?s).{0,300}", now_ms: u64) {
             let (sensors, events) = (parse_sensors(&text), parse_events(&text));
-            let _ = (samples(&sensors, Some(&events)), assess_sensors(&sensors));
+            let _ = (sensor_samples(&sensors), event_samples(&events), assess_sensors(&sensors));
             let _ = assess_events(&events, now_ms);
             let _ = day(&text);
         }
