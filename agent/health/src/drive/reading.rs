@@ -110,6 +110,12 @@ impl Drive {
     pub fn attribute(&self, id: u8) -> Option<&Attribute> {
         self.attributes.iter().find(|attribute| attribute.id == id)
     }
+
+    /// The attribute of that number, where the disk counts in it what most disks do.
+    #[must_use]
+    pub fn usual_attribute(&self, id: u8) -> Option<&Attribute> {
+        self.attribute(id).filter(|attribute| !attribute.is_unusual())
+    }
 }
 
 /// Which disk it is.
@@ -168,7 +174,19 @@ pub enum Failed {
     Past,
 }
 
+/// What stands in smartctl's name of an attribute that a vendor uses for something else than most do, among
+/// those that are judged by their count (smartmontools 7.4, drivedb.h: 10, 187, 197, 198 and 199).
+const UNUSUAL_NAMES: [&str; 6] =
+    ["Not_In_Use", "Host_", "Sectors_Tot", "ECC_Error_Count", "Unknown_JMF", "Unknown_SSD"];
+
 impl Attribute {
+    /// Whether the vendor uses the number for something else than most do.
+    #[must_use]
+    pub fn is_unusual(&self) -> bool {
+        let name = self.name.as_deref().unwrap_or_default();
+        UNUSUAL_NAMES.iter().any(|part| name.contains(part))
+    }
+
     /// The number that it counts, where that is certain. smartctl knows which bits a vendor counts in
     /// and prints that number first: `8 (0 16)`; the bits themselves count where nothing else does.
     #[must_use]
