@@ -1,5 +1,7 @@
 //! What a disk says of itself.
 
+use std::error::Error as _;
+
 use disk_manager_plan::hardware::{Answer, SelfTest};
 
 use super::smartctl::decode;
@@ -41,7 +43,10 @@ impl DriveReading {
             Ok(Answer::Done | Answer::KernelLog { .. }) => {
                 unknown("icn-disks answered another question".to_owned())
             }
-            Err(error) => unknown(error.to_string()),
+            Err(error) => unknown(match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            }),
         }
     }
 
@@ -188,14 +193,14 @@ impl Attribute {
     }
 
     /// The number that it counts, where that is certain. smartctl knows which bits a vendor counts in
-    /// and prints that number first: `8 (0 16)`; the bits themselves count where nothing else does.
+    /// and prints that number first: `8 (0 16)`, `8/0`; the bits themselves count where nothing else does.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         // More than a disk of 100 TB has sectors of 4 KiB: packed.
         const MOST: u64 = 1 << 35;
         let raw = self.raw.filter(|raw| *raw < MOST);
         let Some(text) = &self.raw_text else { return raw };
-        match text.split_once(" (") {
+        match text.split_once(" (").or_else(|| text.split_once('/')) {
             Some((first, _)) => first.parse().ok().or(raw),
             // Where the two do not agree, the worse counts.
             None => text.parse().ok().max(raw),
