@@ -11,7 +11,7 @@ use disk_manager_plan::hardware::{ANSWER_MAX, Answer, Request};
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// icn-disks cannot be reached.
-    #[error("cannot connect to {socket}: {source}; does icn-disks run?")]
+    #[error("cannot connect to {socket}; does icn-disks run?")]
     Connect {
         /// Where.
         socket: PathBuf,
@@ -20,14 +20,14 @@ pub enum AskError {
         source: io::Error,
     },
     /// The request could not be handed over.
-    #[error("cannot send a request to icn-disks: {source}")]
+    #[error("cannot send a request to icn-disks")]
     Send {
         /// Why.
         #[source]
         source: io::Error,
     },
     /// The answer could not be read.
-    #[error("cannot read the answer of icn-disks: {source}")]
+    #[error("cannot read the answer of icn-disks")]
     Receive {
         /// Why.
         #[source]
@@ -46,7 +46,7 @@ pub enum AskError {
     #[error("the answer of icn-disks is longer than {ANSWER_MAX} bytes")]
     TooLong,
     /// Nobody understands it.
-    #[error("cannot understand the answer of icn-disks: {source}")]
+    #[error("cannot understand the answer of icn-disks")]
     Malformed {
         /// Why.
         #[source]

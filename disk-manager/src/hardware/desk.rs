@@ -34,6 +34,12 @@ const LONGEST_REASON: usize = 300;
 /// The device of the management controller that ipmitool opens first.
 const CONTROLLER: &str = "ipmi0";
 
+/// The place of who writes to an enclosure; no disk has such a name.
+const ENCLOSURES: &str = "enclosures";
+
+/// What is answered while another asks the same.
+const STILL_RUNS: &str = "the last one still runs";
+
 /// What ipmitool complains of wherever the registry of vendor names is not installed; it names no cause.
 const HARMLESS_COMPLAINT: &str = "IANA PEN registry open failed";
 
@@ -79,9 +85,7 @@ impl Desk {
             Request::SelfTest { disk, test } => {
                 self.with_disk(disk, |known| self.self_test(disk, known, *test))
             }
-            Request::Locate { disk, on } => {
-                self.with_disk(disk, |known| locate::switch(&self.sysfs, &known.device, *on))
-            }
+            Request::Locate { disk, on } => self.with_disk(disk, |known| self.locate(known, *on)),
             Request::Sensors => self.controller(&["-c", "sdr", "elist", "all"]),
             Request::SensorEvents => self.controller(&["-c", "sel", "elist"]),
             Request::KernelLog { after } => kmsg::read(&self.dev.join("kmsg"), *after),
@@ -127,6 +131,15 @@ impl Desk {
         }
     }
 
+    /// Enclosures are asked one at a time, and beside the disks: the LED of a disk that hangs is wanted
+    /// most of all.
+    fn locate(&self, disk: &KnownDisk, on: bool) -> Answer {
+        match self.directory.take_place(ENCLOSURES) {
+            Some(_place) => locate::switch(&self.sysfs, &disk.device, on),
+            None => failed(STILL_RUNS.to_owned()),
+        }
+    }
+
     fn controller(&self, arguments: &[&str]) -> Answer {
         if !exists(&self.dev.join(CONTROLLER)) {
             let what = format!("a management controller (/dev/{CONTROLLER})");
@@ -138,7 +151,7 @@ impl Desk {
     /// Runs a program that asks `whom`, unless one still runs that does.
     fn run(&self, whom: &str, program: &str, arguments: &[&str], limit: Duration) -> Answer {
         let Some(place) = self.directory.take_place(whom) else {
-            return failed("the last one still runs".to_owned());
+            return failed(STILL_RUNS.to_owned());
         };
         match run_holding(place, program, arguments, limit) {
             Ok(output) => {

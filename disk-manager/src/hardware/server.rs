@@ -14,7 +14,7 @@ use crate::serve::listen;
 
 /// The most clients at one time: one for each disk of the largest chassis, of which each may hang, and
 /// some for the rest.
-const MAX_CLIENTS: usize = 128;
+pub(super) const MAX_CLIENTS: usize = 128;
 
 /// How long a client may take to ask, and to take its answer, before it is cut off.
 const CLIENT_LIMIT: Duration = Duration::from_secs(10);

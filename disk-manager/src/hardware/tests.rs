@@ -14,6 +14,7 @@ use disk_manager_plan::report::DiskId;
 use disk_manager_plan::{Inventory, ObservedDisk, plan};
 
 use super::kmsg::{MOST_MESSAGES, collect};
+use super::server::MAX_CLIENTS;
 use super::{Desk, Directory, KnownDisk, Programs, start};
 use crate::probe::unasked;
 use crate::program::between_starts;
@@ -173,6 +174,8 @@ fn a_disk_that_is_being_asked_keeps_nobody_from_another() {
         until("the program", || node.path().join("dev/waits.started").exists());
         assert_eq!(reason(node.smart("waits")), "the last one still runs");
         assert_eq!(reason(node.test("waits", SelfTest::Short)), "the last one still runs");
+        let locate = Request::Locate { disk: DiskId("waits".to_owned()), on: true };
+        assert!(matches!(node.desk.answer(&locate), Answer::Absent { .. }), "its LED is asked");
         assert!(matches!(node.smart("said"), Answer::Output { .. }));
         fs::write(&fifo, "here\n").unwrap();
         assert_eq!(text(first.join().unwrap()), "here\n");
@@ -331,6 +334,24 @@ fn requests_come_a_line_each_and_what_is_none_is_answered_so() {
     assert!(reason(ask("nonsense")).starts_with("not a request"));
     assert!(reason(ask(r#"{"request":"smart","disk":"none"}"#)).starts_with("no disk is known"));
     assert!(matches!(ask(r#"{"request":"smart","disk":"virtio"}"#), Answer::Absent { .. }));
+}
+
+#[test]
+fn more_clients_than_may_be_are_turned_away() {
+    let node = Node::new();
+    let socket = node.path().join("hardware.sock");
+    let group = rustix::process::getgid().as_raw();
+    start(&socket, group, node.desk.clone()).unwrap();
+    let clients: Vec<_> = (0..MAX_CLIENTS).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let mut turned_away = UnixStream::connect(&socket).unwrap();
+    // They are accepted in turn, so that all of the others have a place.
+    assert_eq!(turned_away.read(&mut [0]).unwrap(), 0);
+    drop(clients);
+    until("a free place", || {
+        let mut client = UnixStream::connect(&socket).unwrap();
+        let asked = client.write_all(b"nonsense\n").is_ok();
+        asked && client.read(&mut [0]).is_ok_and(|length| length == 1)
+    });
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! From a reading, what it was before and what the engine saw, to a verdict.
 
+use disk_manager_plan::report::DiskId;
+
 use super::rates::FailureRate;
 use super::reading::DriveReading;
 use super::rules::Findings;
-use crate::verdict::Health;
+use crate::verdict::{Health, Kind, Verdict};
 
 /// Where warnings begin and failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl Counts {
     #[must_use]
     pub fn of(reading: &DriveReading) -> Self {
         let Some(drive) = reading.drive() else { return Self::default() };
-        let attribute = |id| drive.attribute(id)?.count();
+        let attribute = |id| drive.usual_attribute(id)?.count();
         let scsi = drive.scsi.as_ref();
         let nvme = || {
             let errors = drive.nvme.as_ref()?.media_errors?;
@@ -139,6 +141,15 @@ pub struct DriveHealth {
     pub hot: bool,
     /// Whether it answered: what is unknown of a disk that cannot answer, or sleeps, needs nobody.
     pub asked: Asked,
+}
+
+impl DriveHealth {
+    /// As one of the node's verdicts.
+    #[must_use]
+    pub fn verdict(&self, disk: &DiskId) -> Verdict {
+        let (name, evidence) = (disk.0.clone(), self.evidence.clone());
+        Verdict { kind: Kind::Disk, name, health: self.health, evidence }
+    }
 }
 
 /// Judges a disk. `earlier` is in any order; what is older than the window says only how long a count has

@@ -1,5 +1,6 @@
 //! What is thought of a disk.
 
+use disk_manager_plan::report::DiskId;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use super::generate::{
 use super::{
     Asked, Counts, DriveHealth, DriveReading, Earlier, ObservedCalls, Thresholds, assess, decode,
 };
-use crate::verdict::Health;
+use crate::verdict::{Health, Kind};
 
 const DAY_SECONDS: u64 = 24 * 3600;
 
@@ -86,10 +87,38 @@ fn evidence_names_the_attribute_its_count_and_the_rate() {
         "199 transmission errors, of the cable or slot: 50, annual failure rate 10–22%",
     ];
     assert_eq!(verdict.evidence, expected);
+    let told = verdict.verdict(&DiskId("naa.1".to_owned()));
+    assert_eq!(
+        (told.kind, told.health, told.name.as_str()),
+        (Kind::Disk, Health::Failing, "naa.1")
+    );
+    assert_eq!(told.evidence, expected);
     let rate = verdict.annual_failure_rate.map(|rate| rate.to_string());
     assert_eq!(rate.as_deref(), Some("47–78%"), "the worst of all");
     assert!(assessed(&ata(), &[]).annual_failure_rate.is_some());
     assert_eq!(assessed(&nvme(), &[]).annual_failure_rate, None, "nobody has published any");
+}
+
+#[test]
+fn an_attribute_that_a_vendor_uses_for_something_else_is_not_judged_by_its_count() {
+    let named = |id, name: &str| with(row(id, 5000), "/name", json!(name));
+    let table = [
+        (198, "Host_Reads_GiB"),
+        (198, "Read_Sectors_Tot_Ct"),
+        (199, "Host_Writes_GiB"),
+        (197, "ECC_Error_Count"),
+        (197, "Not_In_Use"),
+        (10, "Unknown_SSD_Attribute"),
+    ];
+    for (id, name) in table {
+        let answer = with(ata(), &pointer_of(id), named(id, name));
+        assert_eq!(health(&answer), (Health::Healthy, Vec::new()), "{id} {name}");
+    }
+    for (id, name) in [(198, "Offline_Uncorrectable"), (197, "Current_Pending_ECC_Cnt"), (187, "?")]
+    {
+        let answer = with(ata(), &pointer_of(id), named(id, name));
+        assert_eq!(health(&answer).0, Health::Failing, "{id} {name}");
+    }
 }
 
 #[test]

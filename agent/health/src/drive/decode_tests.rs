@@ -117,6 +117,7 @@ fn packed_numbers_are_taken_apart() {
         packed(188, 0x0002_0003_0007, "2 3 7"),
         packed(5, 0x0010_0000_0008, "8 (0 16)"),
         packed(197, 0x0010_0000_0008, "0x1000000008"),
+        packed(198, 0x0010_0000_0008, "16/8"),
     ];
     answer["ata_smart_attributes"]["table"] = json!(rows);
     let drive = read(&answer);
@@ -124,8 +125,9 @@ fn packed_numbers_are_taken_apart() {
     assert_eq!(drive.attribute(188).and_then(super::Attribute::words), Some([7, 3, 2]));
     assert_eq!(drive.attribute(5).and_then(super::Attribute::count), Some(8));
     assert_eq!(drive.attribute(197).and_then(super::Attribute::count), None, "nobody knows");
+    assert_eq!(drive.attribute(198).and_then(super::Attribute::count), Some(16));
     let ids: Vec<u8> = drive.attributes.iter().map(|attribute| attribute.id).collect();
-    assert_eq!(ids, [5, 188, 194, 197]);
+    assert_eq!(ids, [5, 188, 194, 197, 198]);
 }
 
 #[test]
@@ -215,6 +217,10 @@ fn what_icn_disks_answers_becomes_a_reading() {
     assert!(matches!(of(Answer::Done), DriveReading::Unknown { .. }));
     let silent = DriveReading::of(&Err(AskError::HungUp));
     assert!(matches!(silent, DriveReading::Unknown { .. }));
+    let (socket, source) = ("/run/x".into(), std::io::ErrorKind::NotFound.into());
+    let unreachable = DriveReading::of(&Err(AskError::Connect { socket, source }));
+    let expected = "cannot connect to /run/x; does icn-disks run?: entity not found";
+    assert_eq!(unreachable, DriveReading::Unknown { reason: expected.to_owned() });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a disk says of itself.
 
+use std::error::Error as _;
+
 use disk_manager_plan::hardware::{Answer, SelfTest};
 
 use super::smartctl::decode;
@@ -41,7 +43,10 @@ impl DriveReading {
             Ok(Answer::Done | Answer::KernelLog { .. }) => {
                 unknown("icn-disks answered another question".to_owned())
             }
-            Err(error) => unknown(error.to_string()),
+            Err(error) => unknown(match error.source() {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            }),
         }
     }
 
@@ -110,6 +115,12 @@ impl Drive {
     pub fn attribute(&self, id: u8) -> Option<&Attribute> {
         self.attributes.iter().find(|attribute| attribute.id == id)
     }
+
+    /// The attribute of that number, where the disk counts in it what most disks do.
+    #[must_use]
+    pub fn usual_attribute(&self, id: u8) -> Option<&Attribute> {
+        self.attribute(id).filter(|attribute| !attribute.is_unusual())
+    }
 }
 
 /// Which disk it is.
@@ -168,16 +179,28 @@ pub enum Failed {
     Past,
 }
 
+/// What stands in smartctl's name of an attribute that a vendor uses for something else than most do, among
+/// those that are judged by their count (smartmontools 7.4, drivedb.h: 10, 187, 197, 198 and 199).
+const UNUSUAL_NAMES: [&str; 6] =
+    ["Not_In_Use", "Host_", "Sectors_Tot", "ECC_Error_Count", "Unknown_JMF", "Unknown_SSD"];
+
 impl Attribute {
+    /// Whether the vendor uses the number for something else than most do.
+    #[must_use]
+    pub fn is_unusual(&self) -> bool {
+        let name = self.name.as_deref().unwrap_or_default();
+        UNUSUAL_NAMES.iter().any(|part| name.contains(part))
+    }
+
     /// The number that it counts, where that is certain. smartctl knows which bits a vendor counts in
-    /// and prints that number first: `8 (0 16)`; the bits themselves count where nothing else does.
+    /// and prints that number first: `8 (0 16)`, `8/0`; the bits themselves count where nothing else does.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         // More than a disk of 100 TB has sectors of 4 KiB: packed.
         const MOST: u64 = 1 << 35;
         let raw = self.raw.filter(|raw| *raw < MOST);
         let Some(text) = &self.raw_text else { return raw };
-        match text.split_once(" (") {
+        match text.split_once(" (").or_else(|| text.split_once('/')) {
             Some((first, _)) => first.parse().ok().or(raw),
             // Where the two do not agree, the worse counts.
             None => text.parse().ok().max(raw),

@@ -103,7 +103,7 @@ impl Findings {
             self.add(Health::Warning, "an attribute was at its threshold".to_owned());
         }
         for rated in &RATED {
-            let Some(attribute) = drive.attribute(rated.id) else { continue };
+            let Some(attribute) = drive.usual_attribute(rated.id) else { continue };
             let rests = rated.id == 199 && self.rests(attribute, earlier);
             let rate = match (rated.id, attribute.words()) {
                 (188, Some(words)) => timeout_rate(words).map(|rate| (u64::from(words[0]), rate)),
@@ -313,7 +313,7 @@ fn missing_attributes(drive: &Drive) -> Vec<String> {
         missing.push(format!("{} attributes", drive.unread_attributes));
     }
     for attribute in &drive.attributes {
-        let is_rated = rated(attribute.id).is_some();
+        let is_rated = rated(attribute.id).is_some() && !attribute.is_unusual();
         let is_counted = match attribute.id {
             188 => attribute.words().is_some(),
             _ => attribute.count().is_some(),

@@ -95,7 +95,7 @@ impl List<'_> {
         self.gauge("disk_pending_sectors", counts.pending.map(number));
         self.counter("disk_media_errors", counts.media_errors.map(number));
         self.counter("disk_interface_errors", counts.interface_errors.map(number));
-        let timeouts = drive.attribute(188).and_then(|attribute| attribute.words());
+        let timeouts = drive.usual_attribute(188).and_then(|attribute| attribute.words());
         self.counter("disk_timeouts", timeouts.map(|[all, ..]| f64::from(all)));
         self.counter("disk_logged_errors", drive.logged_errors.map(number));
         let shutdowns = nvme.and_then(|log| log.unsafe_shutdowns);
