@@ -40,6 +40,43 @@ pub(crate) enum Mode {
     Serve(ServeArguments),
     /// Shows and steers the storage pool of the node that runs here.
     Pool(PoolArguments),
+    /// Shows how the hardware of the node that runs here does.
+    Health(HealthArguments),
+}
+
+/// What to show of the hardware. Ends with 0 where it was shown, with 1 where the agent does not answer or
+/// refuses, with the reason on standard error, and with 2 where a component deserves attention.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HealthArguments {
+    /// The control socket of the agent.
+    #[arg(long, global = true, default_value = agent_api::control::SOCKET)]
+    pub(crate) control_socket: PathBuf,
+    /// Prints JSON instead of words.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to show; without it, every component that is not healthy.
+    #[command(subcommand)]
+    pub(crate) command: Option<HealthCommand>,
+}
+
+/// What to show of the hardware.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum HealthCommand {
+    /// Shows every component.
+    All,
+    /// Shows which series have a history.
+    Series,
+    /// Shows the history of a series, the oldest first.
+    History {
+        /// Its name with its labels, as `series` shows it.
+        series: String,
+        /// How far back, in hours; at most 90 days are kept.
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=2160))]
+        hours: u64,
+        /// How fine, in minutes from one line to the next; what is older may be coarser.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+        step: u64,
+    },
 }
 
 /// What to do with the pool. Ends with 0 where it was done, with 1 where the agent does not answer or
@@ -101,6 +138,15 @@ pub(crate) struct NodeArguments {
     /// The socket of init.
     #[arg(long, default_value = agent_api::init::SOCKET)]
     pub(crate) init_socket: PathBuf,
+    /// The socket of icn-disks for what needs privileges.
+    #[arg(long, default_value = disk_manager_plan::hardware::SOCKET)]
+    pub(crate) hardware_socket: PathBuf,
+    /// Where the kernel tells of devices.
+    #[arg(long, default_value = "/sys")]
+    pub(crate) sys: PathBuf,
+    /// Where the kernel tells of itself.
+    #[arg(long, default_value = "/proc")]
+    pub(crate) proc: PathBuf,
     /// The control socket to listen on.
     #[arg(long, default_value = agent_api::control::SOCKET)]
     pub(crate) control_socket: PathBuf,

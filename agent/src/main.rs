@@ -4,6 +4,7 @@ mod arguments;
 mod certificate;
 mod drain;
 mod first_user;
+mod health;
 mod listen;
 mod memory;
 mod metrics;
@@ -56,6 +57,9 @@ fn run(mode: Mode) -> Result<ExitCode> {
     if let Mode::Pool(arguments) = &mode {
         return pool::run(arguments);
     }
+    if let Mode::Health(arguments) = &mode {
+        return health::run(arguments);
+    }
     let workers = available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -70,7 +74,7 @@ fn run(mode: Mode) -> Result<ExitCode> {
         match mode {
             Mode::Run(arguments) => node::run(arguments, cancel).await,
             Mode::Serve(arguments) => serve::run(arguments, cancel).await,
-            Mode::Pool(_) => Ok(()),
+            Mode::Pool(_) | Mode::Health(_) => Ok(()),
         }
     });
     // A thread that hangs on a dead disk must not keep the process.

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! [`service`] owns all state and runs on one thread; every look at a disk and every step runs on a
-//! thread of its own, so that a disk that hangs holds up nobody. Nothing is written to a disk but by
-//! [`claim`] and the ledger in [`apply`], and only after a second look through the descriptor that
+//! thread of its own, so that a disk that hangs holds up nobody. [`hardware`] answers, on a socket of its
+//! own, what needs privileges and changes no disk. Nothing is written to a disk but by [`claim`] and the
+//! ledger in [`apply`], and only after a second look through the descriptor that
 //! is written through.
 
 pub mod apply;
@@ -18,6 +19,7 @@ pub mod blocks;
 pub mod claim;
 pub mod device;
 pub mod firmware;
+pub mod hardware;
 pub mod held;
 mod mountinfo;
 pub mod mounts;

@@ -10,6 +10,7 @@ use disk_manager::firmware::{EFIVARS, Loader};
 use disk_manager::service::{self, Service};
 use disk_manager::volume::Owner;
 use disk_manager::{settings, survey};
+use disk_manager_plan::hardware;
 use disk_manager_plan::report::SOCKET;
 use tracing_subscriber::EnvFilter;
 
@@ -28,6 +29,9 @@ enum Command {
         /// Where clients connect.
         #[arg(long, default_value = SOCKET)]
         socket: PathBuf,
+        /// Where clients ask for readings of the hardware.
+        #[arg(long, default_value = hardware::SOCKET)]
+        hardware_socket: PathBuf,
         #[command(flatten)]
         common: Common,
     },
@@ -60,10 +64,10 @@ fn main() -> Result<()> {
         .with_env_filter(EnvFilter::try_from_env("ICN_LOG").unwrap_or_else(|_| "info".into()))
         .init();
     match Cli::parse().command {
-        Command::Run { socket, common } => {
+        Command::Run { socket, hardware_socket, common } => {
             let (context, problems) = context(&common);
             let service = Service::new(context, problems).context("cannot start icn-disks")?;
-            service.run(&socket).context("icn-disks stopped")
+            service.run(&socket, &hardware_socket).context("icn-disks stopped")
         }
         Command::Plan { common } => {
             let (context, problems) = context(&common);

@@ -34,6 +34,8 @@ pub struct Output {
     pub stdout: String,
     /// The first line of its complaints; may be empty.
     pub complaint: String,
+    /// All of its complaints.
+    pub complaints: String,
 }
 
 /// Why a program gave no answer.
@@ -79,6 +81,20 @@ pub enum ProgramError {
 /// It cannot be started, takes too long, or is ended by a signal. An exit status other than 0 is
 /// not an error here.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output, ProgramError> {
+    run_holding((), program, arguments, limit)
+}
+
+/// Runs `program` as [`run`] does, and drops `held` when it has really ended: a program that waits for
+/// a dead disk outlives its time limit.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_holding(
+    held: impl Send + 'static,
+    program: &str,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<Output, ProgramError> {
     let name = || program.to_owned();
     let wait_error = |source| ProgramError::Wait { program: name(), source };
     let mut child = start(program, arguments)
@@ -86,14 +102,15 @@ pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output,
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     if !ended_within(&child, limit).map_err(wait_error)? {
-        end(child);
+        end(child, held);
         return Err(ProgramError::TimedOut { program: name(), seconds: limit.as_secs() });
     }
     let status = child.wait().map_err(wait_error)?;
     let status = status.code().ok_or_else(|| ProgramError::Killed { program: name() })?;
     let text = |from: mpsc::Receiver<String>| from.recv_timeout(KILL_GRACE).unwrap_or_default();
-    let complaint = text(stderr).lines().next().unwrap_or_default().to_owned();
-    Ok(Output { status, stdout: text(stdout), complaint })
+    let complaints = text(stderr);
+    let complaint = complaints.lines().next().unwrap_or_default().to_owned();
+    Ok(Output { status, stdout: text(stdout), complaint, complaints })
 }
 
 /// Starts a program; by its full path, which spares a copy of our memory.
@@ -136,8 +153,9 @@ fn ended_within(child: &Child, limit: Duration) -> std::io::Result<bool> {
     Ok(poll(&mut fds, Some(&limit))? > 0)
 }
 
-/// Kills a program; where it does not end, a thread waits for it so that it leaves no zombie.
-fn end(mut child: Child) {
+/// Kills a program; where it does not end, a thread waits for it so that it leaves no zombie, and
+/// holds what it held.
+fn end(mut child: Child, held: impl Send + 'static) {
     if let Ok(handle) = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
         // It may have ended meanwhile; then there is nothing to signal.
         let _ = pidfd_send_signal(&handle, Signal::KILL);
@@ -145,7 +163,10 @@ fn end(mut child: Child) {
     if ended_within(&child, KILL_GRACE).unwrap_or(false) {
         let _ = child.wait();
     } else {
-        thread::spawn(move || child.wait());
+        thread::spawn(move || {
+            let _ = child.wait();
+            drop(held);
+        });
     }
 }
 

@@ -65,6 +65,16 @@ impl Board {
 /// # Errors
 /// The socket cannot be made.
 pub fn start(socket: &Path, group: u32, board: Arc<Board>) -> io::Result<()> {
+    let listener = listen(socket, group)?;
+    thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &board))?;
+    Ok(())
+}
+
+/// A socket that only root and the group `group` may connect to, in place of what lies there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn listen(socket: &Path, group: u32) -> io::Result<UnixListener> {
     if let Some(folder) = socket.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -79,8 +89,7 @@ pub fn start(socket: &Path, group: u32, board: Arc<Board>) -> io::Result<()> {
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o660))?;
     chown(&hidden, None, Some(group))?;
     fs::rename(&hidden, socket)?;
-    thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &board))?;
-    Ok(())
+    Ok(listener)
 }
 
 fn accept(listener: &UnixListener, board: &Arc<Board>) {

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use self::known::{Known, Work};
 use crate::apply::{ApplyError, Context};
 use crate::device::{Presence, facts, is_attaching, present};
+use crate::hardware::{self, Desk, Directory};
 use crate::mounts::InUse;
 use crate::probe::{Health, Source};
 use crate::serve::{self, Board};
@@ -70,6 +71,7 @@ pub struct Service {
     context: Context,
     problems: Vec<String>,
     board: Arc<Board>,
+    directory: Arc<Directory>,
     sender: SyncSender<Event>,
     receiver: Receiver<Event>,
     disks: BTreeMap<String, Known>,
@@ -107,6 +109,7 @@ impl Service {
             context,
             problems,
             board: Arc::new(Board::default()),
+            directory: Arc::new(Directory::default()),
             sender,
             receiver,
             disks: BTreeMap::new(),
@@ -123,13 +126,16 @@ impl Service {
         })
     }
 
-    /// Serves until the process is stopped. It may be stopped at any time: a claim that is under
+    /// Serves reports on `socket` and readings on `hardware_socket` until the process is stopped. It may be stopped at any time: a claim that is under
     /// way is taken up at the next start.
     ///
     /// # Errors
-    /// The socket cannot be made, or neither sysfs nor /proc can be read.
-    pub fn run(mut self, socket: &Path) -> io::Result<()> {
-        serve::start(socket, self.context.owner.group, Arc::clone(&self.board))?;
+    /// A socket cannot be made, or neither sysfs nor /proc can be read.
+    pub fn run(mut self, socket: &Path, hardware_socket: &Path) -> io::Result<()> {
+        let group = self.context.owner.group;
+        serve::start(socket, group, Arc::clone(&self.board))?;
+        let desk = Desk::new(Arc::clone(&self.directory), self.context.sysfs.clone());
+        hardware::start(hardware_socket, group, desk)?;
         loop {
             self.turn(Instant::now())?;
             match self.receiver.recv_timeout(TICK) {
@@ -440,6 +446,7 @@ impl Service {
     }
 
     fn publish(&mut self, inventory: &Inventory, plan: &Plan) {
+        self.directory.learn(inventory, plan);
         let pending = self.disks.values().filter(|disk| disk.seen.is_none());
         let work = |seen: &ObservedDisk| {
             let known = self.disks.values().find(|disk| disk.facts.device == seen.device);

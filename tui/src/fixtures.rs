@@ -145,7 +145,12 @@ pub(crate) fn normal() -> NodeStatus {
         },
         daemon: Some("0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf".to_owned()),
         sla: Some(sla()),
-        clock: ClockReading::Synchronised { max_error_us: 11_400 },
+        clock: ClockReading::Synchronised {
+            max_error_us: 11_400,
+            estimated_error_us: 300,
+            offset_us: -20,
+            frequency_ppb: -12_500,
+        },
         memory: MemoryReading::Known {
             total_bytes: 64 << 30,
             available_bytes: (64 << 30) - (300 << 20),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::control::{REPLY_MAX, Reply, Request, Secret, VERSION, Versioned};
+use crate::hardware::{HealthReport, Series, Stretch};
 use crate::init::{InitReply, InitRequest, SystemStatus};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::status::NodeStatus;
@@ -152,6 +153,46 @@ impl AgentClient {
     /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
     pub fn change_pool(&mut self, change: Request) -> Result<(), RequestError> {
         self.accepted(change)
+    }
+
+    /// What the node says of its hardware.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn health(&mut self) -> Result<HealthReport, RequestError> {
+        match self.ask(Request::Health)? {
+            Reply::Health(report) => Ok(*report),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// The series that have a history.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn health_series(&mut self) -> Result<Vec<Series>, RequestError> {
+        match self.ask(Request::HealthSeries)? {
+            Reply::HealthSeries { series } => Ok(series),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// A stretch of the history of a series: times in milliseconds since 1970, and the step in
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where there is no such series; else the other [`RequestError`]s.
+    pub fn health_history(
+        &mut self,
+        series: &str,
+        (from_ms, to_ms): (u64, u64),
+        step_ms: u64,
+    ) -> Result<Stretch, RequestError> {
+        let series = series.to_owned();
+        match self.ask(Request::HealthHistory { series, from_ms, to_ms, step_ms })? {
+            Reply::HealthHistory(stretch) => Ok(*stretch),
+            other => Err(self.0.unexpected(&other)),
+        }
     }
 
     /// Powers the machine off.

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::hardware::{HealthReport, Series, Stretch};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::status::NodeStatus;
 
@@ -88,6 +89,21 @@ pub enum Request {
     },
     /// Makes the index anew from the volumes alone; nothing is served meanwhile.
     RebuildIndex,
+    /// Asks for the verdicts on the node's hardware.
+    Health,
+    /// Asks which series have a history.
+    HealthSeries,
+    /// Asks for a stretch of the history of a series.
+    HealthHistory {
+        /// Its name with its labels.
+        series: String,
+        /// From when, in milliseconds since 1970.
+        from_ms: u64,
+        /// Until when.
+        to_ms: u64,
+        /// How fine, in milliseconds from one point to the next. What is older may be coarser.
+        step_ms: u64,
+    },
     /// Asks init to stop every service and power off.
     PowerOff,
     /// Asks init to stop every service and restart the machine.
@@ -95,7 +111,7 @@ pub enum Request {
 }
 
 /// What the agent answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reply")]
 pub enum Reply {
     /// To [`Request::Status`].
@@ -124,6 +140,15 @@ pub enum Reply {
         /// Whether there are more behind them.
         more: bool,
     },
+    /// To [`Request::Health`].
+    Health(Box<HealthReport>),
+    /// To [`Request::HealthSeries`].
+    HealthSeries {
+        /// In order of their names.
+        series: Vec<Series>,
+    },
+    /// To [`Request::HealthHistory`].
+    HealthHistory(Box<Stretch>),
     /// To all requests that change something: it is decided, and being carried out.
     Accepted,
     /// The request was refused or could not be carried out.

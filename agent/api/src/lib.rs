@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod control;
+pub mod hardware;
 pub mod init;
 pub mod pool;
 pub mod sla;

@@ -9,6 +9,12 @@ pub(crate) struct KernelClock {
     pub(crate) unsynchronised: bool,
     /// Largest possible error in microseconds, as far as the kernel knows.
     pub(crate) max_error_us: u64,
+    /// Estimated error in microseconds.
+    pub(crate) estimated_error_us: u64,
+    /// What is still to be corrected, in microseconds.
+    pub(crate) offset_us: i64,
+    /// By how much the clock is made to run faster, in 10^-9.
+    pub(crate) frequency_ppb: i64,
 }
 
 /// Reads the state of the kernel's clock; changes nothing and needs no privilege.
@@ -25,5 +31,12 @@ pub(crate) fn kernel_clock() -> io::Result<KernelClock> {
     Ok(KernelClock {
         unsynchronised: state == libc::TIME_ERROR || timex.status & libc::STA_UNSYNC != 0,
         max_error_us: u64::try_from(timex.maxerror).unwrap_or(0),
+        estimated_error_us: u64::try_from(timex.esterror).unwrap_or(0),
+        offset_us: match timex.status & libc::STA_NANO {
+            0 => timex.offset,
+            _ => timex.offset / 1000,
+        },
+        // In 2^-16 of a millionth (adjtimex(2)); what the kernel allows times 1000 fits by far.
+        frequency_ppb: timex.freq.saturating_mul(1000) / (1 << 16),
     })
 }

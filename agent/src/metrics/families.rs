@@ -76,6 +76,37 @@ impl Families<'_> {
         Ok(())
     }
 
+    /// Numbers with fractions that go up and down, by their labels.
+    pub(super) fn floats<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        values: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in values {
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    /// Numbers with fractions that only grow until what counts them begins anew, by their labels.
+    pub(super) fn float_counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        values: impl IntoIterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
+        for (labels, value) in values {
+            let mut one = family.encode_family(&labels)?;
+            one.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
     /// Durations by how long they took, by their labels.
     pub(super) fn durations<L: EncodeLabelSet>(
         &mut self,

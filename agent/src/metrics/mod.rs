@@ -5,6 +5,7 @@
 
 mod build;
 mod families;
+mod hardware;
 mod memory;
 mod pool;
 mod server;
@@ -18,6 +19,7 @@ use agent_s3::RequestCounts;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
+pub(crate) use hardware::HardwareFacts;
 pub(crate) use server::{listen, serve};
 
 /// What the names of all readings begin with.
@@ -28,6 +30,7 @@ const PREFIX: &str = "icn";
 pub(crate) struct Facts {
     pub(crate) pool: Option<PoolStatus>,
     pub(crate) s3: Option<RequestCounts>,
+    pub(crate) hardware: Option<HardwareFacts>,
 }
 
 /// The readings of all sources, as text.
@@ -48,6 +51,9 @@ fn expose(facts: Facts) -> Result<String, fmt::Error> {
     }
     if let Some(s3) = facts.s3 {
         registry.register_collector(Box::new(traffic::S3Readings(s3)));
+    }
+    if let Some(hardware) = facts.hardware {
+        registry.register_collector(Box::new(hardware::HardwareReadings(hardware)));
     }
     let mut text = String::new();
     encode(&mut text, &registry)?;

@@ -6,10 +6,12 @@
 //! disks.sock → reports ─┬→ volumes (attach, detach) ───→ object store ─┐
 //!                       │                          key ↗               │
 //!                       └→ identity (state on volumes) → TLS, users ───┼→ S3 service
-//! init.sock  → system ─────────────────────────────────────────────────┴→ status → control socket
+//! init.sock  → system ─────────────────────────────────────────────────┼→ status → control socket
+//! hardware.sock, /sys, /proc → hardware (health, history) ──────────────┘
 //! ```
 
 mod control;
+mod hardware;
 mod heard;
 mod identity;
 mod log_tail;
@@ -46,9 +48,12 @@ use crate::listen::listen;
 use crate::metrics;
 use crate::state::{Held, Identity};
 use crate::tls::Tls;
+use hardware::{Hardware, Roots};
 use heard::Heard;
 use status::Facts;
 use volumes::Failures;
+
+pub(crate) use hardware::LATENCY;
 
 /// The configuration file in the seed.
 const CONFIG_FILE: &str = "node.toml";
@@ -76,6 +81,7 @@ pub(crate) struct Node {
     retired: Notify,
     /// A verdict on the health of a component is another one than before.
     verdicts_changed: Arc<Notify>,
+    hardware: Arc<Hardware>,
 }
 
 /// Runs until `cancel`.
@@ -89,6 +95,12 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
     let tls = Tls::start(&arguments.seed, config.s3.tls.as_ref(), &name, now)?;
     let control = control::open(&arguments.control_socket)
         .with_context(|| format!("cannot open {}", arguments.control_socket.display()))?;
+    let roots = Roots {
+        sys: arguments.sys.clone(),
+        proc: arguments.proc.clone(),
+        socket: arguments.hardware_socket.clone(),
+    };
+    let hardware = Hardware::start(roots, config.health.drain).context("no thread for health")?;
     let node = Arc::new(Node {
         name,
         tls,
@@ -105,6 +117,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         sla: watch::Sender::default(),
         retired: Notify::new(),
         verdicts_changed: Arc::default(),
+        hardware,
         arguments,
         config,
     });
@@ -122,6 +135,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         let cancel = cancel.clone();
         |node| sla::keep(node, cancel)
     });
+    spawn(&node, |node| hardware::watch(Arc::clone(&node), Arc::clone(&node.hardware)));
     if let Some(address) = node.config.metrics.listen {
         spawn(&node, move |node| async move {
             let listener = metrics::listen(address).await;
@@ -140,7 +154,10 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
             node.stopping.store(true, Ordering::Relaxed);
         }
     });
-    service::serve(node, listener, cancel).await
+    let hardware = Arc::clone(&node.hardware);
+    let served = service::serve(node, listener, cancel).await;
+    hardware.close().await;
+    served
 }
 
 fn spawn<F: Future<Output = ()> + Send + 'static>(
@@ -178,6 +195,11 @@ impl Node {
                     None => control::refused("the agent has just started; ask again in a minute"),
                 }
             }
+            Request::Health => self.hardware.report(),
+            Request::HealthSeries => self.hardware.series().await,
+            Request::HealthHistory { series, from_ms, to_ms, step_ms } => {
+                self.hardware.stretch(series, (from_ms, to_ms), step_ms).await
+            }
             Request::PowerOff | Request::Reboot => match system::MachineRequest::of(request) {
                 Some(machine) => {
                     info!(?machine, "asked for on the control socket");
@@ -200,7 +222,11 @@ impl Node {
             None => None,
         };
         let s3 = self.server.borrow().as_ref().map(S3Server::requests);
-        metrics::Facts { pool, s3 }
+        let hardware = metrics::HardwareFacts {
+            samples: self.hardware.samples(),
+            components: self.hardware.components(),
+        };
+        metrics::Facts { pool, s3, hardware: Some(hardware) }
     }
 
     fn first_user_secret(&self) -> Reply {
@@ -269,6 +295,7 @@ impl Node {
             state_problems: self.held.borrow().problems.clone(),
             clock: read_clock(),
             memory: read_memory(Path::new("/proc")),
+            components: self.hardware.components(),
         }
     }
 }

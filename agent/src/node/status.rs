@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use agent_api::hardware::Component;
 use agent_api::init::{ServiceState, SystemStatus};
 use agent_api::sla::{Link, SlaStatus};
 use agent_api::status::{
     Capacity, Credentials, NodeState, NodeStatus, Problem, S3State, S3Status, Severity, StateWord,
     TlsStatus, VolumeState, VolumeUse,
 };
-use agent_health::{ClockConcern, ClockReading, MemoryReading, assess_clock};
+use agent_health::{ClockConcern, ClockReading, Health, Kind, MemoryReading, assess_clock};
 use agent_object_store::Usage;
 use disk_manager_plan::report::{Bytes, DiskReport, DiskStatus, Ownership, VolumePhase};
 
@@ -23,6 +24,9 @@ const STARTING: Duration = Duration::from_secs(30);
 /// How long ports may be without an address before a word is said: DHCP behind a switch with
 /// spanning tree takes up to a minute.
 const ADDRESS_TAKES: Duration = Duration::from_secs(60);
+
+/// Most components that are told one by one among the problems: a screen of the console.
+const HARDWARE_MAX: usize = 24;
 
 /// Everything the agent knows at one moment.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub(crate) struct Facts {
     pub(crate) state_problems: Vec<String>,
     pub(crate) clock: ClockReading,
     pub(crate) memory: MemoryReading,
+    /// Verdicts on the hardware, the gravest first.
+    pub(crate) components: Vec<Component>,
 }
 
 /// Composes the status.
@@ -299,6 +305,7 @@ fn problems(facts: &Facts, volumes: &[VolumeUse]) -> Vec<Problem> {
         problems.warning("users", format!("certificate and first user: {why}"));
     }
     sla_problems(&mut problems, facts);
+    hardware_problems(&mut problems, facts);
     clock_problem(&mut problems, facts);
     problems.0
 }
@@ -423,6 +430,40 @@ fn sla_problems(problems: &mut Problems, facts: &Facts) {
     }
 }
 
+/// What of the hardware deserves attention. The clock is told elsewhere.
+fn hardware_problems(problems: &mut Problems, facts: &Facts) {
+    let deserves =
+        |one: &&Component| one.verdict.health >= Health::Warning && one.verdict.kind != Kind::Clock;
+    let mut told = facts.components.iter().filter(deserves);
+    for Component { verdict, .. } in told.by_ref().take(HARDWARE_MAX) {
+        let is_spare = verdict.kind == Kind::Disk && !is_ours(facts, &verdict.name);
+        let severity = match verdict.health {
+            Health::Failing if !is_spare => Severity::Error,
+            _ => Severity::Warning,
+        };
+        let name = match disk_of(facts, &verdict.name).filter(|_| verdict.kind == Kind::Disk) {
+            Some(disk) => called(disk),
+            None => verdict.name.clone(),
+        };
+        let text = format!("{name} is {}: {}", verdict.health, verdict.evidence.join("; "));
+        problems.add(severity, &verdict.kind.to_string(), text);
+    }
+    let more = told.count();
+    if more > 0 {
+        let text = format!("{more} more components deserve attention; see `icn-agent health`");
+        problems.warning("hardware", text);
+    }
+}
+
+fn disk_of<'a>(facts: &'a Facts, id: &str) -> Option<&'a DiskStatus> {
+    let report = facts.disks.latest.as_ref()?;
+    report.disks.iter().find(|disk| disk.id.as_ref().is_some_and(|known| known.0 == id))
+}
+
+fn is_ours(facts: &Facts, id: &str) -> bool {
+    disk_of(facts, id).is_some_and(|disk| disk.ownership == Ownership::Ours)
+}
+
 fn clock_problem(problems: &mut Problems, facts: &Facts) {
     const REFUSED: &str = "S3 clients whose clock differs by more than 15 minutes are refused";
     match assess_clock(&facts.clock, facts.since_1970, facts.uptime) {
@@ -434,6 +475,10 @@ fn clock_problem(problems: &mut Problems, facts: &Facts) {
         Some(ClockConcern::NotSynchronised) => problems.warning(
             "clock",
             format!("not synchronised; {REFUSED}: give a time server it can reach"),
+        ),
+        Some(ClockConcern::Skewed { by_ms }) => problems.warning(
+            "clock",
+            format!("likely to be off by {by_ms} ms; {REFUSED}: check the time servers"),
         ),
         Some(ClockConcern::Unknown { reason }) => {
             problems.warning("clock", format!("its state is unknown: {reason}"));

@@ -87,8 +87,14 @@ fn well() -> Facts {
         state_problems: Vec::new(),
         daemon: None,
         sla: None,
-        clock: ClockReading::Synchronised { max_error_us: 10 },
+        clock: ClockReading::Synchronised {
+            max_error_us: 10,
+            estimated_error_us: 5,
+            offset_us: -1,
+            frequency_ppb: 0,
+        },
         memory: MemoryReading::Known { total_bytes: 2, available_bytes: 1 },
+        components: Vec::new(),
     }
 }
 
@@ -291,4 +297,38 @@ fn a_stopping_node_says_so() {
     let mut facts = well();
     facts.stopping = true;
     assert_eq!(compose(facts).state.word, StateWord::Stopping);
+}
+
+fn component(kind: Kind, name: &str, health: Health) -> Component {
+    let evidence = vec!["worn: replace it".to_owned()];
+    Component {
+        verdict: agent_health::Verdict { kind, name: name.to_owned(), health, evidence },
+        age_ms: 0,
+    }
+}
+
+#[test]
+fn hardware_that_fails_degrades_the_node_and_what_is_not_known_does_not() {
+    let mut facts = well();
+    facts.components = vec![
+        component(Kind::Sensor, "fan", Health::Unknown),
+        component(Kind::Clock, "system clock", Health::Failing),
+        component(Kind::Network, "eno1", Health::Warning),
+    ];
+    let status = compose(facts.clone());
+    assert_eq!(status.state.word, StateWord::Ready);
+    assert_eq!(texts(&status), ["network: eno1 is warning: worn: replace it"]);
+    facts.components.push(component(Kind::Disk, "a", Health::Failing));
+    let status = compose(facts.clone());
+    assert_eq!(status.state.word, StateWord::Degraded);
+    assert_eq!(texts(&status)[0], "disk: a (serial SERIAL-a) is failing: worn: replace it");
+    // One that is not ours degrades nothing.
+    report(&mut facts).disks.push(disk("c", Ownership::Foreign));
+    facts.components = vec![component(Kind::Disk, "c", Health::Failing)];
+    assert_eq!(compose(facts.clone()).state.word, StateWord::Ready);
+    facts.components =
+        (0..40).map(|n| component(Kind::Sensor, &format!("s{n}"), Health::Warning)).collect();
+    let status = compose(facts);
+    assert_eq!(status.problems.len(), 25);
+    assert!(texts(&status)[24].starts_with("hardware: 16 more components"), "{status:?}");
 }

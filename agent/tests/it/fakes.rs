@@ -12,6 +12,7 @@ use agent_api::disks::{
 };
 use agent_api::init::{InitReply, InitRequest, PortStatus, SystemStatus};
 use agent_api::status::NodeStatus;
+use disk_manager_plan::hardware::{Answer as HardwareAnswer, Request as HardwareRequest};
 
 use crate::process::{Agent, PATIENCE, eventually};
 
@@ -47,6 +48,34 @@ impl Rig {
         self.dir.path()
     }
 
+    /// The kernel tells this in a file below `/sys` or `/proc`.
+    pub(crate) fn kernel_tells(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, format!("{text}\n")).expect("a file");
+    }
+
+    /// icn-disks answers this to all that needs privileges.
+    pub(crate) fn hardware_answers(
+        &self,
+        answer: impl Fn(&HardwareRequest) -> HardwareAnswer + Send + 'static,
+    ) {
+        let path = self.dir.path().join("hardware.sock");
+        let listener = UnixListener::bind(path).expect("a socket");
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                let lines = BufReader::new(client.try_clone().expect("a stream")).lines();
+                for line in lines.map_while(Result::ok) {
+                    let request = serde_json::from_str(&line).expect("a request");
+                    let line = serde_json::to_string(&answer(&request)).expect("JSON") + "\n";
+                    if client.write_all(line.as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+
     pub(crate) fn start(&self) -> Agent {
         let flag = |name: &str, file: &str| {
             [format!("--{name}"), self.dir.path().join(file).display().to_string()]
@@ -55,6 +84,9 @@ impl Rig {
             flag("seed", "seed"),
             flag("disks-socket", "disks.sock"),
             flag("init-socket", "init.sock"),
+            flag("hardware-socket", "hardware.sock"),
+            flag("sys", "sys"),
+            flag("proc", "proc"),
             flag("control-socket", "agent.sock"),
             flag("log", "current"),
             flag("log-old", "previous"),

@@ -9,6 +9,7 @@
 )]
 
 mod fakes;
+mod hardware;
 mod host;
 mod metrics;
 mod node;

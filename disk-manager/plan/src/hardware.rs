@@ -41,11 +41,14 @@ pub enum Request {
         /// Whether it is to be lit.
         on: bool,
     },
-    /// The sensors of the management controller: `ipmitool -c sdr elist full` and the like.
+    /// The sensors of the management controller: `ipmitool -c sdr elist all`, a line each: name, number,
+    /// state, entity, reading.
     Sensors,
-    /// The event log of the management controller.
+    /// The event log of the management controller: `ipmitool -c sel elist`, a line each: number, date,
+    /// time, sensor, event, direction.
     SensorEvents,
-    /// The kernel's messages of level warning and worse behind one.
+    /// The kernel's messages of level warning and worse behind one; at most 500, then the next are asked
+    /// for behind the last.
     KernelLog {
         /// The sequence number behind which to begin; none for all that the kernel still has.
         after: Option<u64>,

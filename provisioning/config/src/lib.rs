@@ -46,6 +46,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[sla]`; none where the node works for no network.
     pub sla: Option<sla::Sla>,
+    /// `[health]`.
+    pub health: Health,
     /// `[console]`.
     pub console: Console,
     /// `[log]`.
@@ -189,6 +191,14 @@ pub struct Metrics {
 pub const METRICS_LISTEN: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9100);
 
+/// `[health]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// `drain`: whether a disk that is judged failing is emptied and taken out of the pool by itself. Default
+    /// true.
+    pub drain: bool,
+}
+
 /// `[console]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {
@@ -270,6 +280,12 @@ impl Default for S3 {
 impl Default for Metrics {
     fn default() -> Self {
         Self { listen: Some(METRICS_LISTEN) }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { drain: true }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::section::{self, Complaints, Section};
 use crate::sla::Sla;
 use crate::value::{self, contains};
 use crate::{
-    ClaimMode, Config, Console, Disks, Log, Metrics, Network, Node, Port, Problem, S3, Time,
-    TlsFiles, User, VERSION,
+    ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, Port, Problem, S3,
+    Time, TlsFiles, User, VERSION,
 };
 
 /// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
@@ -45,7 +45,7 @@ const MAX_REPORT_STORES: usize = 8;
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 13] = [
+pub(crate) const KEYS: [(&str, &[&str]); 14] = [
     ("node", &["name"]),
     ("network", &["dns", "port"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
@@ -70,13 +70,16 @@ pub(crate) const KEYS: [(&str, &[&str]); 13] = [
     ),
     ("sla.oracle", &["name", "url", "address", "certificate"]),
     ("sla.report_store", &["name", "url", "certificate"]),
+    ("health", &["drain"]),
     ("console", &["serial"]),
     ("log", &["serial"]),
 ];
 
 /// What stands at the top of the file.
-const TOP: [&str; 10] =
-    ["version", "node", "network", "time", "disks", "s3", "metrics", "sla", "console", "log"];
+const TOP: [&str; 11] = [
+    "version", "node", "network", "time", "disks", "s3", "metrics", "sla", "health", "console",
+    "log",
+];
 
 const FILE_IGNORED: &str = "the whole file is ignored, defaults are used and no disk is claimed";
 const NO_CLAIM: &str = "no disk is claimed";
@@ -188,6 +191,7 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
         s3: sections.read("s3", s3),
         metrics: Metrics::default(),
         sla: sections.read("sla", sla::sla),
+        health: sections.read("health", health),
         console: sections.read("console", console),
         log: Log::default(),
     };
@@ -267,6 +271,13 @@ impl SafeDefault for Metrics {
 impl SafeDefault for Option<Sla> {
     const CONSEQUENCE: &'static str = "[sla] is ignored and no oracle is spoken with: the node earns \
                                        nothing";
+}
+impl SafeDefault for Health {
+    const CONSEQUENCE: &'static str = "[health] is ignored and no disk is emptied by itself";
+
+    fn safe() -> Self {
+        Self { drain: false }
+    }
 }
 impl SafeDefault for Console {
     const CONSEQUENCE: &'static str = "[console] is ignored and the consoles are tty1 and ttyS0";
@@ -442,6 +453,11 @@ fn metrics(section: &mut Section<'_, '_, '_>, service: SocketAddr) -> Option<Met
         section.fault("listen", message);
     }
     Some(listen.map_or_else(Metrics::default, |listen| Metrics { listen }))
+}
+
+fn health(section: &mut Section<'_, '_, '_>) -> Option<Health> {
+    let drain = section.flag("drain");
+    Some(drain.map_or_else(Health::default, |drain| Health { drain }))
 }
 
 fn console(section: &mut Section<'_, '_, '_>) -> Option<Console> {

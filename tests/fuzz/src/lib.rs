@@ -13,6 +13,8 @@
 mod disks;
 mod formats;
 mod http;
+#[path = "../../../disk-manager/src/hardware/record.rs"]
+mod kmsg;
 mod messages;
 #[path = "../../../disk-manager/src/mountinfo.rs"]
 #[expect(unreachable_pub, reason = "the disk manager's, where it is public")]

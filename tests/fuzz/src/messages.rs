@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use agent_api::control::{Reply, Request, Versioned};
 use agent_api::disks::DiskReport;
 use agent_api::init::{InitReply, InitRequest};
+use disk_manager_plan::hardware;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -17,12 +18,14 @@ pub(crate) const TARGETS: &[Given] =
 
 fn message(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 5 {
+    match kind % 7 {
         0 => json::<Versioned<Request>>(bytes),
         1 => json::<Versioned<Reply>>(bytes),
         2 => json::<InitRequest>(bytes),
         3 => json::<InitReply>(bytes),
-        _ => json::<DiskReport>(bytes),
+        4 => json::<DiskReport>(bytes),
+        5 => json::<hardware::Request>(bytes),
+        _ => json::<hardware::Answer>(bytes),
     }
 }
 
@@ -46,6 +49,8 @@ fn messages() -> Vec<Vec<u8>> {
         line(2, serde_json::to_vec(&InitRequest::Reboot)),
         line(3, serde_json::to_vec(&InitReply::Refused { reason: "why".to_owned() })),
         line(4, serde_json::to_vec(&DiskReport::default())),
+        line(5, serde_json::to_vec(&hardware::Request::KernelLog { after: Some(7) })),
+        line(6, serde_json::to_vec(&hardware::Answer::Absent { what: "it".to_owned() })),
     ]
 }
 

@@ -195,7 +195,7 @@ fn port_text(port: &PortStatus) -> String {
 
 fn machine(lines: &mut Lines, status: &NodeStatus) {
     let (tone, clock) = match &status.clock {
-        ClockReading::Synchronised { max_error_us } => {
+        ClockReading::Synchronised { max_error_us, .. } => {
             let within = max_error_us.div_ceil(1000);
             (Tone::Plain, format!("clock synchronised within {within} ms"))
         }

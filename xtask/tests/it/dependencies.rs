@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fuzz",
         &[
             "agent-api",
+            "agent-health",
             "agent-object-store",
             "agent-object-store-pool",
             "agent-s3",

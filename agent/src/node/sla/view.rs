@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_health::Sample;
 use agent_object_store::{
     Bucket, Engine, GetRequest, ObjectKey, ReadRange, SliceProof, StoreError,
 };
@@ -9,9 +10,9 @@ use agent_proofs::member::{Commitment, MemberProof};
 use agent_sla::HealthView;
 use agent_sla::NodeView;
 use agent_sla::protocol::Address;
-use agent_sla::protocol::messages::{S3Access, Sample};
+use agent_sla::protocol::messages::{S3Access, Sample as Answer};
 use agent_sla::protocol::parameters::Era;
-use agent_sla::protocol::report::Capacity;
+use agent_sla::protocol::report::{Capacity, Reading};
 use agent_sla::protocol::sampling::group_of;
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -29,6 +30,7 @@ pub(super) struct View(pub(super) Arc<Node>);
 impl NodeView for View {
     async fn health(&self) -> HealthView {
         let status = status::compose(self.0.facts().await);
+        let hardware = &self.0.hardware;
         HealthView {
             state: status.state.word.to_string(),
             uptime_seconds: status.uptime_seconds,
@@ -40,8 +42,8 @@ impl NodeView for View {
             capacity: status
                 .capacity
                 .map(|capacity| Capacity { total: capacity.total.0, used: capacity.used.0 }),
-            verdicts: Vec::new(),
-            readings: Vec::new(),
+            verdicts: hardware.components().into_iter().map(|one| one.verdict).collect(),
+            readings: hardware.samples().iter().map(reading).collect(),
         }
     }
 
@@ -70,7 +72,7 @@ impl NodeView for View {
         cut.map(|root| root.commitment).map_err(|error| in_words(&error))
     }
 
-    async fn prove(&self, era: Era, position: u64) -> Result<Sample, String> {
+    async fn prove(&self, era: Era, position: u64) -> Result<Answer, String> {
         let store = self.store()?;
         let root = store.era_root(era.0).await.map_err(|error| in_words(&error))?;
         let root = root.ok_or_else(|| format!("era {era} is not kept any more"))?;
@@ -81,8 +83,8 @@ impl NodeView for View {
         let range = member.verify(&root.commitment).map_err(|error| error.to_string())?;
         let at = position.saturating_sub(range.start);
         match slice(&store, &member, at).await? {
-            Some(slice) => Ok(Sample::Proven { member: shown, slice: BASE64.encode(slice.proof) }),
-            None => Ok(Sample::Gone { member: shown }),
+            Some(slice) => Ok(Answer::Proven { member: shown, slice: BASE64.encode(slice.proof) }),
+            None => Ok(Answer::Gone { member: shown }),
         }
     }
 }
@@ -91,6 +93,10 @@ impl View {
     fn store(&self) -> Result<Engine, String> {
         self.0.store.borrow().clone().ok_or_else(|| "the store is not open yet".to_owned())
     }
+}
+
+fn reading(sample: &Sample) -> Reading {
+    Reading { series: sample.series(), value: sample.value }
 }
 
 /// The proof of the group with a byte of an object, if that is still what is stored.

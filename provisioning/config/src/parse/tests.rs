@@ -80,6 +80,8 @@ certificate = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 name = "store"
 url = "https://[2001:db8::5]:7444"
 certificate = "BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB"
+[health]
+drain = false
 
 [console]
 serial = ["ttyS1"]
@@ -156,6 +158,7 @@ fn every_key_is_read() {
                 certificate: [0xbb; 32],
             }],
         }),
+        health: Health { drain: false },
         console: Console { serial: vec!["ttyS1".to_owned()] },
         log: Log { serial: Some("ttyS0".to_owned()) },
     };
@@ -261,7 +264,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
             node.toml line 6, s3.lissen: the key is not known: did you mean listen?; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 9, network.port.adresses: the key is not known: did you mean addresses?; [network] is ignored and every port uses DHCP
             node.toml line 10, network.port.bond: the key is not known: known are port, dhcp, addresses, gateways, mtu; [network] is ignored and every port uses DHCP
-            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, sla, console, log; no disk is claimed
+            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, sla, health, console, log; no disk is claimed
         "#]],
     );
 }
@@ -450,6 +453,8 @@ fn readings_have_a_port_of_their_own() {
             node.toml line 5, metrics.listen: port 9100 is that of [s3]: write another port; [metrics] is ignored and only the node itself can read them
         "#]],
     );
+    let (config, problems) = parse("version = 1\n[health]\ndrain = \"no\"\n");
+    assert_eq!((config.health.drain, problems.len()), (false, 1), "what is not clear is not done");
     let (config, problems) = parse("version = 1\n[metrics]\nlisten = \"off\"\n");
     assert_eq!((config.metrics.listen, problems), (None, vec![]));
 }

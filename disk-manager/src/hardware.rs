@@ -1,0 +1,26 @@
+//! Answers [`disk_manager_plan::hardware`]: fixed programs on disks that the service knows by their
+//! lasting name, the management controller, locate LEDs and the kernel's log.
+//!
+//! ```text
+//!  socket ── one thread a client ──► Desk ──► disk by id (Directory) ──► smartctl ─┐
+//!                                      │    └ one request at a time a disk         ├─► Answer
+//!                                      └──► ipmitool, enclosures, /dev/kmsg ───────┘
+//! ```
+//!
+//! No path, program or argument comes out of a request. A disk that hangs keeps its own place until its
+//! program has really ended, and nobody else's.
+
+mod desk;
+mod directory;
+mod kmsg;
+mod locate;
+mod record;
+mod server;
+
+pub use desk::{Desk, Programs};
+pub use directory::{Directory, KnownDisk};
+pub use server::start;
+
+#[cfg(test)]
+#[path = "hardware/tests.rs"]
+mod tests;
