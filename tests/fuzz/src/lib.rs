@@ -12,6 +12,7 @@
 
 mod disks;
 mod formats;
+mod hardware;
 mod http;
 #[path = "../../../disk-manager/src/hardware/record.rs"]
 mod kmsg;
@@ -126,6 +127,7 @@ pub fn targets() -> Vec<Target> {
         messages::TARGETS,
         disks::TARGETS,
         programs::TARGETS,
+        hardware::TARGETS,
     ];
     let bounded = bounded.into_iter().flatten().copied().map(Target::bounded);
     let whole = [volumes::TARGETS, http::TARGETS];

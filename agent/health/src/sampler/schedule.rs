@@ -10,6 +10,9 @@ pub const THREADS_MAX: usize = 64;
 /// By how much of its period a probe is moved, so that not all are asked at once: a tenth.
 const SPREAD: u32 = 10;
 
+/// And by so much at the most: a technician waits for the first reading.
+const SPREAD_MAX: Duration = Duration::from_secs(15);
+
 /// How often a probe is asked, and how long it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -37,7 +40,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// These are the probes. New ones are due within a tenth of their period; of known ones the pace may
+    /// These are the probes. New ones are due within a tenth of their period, and within 15 s; of known ones the pace may
     /// change.
     pub fn set(&mut self, paces: BTreeMap<String, Pace>, now: Duration) {
         for (name, entry) in &mut self.entries {
@@ -117,7 +120,7 @@ fn spread(name: &str, pace: Pace) -> Duration {
     let hash = name
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    pace.period / SPREAD / 256 * (hash % 256)
+    (pace.period / SPREAD).min(SPREAD_MAX) / 256 * (hash % 256)
 }
 
 #[cfg(test)]

@@ -25,17 +25,28 @@ const EARLY_MAX: usize = 128;
 /// How long an answer is waited for: a disk under load takes some seconds for a thousand points.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// The same when the agent ends, which has 20 s for all (image/init, `DRAIN`).
+const CLOSING: Duration = Duration::from_secs(3);
+
 enum Order {
     Record {
         at_ms: u64,
         samples: Vec<Sample>,
     },
-    /// The mounts of the volumes in use; the history is kept on one of them.
-    Homes(Vec<PathBuf>),
+    Homes(Homes),
     Series(oneshot::Sender<Result<Vec<wire::Series>, String>>),
     Stretch(Wanted, oneshot::Sender<Result<Option<wire::Stretch>, String>>),
     /// Write what was read and close.
     Close(oneshot::Sender<()>),
+}
+
+/// Where the history may be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Homes {
+    /// Mounts of the volumes in use; it is kept on one of them.
+    pub(super) stay: Vec<PathBuf>,
+    /// Mounts of volumes that are being emptied: nothing is to be left there.
+    pub(super) leave: Vec<PathBuf>,
 }
 
 /// A stretch that is asked for.
@@ -71,7 +82,7 @@ impl Keeper {
         let awaited = Arc::new(Mutex::new(Some("no volume is in use yet".to_owned())));
         let state = Kept {
             open: None,
-            homes: Vec::new(),
+            homes: Homes::default(),
             early: VecDeque::new(),
             failed: Vec::new(),
             trends,
@@ -93,8 +104,8 @@ impl Keeper {
         }
     }
 
-    pub(super) fn set_homes(&self, mounts: Vec<PathBuf>) {
-        self.tell(Order::Homes(mounts));
+    pub(super) fn set_homes(&self, homes: Homes) {
+        self.tell(Order::Homes(homes));
     }
 
     fn tell(&self, order: Order) {
@@ -112,7 +123,7 @@ impl Keeper {
     pub(super) async fn series(&self) -> Result<Vec<wire::Series>, String> {
         let (reply, answer) = oneshot::channel();
         self.tell(Order::Series(reply));
-        answered(answer).await?
+        answered(answer, ANSWER).await?
     }
 
     /// A stretch of one of them; none where there is none of this name.
@@ -122,21 +133,21 @@ impl Keeper {
     pub(super) async fn stretch(&self, wanted: Wanted) -> Result<Option<wire::Stretch>, String> {
         let (reply, answer) = oneshot::channel();
         self.tell(Order::Stretch(wanted, reply));
-        answered(answer).await?
+        answered(answer, ANSWER).await?
     }
 
     /// Writes what was read and closes the history, or gives up after a while.
     pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         self.tell(Order::Close(reply));
-        if answered(answer).await.is_err() {
+        if answered(answer, CLOSING).await.is_err() {
             warn!("the history of the hardware was not written to the end");
         }
     }
 }
 
-async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, String> {
-    match tokio::time::timeout(ANSWER, answer).await {
+async fn answered<T>(answer: oneshot::Receiver<T>, within: Duration) -> Result<T, String> {
+    match tokio::time::timeout(within, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err("the history is busy or closed; ask again later".to_owned()),
         Err(_) => Err("the disk with the history gives no answer".to_owned()),
@@ -145,7 +156,7 @@ async fn answered<T>(answer: oneshot::Receiver<T>) -> Result<T, String> {
 
 struct Kept {
     open: Option<(PathBuf, History<SledStore>)>,
-    homes: Vec<PathBuf>,
+    homes: Homes,
     /// What was read while there was no history, with its times.
     early: VecDeque<(u64, Vec<Sample>)>,
     /// Mounts whose disk refused: not tried again until they were gone.
@@ -160,7 +171,7 @@ impl Kept {
             match order {
                 Order::Record { at_ms, samples } => self.record(at_ms, samples),
                 Order::Homes(homes) => {
-                    self.failed.retain(|mount| homes.contains(mount));
+                    self.failed.retain(|mount| homes.stay.contains(mount));
                     self.homes = homes;
                     self.move_in();
                 }
@@ -218,17 +229,18 @@ impl Kept {
     /// Keeps the history where it is as long as that volume is in use, and else on another.
     fn move_in(&mut self) {
         if let Some((mount, _)) = &self.open {
-            if self.homes.contains(mount) {
+            if self.homes.stay.contains(mount) {
                 return;
             }
             warn!(mount = %mount.display(), "the volume with the history of the hardware goes; it begins anew on another");
             let mount = mount.clone();
             self.open = None;
-            // It may only be emptied, and not be gone.
-            remove(&mount);
+            if self.homes.leave.contains(&mount) {
+                remove(&mount);
+            }
         }
         let usable = |mount: &&PathBuf| !self.failed.contains(mount);
-        let homes: Vec<PathBuf> = self.homes.iter().filter(usable).cloned().collect();
+        let homes: Vec<PathBuf> = self.homes.stay.iter().filter(usable).cloned().collect();
         let mut why = "no volume is in use yet".to_owned();
         if let Some(mount) = choose(&homes, &written) {
             match self.open_on(mount) {
@@ -342,6 +354,10 @@ mod tests {
         vec![Sample { name: "faults", labels, kind: SampleKind::Counter, value }]
     }
 
+    fn stay(mounts: &[&PathBuf]) -> Homes {
+        Homes { stay: mounts.iter().copied().cloned().collect(), ..Homes::default() }
+    }
+
     const NAME: &str = "faults{n=\"1\"}";
 
     async fn last(keeper: &Keeper) -> Option<wire::PointValue> {
@@ -353,8 +369,13 @@ mod tests {
     }
 
     async fn points(keeper: &Keeper) -> Option<Vec<wire::Point>> {
-        let wanted =
-            Wanted { series: NAME.to_owned(), from_ms: 0, to_ms: u64::MAX, step_ms: 0, now_ms: 0 };
+        let wanted = Wanted {
+            series: NAME.to_owned(),
+            from_ms: 0,
+            to_ms: u64::MAX,
+            step_ms: 0,
+            now_ms: now_ms(),
+        };
         Some(keeper.stretch(wanted).await.expect("a history")?.points)
     }
 
@@ -364,13 +385,15 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
         let trends = Arc::new(Mutex::new(Trends::default()));
         let keeper = Keeper::start(Arc::clone(&trends)).expect("a thread");
-        keeper.record(0, sample(1.0));
+        let now = now_ms();
+        let before = now - 3_600_000;
+        keeper.record(before, sample(1.0));
         let why = keeper.series().await.expect_err("no volume");
         assert!(why.contains("no volume is in use yet"), "{why}");
-        keeper.set_homes(vec![a.clone(), b.clone()]);
-        keeper.record(3_600_000, sample(2.0));
+        keeper.set_homes(stay(&[&a, &b]));
+        keeper.record(now, sample(2.0));
         assert_eq!(last(&keeper).await, Some(wire::PointValue::Counter { last: 2.0 }));
-        assert_eq!(first(&keeper).await, Some(0), "what was read before is kept");
+        assert_eq!(first(&keeper).await, Some(before - before % 3_600_000), "what was read early");
         assert_eq!(keeper.awaited(), None);
         let series = wire::Series { name: NAME.to_owned(), is_counter: true };
         assert_eq!(keeper.series().await, Ok(vec![series]));
@@ -378,12 +401,20 @@ mod tests {
 
         // After a restart it is found again, and tells what counters did.
         let keeper = Keeper::start(Arc::clone(&trends)).expect("a thread");
-        keeper.set_homes(vec![b.clone(), a.clone()]);
+        keeper.set_homes(stay(&[&b, &a]));
         assert_eq!(last(&keeper).await, Some(wire::PointValue::Counter { last: 2.0 }));
-        let known = trends.lock().expect("no panic").increase(NAME, 3_600_000, Duration::MAX);
+        let known = trends.lock().expect("no panic").increase(NAME, now, Duration::MAX);
         assert_eq!(known, Some(1.0));
-        // Its volume goes.
-        keeper.set_homes(vec![b.clone()]);
+        // Its volume goes, and comes again.
+        keeper.set_homes(stay(&[&b]));
+        assert_eq!(last(&keeper).await, None);
+        assert!(a.join(FOLDER).exists(), "a volume that went may come again");
+        keeper.close().await;
+        let keeper = Keeper::start(Arc::default()).expect("a thread");
+        keeper.set_homes(stay(&[&a]));
+        assert_eq!(last(&keeper).await, Some(wire::PointValue::Counter { last: 2.0 }));
+        // Its volume is emptied.
+        keeper.set_homes(Homes { leave: vec![a.clone()], ..stay(&[&b]) });
         assert_eq!(last(&keeper).await, None);
         assert!(!a.join(FOLDER).exists() && b.join(FOLDER).exists());
         keeper.close().await;
@@ -395,11 +426,11 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
         std::fs::write(&a, "no folder").expect("written");
         let keeper = Keeper::start(Arc::default()).expect("a thread");
-        keeper.set_homes(vec![a.clone()]);
+        keeper.set_homes(stay(&[&a]));
         let why = keeper.series().await.expect_err("it refuses");
         assert!(why.starts_with("there is no history: cannot "), "{why}");
         std::fs::remove_file(&a).expect("removed");
-        keeper.set_homes(vec![a.clone(), b.clone()]);
+        keeper.set_homes(stay(&[&a, &b]));
         assert_eq!(keeper.series().await, Ok(Vec::new()));
         assert!(!a.exists() && b.exists());
         keeper.close().await;

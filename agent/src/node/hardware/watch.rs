@@ -2,8 +2,8 @@
 //! calls take, and failing disks that are to be emptied.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agent_api::hardware::Component;
@@ -20,6 +20,7 @@ use super::super::Node;
 use super::super::heard::Heard;
 use super::disks::Started;
 use super::drain::Failing;
+use super::history::Homes;
 use super::{Hardware, disks, latency, locked};
 
 /// How often is looked where the history can be, and whether a disk fails: a failing NVMe disk is known
@@ -40,6 +41,8 @@ pub(in crate::node) async fn watch(node: Arc<Node>, hardware: Arc<Hardware>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reports = node.disks.subscribe();
+    // What was reported before counts, too.
+    reports.mark_changed();
     let mut failing = Failing::default();
     let mut before = latency::Before::new();
     let mut started = Started::new();
@@ -63,13 +66,18 @@ pub(in crate::node) async fn watch(node: Arc<Node>, hardware: Arc<Hardware>) {
         }
         let Some(store) = node.store.borrow().clone() else { continue };
         let usage = store.usage().await;
-        hardware.keeper.set_homes(homes(&usage));
+        let homes = homes(&usage);
+        // A node that stops lets its volumes go, but nothing has to move.
+        if node.stopping.load(Ordering::Relaxed) || homes.stay.is_empty() {
+            continue;
+        }
+        hardware.keeper.set_homes(homes);
         if measured_at.is_none_or(|at| at.elapsed() >= MEASURE) {
             measured_at = Some(Instant::now());
             let status = store.status().await;
             let samples = latency::samples(&status.volumes, &before);
             let on = on(reports.borrow().latest.as_ref());
-            *locked(&hardware.disks.observed) = latency::observed(&status.volumes, &before, &on);
+            note_calls(&hardware, &status, &before, &on);
             before = latency::measured(&status.volumes);
             start_tests(&hardware, &reports, &mut started, is_healing(&status));
             let gathered = Gathered::new(samples, |_, _| Vec::new());
@@ -92,6 +100,20 @@ pub(in crate::node) async fn watch(node: Arc<Node>, hardware: Arc<Hardware>) {
 fn healths(hardware: &Hardware) -> BTreeMap<(Kind, String), Health> {
     let of = |one: Component| ((one.verdict.kind, one.verdict.name), one.verdict.health);
     hardware.components().into_iter().map(of).collect()
+}
+
+/// Has what the store saw of the disks at hand for those who judge them.
+fn note_calls(
+    hardware: &Hardware,
+    status: &PoolStatus,
+    before: &latency::Before,
+    on: &BTreeMap<String, String>,
+) {
+    let now_ms = hardware.now().ms;
+    let mut trends = locked(&hardware.trends);
+    latency::record(&mut trends, &status.volumes, before, now_ms);
+    let observed = latency::observed(&status.volumes, before, on, &trends, now_ms);
+    *locked(&hardware.disks.observed) = observed;
 }
 
 /// Has the store empty a volume; whether it does.
@@ -131,10 +153,16 @@ fn start_tests(
     started.retain(|_, at| !is_old(at));
 }
 
-/// Mounts of the volumes that are in use and stay so.
-fn homes(usage: &Usage) -> Vec<PathBuf> {
-    let stay = usage.volumes.iter().filter(|volume| volume.state == VolumeState::Attached);
-    stay.filter_map(|volume| volume.path.clone()).collect()
+/// Mounts of the volumes that are in use and stay so, and of those that do not.
+fn homes(usage: &Usage) -> Homes {
+    let mounts = |wanted: fn(&VolumeState) -> bool| {
+        let of = usage.volumes.iter().filter(|volume| wanted(&volume.state));
+        of.filter_map(|volume| volume.path.clone()).collect()
+    };
+    Homes {
+        stay: mounts(|state| *state == VolumeState::Attached),
+        leave: mounts(|state| matches!(state, VolumeState::Retiring | VolumeState::Retired)),
+    }
 }
 
 /// Which volume is on which disk, by lasting names.
