@@ -25,6 +25,8 @@ pub(crate) enum Subject {
     S3,
     /// What lies below S3: hashes, seals, codecs, journal, groups.
     Engine,
+    /// What a node costs an SLA oracle, and how many fit.
+    Oracle,
 }
 
 /// Arguments of `cargo xtask bench`.
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     load: LoadArgs,
 }
 
-/// What `s3` and `engine` are measured with. Where one of these is given, the tables of
+/// What `s3`, `engine` and `oracle` are measured with. Where one of these is given, the tables of
 /// docs/performance.md are left as they are: they show the defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args)]
 struct LoadArgs {
@@ -49,13 +51,16 @@ struct LoadArgs {
     /// s3, engine: folders that stand for disks [default: 4].
     #[arg(long)]
     disks: Option<u16>,
-    /// s3, engine: the folder to work in [default: below cargo's target directory].
+    /// oracle: nodes that are simulated [default: 10000].
+    #[arg(long)]
+    nodes: Option<u64>,
+    /// s3, engine, oracle: the folder to work in [default: below cargo's target directory].
     #[arg(long)]
     dir: Option<PathBuf>,
     /// s3, engine: only this work; may be given more than once.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// s3, engine: where the figures go as JSON [default: bench/ below cargo's target directory].
+    /// s3, engine, oracle: where the figures go as JSON [default: bench/ below cargo's target directory].
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -79,10 +84,10 @@ pub(crate) fn command(args: &Args) -> Result<()> {
                 format!("```text\n{}\n```\n", sizes.trim_end())
             }
             Subject::Boot => boot_table(&boot(&layout, image(&layout, &mut built)?)?)?,
-            Subject::S3 | Subject::Engine => load(&layout, &name, &args.load)?,
+            Subject::S3 | Subject::Engine | Subject::Oracle => load(&layout, &name, &args.load)?,
         };
         println!("{name}\n\n{table}");
-        let is_load = matches!(subject, Subject::S3 | Subject::Engine);
+        let is_load = matches!(subject, Subject::S3 | Subject::Engine | Subject::Oracle);
         if !is_load || args.load == LoadArgs::default() {
             write_table(&layout, &name, &table)?;
         }
@@ -114,11 +119,15 @@ fn boot(layout: &Layout, built: &image::Built) -> Result<Value> {
     serde_json::from_str(&text).context("the measuring program printed no JSON")
 }
 
-/// Builds the agent and the program that puts load on it, runs it, and gives its table.
+/// Builds what is measured and the program that puts load on it, runs it, and gives its table.
 fn load(layout: &Layout, name: &str, args: &LoadArgs) -> Result<String> {
     deps::ensure(&[Need::Compile, Need::Measure])?;
     // One by one: together they would be built with each other's features.
-    let packages: &[&str] = if name == "s3" { &["agent", "bench"] } else { &["bench"] };
+    let packages: &[&str] = match name {
+        "s3" => &["agent", "bench"],
+        "oracle" => &["reference-oracle"],
+        _ => &["bench"],
+    };
     step::timed(&format!("building what measures {name}"), || {
         packages.iter().try_for_each(|package| {
             let mut build = process::command(&layout::cargo().to_string_lossy());
@@ -130,8 +139,14 @@ fn load(layout: &Layout, name: &str, args: &LoadArgs) -> Result<String> {
     let figures = figures(layout)?;
     let dir = args.dir.clone().unwrap_or_else(|| figures.clone());
     let json = args.json.clone().unwrap_or_else(|| figures.join(format!("{name}.json")));
-    let mut command = process::command(&programs.join("bench").to_string_lossy());
-    command.arg(name).arg("--dir").arg(dir).arg("--json").arg(json);
+    let (program, work) =
+        if name == "oracle" { ("reference-oracle", "load") } else { ("bench", name) };
+    let mut command = process::command(&programs.join(program).to_string_lossy());
+    command.arg(work).arg("--dir").arg(dir).arg("--json").arg(json);
+    if name == "oracle" {
+        command.args(args.nodes.map(|nodes| format!("--nodes={nodes}")));
+        return process::output_with_progress(&mut command);
+    }
     if name == "s3" {
         command.arg("--agent").arg(programs.join("icn-agent"));
     }

@@ -9,6 +9,10 @@
 //! | `POST /v1/challenges` | [`Signed<ChallengeRequest>`](ChallengeRequest) | [`Challenge`] |
 //! | `POST /v1/challenges/{digest of the request}` | [`ChallengeAnswer`] | [`Receipt`] |
 //! | `GET /v1/votes?era=N` | | a list of [`Signed<SlaVote>`](super::signed::SlaVote) |
+//! | `GET /v1/votes?era=N&after=NODE` | | the same from behind a node id on |
+//!
+//! Votes come in the order of their node ids, as many as [`ANSWER_MAX`] leaves room for; the rest behind the
+//! last one. The list is empty before the era is closed, and behind its last node.
 //!
 //! Everything but 200 carries a [`Refusal`].
 

@@ -24,7 +24,7 @@ use crate::identity::fingerprint;
 use crate::limits::Bucket;
 use crate::service::Peer;
 
-/// How long a handshake may take, with the wait for its turn.
+/// How long a handshake may take.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(15);
 
 /// How long the head of a request may take; as long a connection may be idle.
@@ -46,11 +46,7 @@ pub(super) async fn serve(
     address: SocketAddr,
     cancel: CancellationToken,
 ) {
-    let shaking = async {
-        let _turn = shared.handshakes.acquire().await;
-        acceptor.accept(socket).await
-    };
-    let stream = match timeout(HANDSHAKE_WITHIN, shaking).await {
+    let stream = match timeout(HANDSHAKE_WITHIN, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return debug!(peer = %address, %error, "no handshake"),
         Err(_) => return debug!(peer = %address, "no handshake in time"),

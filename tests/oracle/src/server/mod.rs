@@ -32,8 +32,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long to wait after the system gave no connection for want of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Handshakes at once: what they cost is CPU, and more at once only makes each slower.
-const HANDSHAKES_MAX: usize = 256;
+/// Bytes of bodies at once from whoever has no session yet: they have their own room, so that nobody
+/// without one can fill the others'.
+const STRANGERS_BYTES_MAX: usize = 64 << 20;
 
 /// How often eras are looked at that may be over, and the list of admitted daemons.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -97,8 +98,9 @@ impl Drop for OneOf {
 #[derive(Debug)]
 struct Shared {
     oracle: Arc<Oracle>,
+    /// For bodies of nodes with a session, and of whoever has none.
     budget: Budget,
-    handshakes: Semaphore,
+    strangers: Budget,
     /// Work that goes on when its connection is gone.
     work: TaskTracker,
 }
@@ -121,7 +123,7 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         oracle,
         budget: Budget::new(limits.body_bytes),
-        handshakes: Semaphore::new(HANDSHAKES_MAX),
+        strangers: Budget::new(STRANGERS_BYTES_MAX),
         work: TaskTracker::new(),
     });
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -19,9 +19,9 @@ use serde::de::DeserializeOwned;
 use tracing::debug;
 
 use super::Shared;
+use super::body::Budget;
 use crate::fault::Fault;
 use crate::service::{Oracle, Peer, Role};
-use crate::state::Speaker;
 
 /// The longest body of a session, and of a request for a challenge, in bytes.
 const SMALL_MAX: usize = 64 << 10;
@@ -70,7 +70,7 @@ async fn dispatch(
             }
         },
         Route::Session => {
-            let asked: OpenSession = read(shared, &head, body, SMALL_MAX).await?;
+            let asked: OpenSession = read(&shared.strangers, &head, body, SMALL_MAX).await?;
             let run = move |oracle: Arc<Oracle>| {
                 let asked = asked.clone();
                 async move { oracle.open_session(peer, asked).await }
@@ -79,7 +79,8 @@ async fn dispatch(
         }
         Route::Reports => {
             let speaker = oracle.speaker(peer).await?;
-            let sent: DeliverReports = read(shared, &head, body, REQUEST_MAX).await?;
+            let _one_of_few = oracle.room(&speaker)?;
+            let sent: DeliverReports = read(&shared.budget, &head, body, REQUEST_MAX).await?;
             let run = move |oracle: Arc<Oracle>| {
                 let sent = sent.clone();
                 async move { oracle.take_reports(speaker, sent).await }
@@ -88,7 +89,9 @@ async fn dispatch(
         }
         Route::Challenge => {
             let speaker = oracle.speaker(peer).await?;
-            let asked: Signed<ChallengeRequest> = read(shared, &head, body, SMALL_MAX).await?;
+            let _one_of_few = oracle.room(&speaker)?;
+            let asked: Signed<ChallengeRequest> =
+                read(&shared.budget, &head, body, SMALL_MAX).await?;
             let run = move |oracle: Arc<Oracle>| {
                 let asked = asked.clone();
                 async move { oracle.challenge(speaker, asked).await }
@@ -96,8 +99,9 @@ async fn dispatch(
             detached(shared, run).await
         }
         Route::Proofs(digest) => {
-            let speaker: Speaker = oracle.speaker(peer).await?;
-            let sent: ChallengeAnswer = read(shared, &head, body, REQUEST_MAX).await?;
+            let speaker = oracle.speaker(peer).await?;
+            let _one_of_few = oracle.room(&speaker)?;
+            let sent: ChallengeAnswer = read(&shared.budget, &head, body, REQUEST_MAX).await?;
             let run = move |oracle: Arc<Oracle>| {
                 let sent = sent.clone();
                 async move { oracle.answer(speaker, digest, sent).await }
@@ -125,12 +129,12 @@ where
 }
 
 async fn read<T: DeserializeOwned>(
-    shared: &Arc<Shared>,
+    budget: &Budget,
     head: &Parts,
     body: Incoming,
     longest: usize,
 ) -> Result<T, Refusal> {
-    let (bytes, room) = shared.budget.read(&head.headers, body, longest).await?;
+    let (bytes, room) = budget.read(&head.headers, body, longest).await?;
     let parsed = serde_json::from_slice(&bytes)
         .map_err(|error| Refusal::Malformed { reason: error.to_string() });
     drop(room);

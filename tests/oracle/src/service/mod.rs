@@ -15,7 +15,7 @@ use agent_sla::protocol::messages::{Hello, Refusal};
 use agent_sla::protocol::parameters::{Era, Parameters};
 use agent_sla::protocol::signed::{Signed, SlaVote};
 use agent_sla::protocol::{Address, B256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use crate::clock::Clock;
@@ -234,6 +234,17 @@ impl Oracle {
             return Err(Refusal::NotAdmitted { daemon: speaker.daemon });
         }
         Ok(speaker)
+    }
+
+    /// Room for one more request of a node, as long as it is kept.
+    ///
+    /// # Errors
+    /// It has as many under way as it may.
+    pub fn room(&self, speaker: &Speaker) -> Result<OwnedSemaphorePermit, Refusal> {
+        let state = self.state();
+        let node = state.node(&speaker.daemon).ok_or(Refusal::NoSession)?;
+        let room = Arc::clone(&node.rooms).try_acquire_owned();
+        room.map_err(|_| Refusal::Busy { retry_after_ms: RETRY_MS })
     }
 
     /// The refusal, once what was found out is on stable storage.

@@ -230,6 +230,19 @@ async fn a_receipt_has_what_was_read_since_the_one_before() {
     assert_eq!(bench.challenged(&one, speaker, true).await.receipt.message.latencyUs, 900);
 }
 
+#[tokio::test]
+async fn a_node_has_few_requests_at_once_and_others_have_theirs() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bench = Bench::open(dir.path());
+    let (one, two) = (bench.enter(&party(1)).await, bench.enter(&party(2)).await);
+    let rooms: Vec<_> = (0..crate::state::ROOMS).map(|_| bench.oracle.room(&one)).collect();
+    assert!(rooms.iter().all(Result::is_ok));
+    assert!(matches!(bench.oracle.room(&one), Err(Refusal::Busy { .. })));
+    assert!(bench.oracle.room(&two).is_ok());
+    drop(rooms);
+    assert!(bench.oracle.room(&one).is_ok());
+}
+
 #[test]
 fn an_answer_has_half_an_era_and_ends_before_the_votes() {
     let dir = tempfile::tempdir().expect("a folder");

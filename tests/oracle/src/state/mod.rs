@@ -11,7 +11,7 @@ use agent_sla::protocol::messages::{Refusal, S3Access};
 use agent_sla::protocol::parameters::Era;
 use agent_sla::protocol::{Address, B256};
 
-pub use node::{CANARIES_MAX, Delivery, EraSummary, HISTORY_MAX, Node, ReportHead};
+pub use node::{CANARIES_MAX, Delivery, EraSummary, HISTORY_MAX, Node, ROOMS, ReportHead};
 pub use standing::{End, FORMER_MAX, Heard, Standing};
 
 use crate::record::{Canary, Record, Work};

@@ -8,7 +8,7 @@ use agent_sla::protocol::messages::S3Access;
 use agent_sla::protocol::parameters::Era;
 use agent_sla::protocol::signed::PASSED;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::Standing;
 use crate::limits::Bucket;
@@ -23,6 +23,10 @@ pub const HISTORY_MAX: usize = 24;
 /// deleted yet.
 pub const CANARIES_MAX: usize = 32;
 
+/// Requests of a node at once: reports on one connection, a challenge on another, and one whose
+/// connection broke. So no node takes more than three bodies' memory.
+pub const ROOMS: usize = 3;
+
 /// What is kept of one node.
 #[derive(Debug)]
 pub struct Node {
@@ -32,6 +36,8 @@ pub struct Node {
     pub standing: Standing,
     /// Held while one of its requests is dealt with: they are dealt with one after the other.
     pub gate: Arc<Mutex<()>>,
+    /// Its requests that are received or dealt with at once.
+    pub rooms: Arc<Semaphore>,
     /// How often it may ask.
     pub bucket: Bucket,
     /// When it spoke last, in milliseconds since 1970; 0 for not since the oracle was started.
@@ -127,6 +133,7 @@ impl Node {
             id,
             standing: Standing::default(),
             gate: Arc::default(),
+            rooms: Arc::new(Semaphore::new(ROOMS)),
             bucket: Bucket::full(now_ms),
             seen_at: 0,
             s3: None,

@@ -32,7 +32,8 @@ pub(crate) const SAMPLES: u16 = 4;
 pub(crate) struct Bench {
     pub(crate) oracle: Arc<Oracle>,
     pub(crate) target: Target,
-    clock: Arc<AtomicU64>,
+    /// What a clock that stands still shows.
+    hand: Arc<AtomicU64>,
     _ends: DropGuard,
 }
 
@@ -64,12 +65,30 @@ impl Bench {
     }
 
     pub(crate) async fn with(folder: &Path, fault: Fault, limits: Limits) -> Self {
+        let clock = Arc::new(AtomicU64::new(moment(1, 0)));
+        Self::start(folder, fault, limits, (Clock::Set(Arc::clone(&clock)), clock), GENESIS).await
+    }
+
+    /// One by the machine's clock, so many milliseconds ahead, whose first era begins now.
+    pub(crate) async fn live(folder: &Path, fault: Fault, ahead_ms: i64) -> Self {
+        let now = Clock::System { ahead_ms: 0 }.now_ms() / 1000;
+        let clock = (Clock::System { ahead_ms }, Arc::default());
+        Self::start(folder, fault, Limits::default(), clock, now).await
+    }
+
+    async fn start(
+        folder: &Path,
+        fault: Fault,
+        limits: Limits,
+        (clock, hand): (Clock, Arc<AtomicU64>),
+        genesis: u64,
+    ) -> Self {
         let identity = Identity::open(&folder.join("key")).expect("a key");
         let (address, certificate) = (identity.key.address(), identity.fingerprint());
         let parameters = Parameters {
             chain: 1,
             contract: Address::ZERO,
-            genesis: GENESIS,
+            genesis,
             era_seconds: ERA_SECONDS,
             samples: SAMPLES,
             oracles: [address].into(),
@@ -77,14 +96,13 @@ impl Bench {
         let admit = folder.join("admit");
         let list: Vec<_> = (1..10).map(|byte| key(byte).address().to_string()).collect();
         std::fs::write(&admit, list.join("\n")).expect("written");
-        let clock = Arc::new(AtomicU64::new(moment(1, 0)));
         let tls = tls::server(&identity).expect("TLS");
         let config = Config {
             parameters: parameters.clone(),
             identity,
             admitted: Admitted::open(&admit).expect("a list"),
             role: Role::Oracle,
-            clock: Clock::Set(Arc::clone(&clock)),
+            clock,
             fault,
             reports_max: 1 << 30,
         };
@@ -94,11 +112,11 @@ impl Bench {
         let cancel = CancellationToken::new();
         tokio::spawn(serve(Arc::clone(&oracle), listener, tls, limits, cancel.clone()));
         let target = Target { at, certificate, oracle: address, parameters };
-        Self { oracle, target, clock, _ends: cancel.drop_guard() }
+        Self { oracle, target, hand, _ends: cancel.drop_guard() }
     }
 
     pub(crate) fn set(&self, now: u64) {
-        self.clock.store(now, Ordering::SeqCst);
+        self.hand.store(now, Ordering::SeqCst);
     }
 
     /// A connection of a party with a session.

@@ -112,3 +112,29 @@ async fn a_restart_in_the_middle_changes_no_vote() {
         assert_eq!(std::fs::read(two.path().join(name)).expect("a file"), whole, "cut at {cut}");
     }
 }
+
+#[tokio::test]
+async fn an_era_torn_anywhere_has_the_votes_of_what_is_left() {
+    let (one, two) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("another"));
+    let bench = Bench::open(one.path());
+    filled(&bench).await;
+    drop(bench);
+    let name = "data/eras/00000000000000000001.log";
+    let whole = std::fs::read(one.path().join(name)).expect("a file");
+    for folder in ["data/eras", "key"] {
+        std::fs::create_dir_all(two.path().join(folder)).expect("made");
+    }
+    std::fs::copy(one.path().join("key/oracle-key.json"), two.path().join("key/oracle-key.json"))
+        .expect("copied");
+    let mut counts = std::collections::BTreeSet::new();
+    for cut in (0..whole.len()).step_by(37).chain([whole.len()]) {
+        std::fs::write(two.path().join(name), &whole[..cut]).expect("written");
+        let bench = Bench::with(two.path(), Role::Oracle, moment(5, 0));
+        bench.oracle.close_eras().await.expect("closed");
+        let cast: Vec<_> = votes(&bench, 1).await.into_iter().map(|vote| vote.message).collect();
+        assert_eq!(cast, recounted(two.path(), &bench, 1), "cut at {cut}");
+        counts.insert(cast.len());
+    }
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+}
