@@ -16,10 +16,12 @@ mod home;
 mod inspect;
 mod members;
 mod owner;
+mod places;
 mod plan;
 mod retire;
 mod shared;
 mod sizes;
+mod standby;
 mod state;
 mod status;
 mod store;
@@ -45,7 +47,7 @@ use self::shared::{Shared, Told};
 use self::state::Wanted;
 pub use self::status::{
     ContentStatus, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
-    VolumeStatus,
+    StandbyStatus, VolumeStatus,
 };
 use super::admission::{BODY_MEMORY_LEAST, BodyMemory};
 use super::events::Event;
