@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_object_store::{
-    Engine, EngineConfig, Happening, StandbyStatus, StoreError, VolumeId, VolumeState,
+    Engine, EngineConfig, Happening, PoolId, StandbyStatus, StoreError, Volume, VolumeId,
+    VolumeState,
 };
 use agent_object_store_pool::device::superblock;
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::sim::{Cut, Fault, SimDisk};
+use zeroize::Zeroizing;
 
-use crate::driver::{Store, config, folder};
+use crate::driver::{Store, config, folder, volume};
 use crate::gathering::is_unavailable;
 use crate::retiring::happened;
 use crate::volumes::{check, fill, home, open, state};
@@ -382,6 +384,72 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
         match entry.file_type().unwrap().is_dir() {
             true => copy_folder(&entry.path(), &to),
             false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+/// Puts objects of 200 bytes on four folders of one disk, then takes the index's volume away: how many a second,
+/// and how long the first GET and PUT took then.
+async fn measured(objects: u64, has_standby: bool) -> (f64, Duration, Duration) {
+    let (volumes, index) = (tempfile::tempdir().unwrap(), Arc::new(tempfile::tempdir().unwrap()));
+    let pool = PoolId::new("pool").unwrap();
+    let settings = EngineConfig {
+        index_folder: Some(index.path().to_owned()),
+        ..EngineConfig::new(pool, Zeroizing::new([1; 32]))
+    };
+    let store = Store(Engine::open(settings), index);
+    let names = ["a", "b", "c", "d"];
+    if !has_standby {
+        // Where there is a file no folder can be made.
+        (1..4).for_each(|n| std::fs::write(store.1.path().join(n.to_string()), b"").unwrap());
+    }
+    let all = names.map(|name| {
+        let path = volumes.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Volume { path, ..volume(name) }
+    });
+    store.0.attach_all(all.to_vec()).await.unwrap();
+    store.create_bucket("photos").await.unwrap();
+    if has_standby {
+        in_step_on(&store, "b").await;
+    }
+    let began = std::time::Instant::now();
+    let writers = (0..64).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for number in (writer..objects).step_by(64) {
+                store.put("photos", &number.to_string(), &[7; 200]).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let rate = objects as f64 / began.elapsed().as_secs_f64();
+    if !has_standby {
+        (1..4).for_each(|n| std::fs::remove_file(store.1.path().join(n.to_string())).unwrap());
+    }
+    let began = std::time::Instant::now();
+    store.detach("a").await;
+    while store.get("photos", "7").await.is_err() {}
+    let get = began.elapsed();
+    while store.put("photos", "new", b"v").await.is_err() {}
+    (rate, get, began.elapsed())
+}
+
+/// `ICN_OBJECTS=200000 cargo test --release -p agent-object-store --test it what_a_standby -- --ignored --nocapture`
+#[test]
+#[ignore = "measures: ICN_OBJECTS objects, 100,000 unless told"]
+fn what_a_standby_costs_and_gives() {
+    let objects = std::env::var("ICN_OBJECTS").map_or(100_000, |count| count.parse().unwrap());
+    for round in 0..2 {
+        for has_standby in [true, false] {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let (rate, get, put) = runtime.block_on(measured(objects, has_standby));
+            println!(
+                "round {round}, standby {has_standby}: {rate:.0} PUT/s; then GET after {get:.1?}, \
+                 PUT after {put:.1?}"
+            );
         }
     }
 }

@@ -9,7 +9,7 @@
 //! One task ([`owner`]) acts, on what the pure [`plan`] says. It waits until the members of the pool
 //! are here, or enough of them for long enough, and opens the store on them; blank volumes then join
 //! one by one. When the index is lost, with its volume or by itself, the store is closed and opened
-//! anew on the volumes that are left, with an index that is made from them.
+//! anew on the volumes that are left, with its [`standby`], or an index that is made from them.
 
 mod evidence;
 mod home;

@@ -172,6 +172,7 @@ async fn drop_standby(shared: &Arc<Shared>) {
     } else {
         known
     };
+    tracing::info!(?volume, "the index has no standby any more");
     let writer = standby.dropped();
     let places = shared.places.clone();
     let old: Vec<Device> =
