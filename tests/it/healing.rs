@@ -33,6 +33,14 @@ const LACKING: &str = "groups lack shards";
 /// A line of the log for each missing disk that nobody waits for any more.
 const REPLACED: &str = "nothing of a missing volume is needed any more";
 
+/// Lines of the log when the index has a standby, when that is over, and when it is made anew as there was none.
+const STANDBY: &str = "the index has a standby";
+const NO_STANDBY: [&str; 2] = ["the index has no standby any more", "the index is closed"];
+const INDEX_ANEW: &str = "the index is made anew";
+
+/// How often two disks are pulled at once, which may be those of the index and its standby.
+const PAIRS: usize = 2;
+
 #[test]
 fn disks_pulled_at_every_stage_of_healing_cost_nothing_and_blank_ones_fill_up() -> Result<()> {
     let rack = Rack::new("healing-")?;
@@ -59,6 +67,7 @@ fn disks_pulled_at_every_stage_of_healing_cost_nothing_and_blank_ones_fill_up() 
     // In the middle: the one that the first shards were made on.
     wait_for(&node, "a first shard", |log| log.contains(MADE))?;
     let before = node.log().matches(MADE).count();
+    has_standby(&node)?;
     node.pull(&disks[5])?;
     stored.add(5, 1)?;
     node.plug(&disks[6])?;
@@ -70,6 +79,7 @@ fn disks_pulled_at_every_stage_of_healing_cost_nothing_and_blank_ones_fill_up() 
     // At the end: as soon as none of the old ones is needed, the next one.
     replaced(&node, 3)?;
     let times = node.log().matches(LACKING).count();
+    has_standby(&node)?;
     node.pull(&disks[6])?;
     wait_for(&node, "the next loss", |log| log.matches(LACKING).count() > times)?;
     node.plug(&disks[8])?;
@@ -77,6 +87,7 @@ fn disks_pulled_at_every_stage_of_healing_cost_nothing_and_blank_ones_fill_up() 
     // While the journal is packed: it is when disks come and go, and here it has something.
     stored.add(SMALL, 0)?;
     let packed = node.log().matches("packed the journal").count();
+    has_standby(&node)?;
     node.pull(&disks[2])?;
     stored.add(SMALL, 1)?;
     node.plug(&disks[9])?;
@@ -91,6 +102,8 @@ fn disks_pulled_at_every_stage_of_healing_cost_nothing_and_blank_ones_fill_up() 
     wait_for(&node, "two more missing", |log| log.matches("INFO disk is gone").count() == 7)?;
     stored.check().context("without two of the disks that were there at first")?;
     ensure!(!node.log().contains("panicked"), "{}", node.diagnosis());
+    let anew = node.log().matches(INDEX_ANEW).count();
+    ensure!(anew <= PAIRS, "the index was made anew {anew} times: a standby did not take over");
     println!("{} shards were made anew", node.log().matches(MADE).count());
     node.power_off()?;
     Ok(())
@@ -104,6 +117,12 @@ fn wait_for(node: &Machine, what: &str, wanted: impl Fn(&str) -> bool) -> Result
 fn whole_again(node: &Machine) -> Result<()> {
     let is_whole = |log: &str| log.rfind(WHOLE) > log.rfind(LACKING);
     wait_for(node, "all shards", is_whole).map(drop)
+}
+
+/// Waits until one disk may go without the index being made anew.
+fn has_standby(node: &Machine) -> Result<()> {
+    let is_there = |log: &str| NO_STANDBY.iter().all(|over| log.rfind(STANDBY) > log.rfind(over));
+    wait_for(node, "a standby of the index", is_there).map(drop)
 }
 
 /// Waits until so many missing disks are not needed any more.

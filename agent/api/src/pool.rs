@@ -18,6 +18,9 @@ pub struct PoolStatus {
     pub awaited: Option<String>,
     /// The index is being made anew.
     pub rebuilding: Option<Rebuilding>,
+    /// How far the standby of the index is; none while the store is not open.
+    #[serde(default)]
+    pub standby: Option<Standby>,
     /// How what is new is spread; none while the store is not open.
     pub spread: Option<Spread>,
     /// How many volumes may still be lost without any object; none while that is not known.
@@ -47,6 +50,21 @@ pub struct Rebuilding {
     pub read: u64,
     /// All of them; 0 until they are counted.
     pub groups: u64,
+}
+
+/// How far the standby of the index is: a second copy, which takes over when the index's volume goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Standby {
+    /// There is none.
+    None,
+    /// It is being filled.
+    Filling {
+        /// Entries that were copied.
+        copied: u64,
+    },
+    /// It has all that the index has.
+    InStep,
 }
 
 /// How what is new is spread over volumes.
@@ -197,6 +215,9 @@ pub struct PoolVolume {
     pub free_bytes: u64,
     /// Whether the index is on it.
     pub has_index: bool,
+    /// Whether the standby of the index is on it, or becomes it.
+    #[serde(default)]
+    pub has_standby: bool,
     /// Shards and journal segments on it.
     pub files: u64,
     /// Reads since it was attached.
@@ -326,13 +347,18 @@ pub enum Happening {
         /// Groups with missing shards that are left.
         left: u64,
     },
-    /// The index is closed, to be made anew.
+    /// The index is closed: its standby takes over, or it is made anew.
     IndexLost {
         /// Why, in words.
         reason: String,
     },
     /// The index was made from what the volumes hold.
     IndexRebuilt {
+        /// How long the store was not open for that.
+        took_ms: u64,
+    },
+    /// The store goes on with the standby of the index, which is on this volume.
+    IndexTakenOver {
         /// How long the store was not open for that.
         took_ms: u64,
     },

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use agent_object_store::PoolStatus;
+use agent_object_store::{PoolStatus, StandbyStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -26,6 +26,11 @@ impl Collector for PoolReadings {
         if let Some(spare) = *spare_volumes {
             let help = "Volumes that may still be lost without any object";
             to.gauge("pool_spare_volumes", help, spare.into())?;
+        }
+        if let Some(standby) = &self.0.standby {
+            let is_in_step = *standby == StandbyStatus::InStep;
+            let help = "1 while the index has a standby that is in step, else 0";
+            to.gauge("index_standby", help, is_in_step.into())?;
         }
         to.bytes("pool_capacity", "Size of the volumes in use", space.total)?;
         to.bytes("pool_used", "Room that is taken", space.used)?;

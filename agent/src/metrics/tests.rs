@@ -21,6 +21,7 @@ fn volume(id: &str) -> VolumeStatus {
         capacity_bytes: 7,
         free_bytes: 5,
         has_index: false,
+        has_standby: false,
         files: 3,
         leaving: None,
         measured,

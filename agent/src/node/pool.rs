@@ -3,8 +3,8 @@
 use agent_api::control::{Reply, Request};
 use agent_api::pool as wire;
 use agent_object_store::{
-    BucketTotals, Calls, Class, Engine, Event, Happening, PoolStatus, Requests, VolumeId,
-    VolumeState, VolumeStatus,
+    BucketTotals, Calls, Class, Engine, Event, Happening, PoolStatus, Requests, StandbyStatus,
+    VolumeId, VolumeState, VolumeStatus,
 };
 use tracing::info;
 
@@ -106,6 +106,11 @@ fn status(status: PoolStatus) -> wire::PoolStatus {
     wire::PoolStatus {
         awaited: status.awaited,
         rebuilding: status.rebuilding.map(|(read, groups)| wire::Rebuilding { read, groups }),
+        standby: status.standby.map(|standby| match standby {
+            StandbyStatus::None => wire::Standby::None,
+            StandbyStatus::Filling { copied } => wire::Standby::Filling { copied },
+            StandbyStatus::InStep => wire::Standby::InStep,
+        }),
         spread: status.spread.map(|spread| wire::Spread {
             data: spread.data,
             parity: spread.parity,
@@ -181,6 +186,7 @@ fn volume(volume: VolumeStatus) -> wire::PoolVolume {
         capacity_bytes: volume.capacity_bytes,
         free_bytes: volume.free_bytes,
         has_index: volume.has_index,
+        has_standby: volume.has_standby,
         files: volume.files,
         reads: calls(&volume.measured.reads),
         writes: calls(&volume.measured.writes),
@@ -224,6 +230,7 @@ fn happening(what: Happening) -> wire::Happening {
         Happening::HealingEnded { shards, left } => Wire::HealingEnded { shards, left },
         Happening::IndexLost { reason } => Wire::IndexLost { reason },
         Happening::IndexRebuilt { took_ms } => Wire::IndexRebuilt { took_ms },
+        Happening::IndexTakenOver { took_ms } => Wire::IndexTakenOver { took_ms },
         Happening::Full => Wire::Full,
         Happening::HasRoom => Wire::HasRoom,
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use agent_api::disks::Bytes;
 use agent_api::pool::{
     BodyMemory, BucketUse, Calls, Happening, Memory, PoolEvent, PoolStatus, PoolVolume,
-    PoolVolumeState,
+    PoolVolumeState, Standby,
 };
 use jiff::Timestamp;
 
@@ -19,6 +19,14 @@ pub(crate) fn status(status: &PoolStatus) -> String {
     line("pool", status.awaited.clone().unwrap_or_else(|| "open".to_owned()));
     if let Some(far) = status.rebuilding.filter(|far| far.groups > 0) {
         line("index", format!("being made anew, {} of {} groups read", far.read, far.groups));
+    }
+    match status.standby {
+        Some(Standby::None) => line("standby", "the index has none".to_owned()),
+        Some(Standby::Filling { copied }) => {
+            line("standby", format!("being filled, {copied} entries copied"));
+        }
+        Some(Standby::InStep) => line("standby", "in step with the index".to_owned()),
+        None => {}
     }
     if let Some(spread) = status.spread {
         let spare = match status.spare_volumes {
@@ -126,6 +134,9 @@ fn volume(volume: &PoolVolume) -> String {
     if volume.has_index {
         text.push_str(", has the index");
     }
+    if volume.has_standby {
+        text.push_str(", has the standby of the index");
+    }
     let errors = |calls: &Calls| calls.errors;
     let failed = [&volume.reads, &volume.writes, &volume.syncs].map(errors);
     if failed != [0; 3] {
@@ -174,6 +185,9 @@ fn happening(what: &Happening) -> String {
         }
         Happening::IndexLost { reason } => format!("the index is closed: {reason}"),
         Happening::IndexRebuilt { took_ms } => format!("the index was made anew in {took_ms} ms"),
+        Happening::IndexTakenOver { took_ms } => {
+            format!("has the index now: the standby took over in {took_ms} ms")
+        }
         Happening::Full => "there is no room for new objects".to_owned(),
         Happening::HasRoom => "there is room again".to_owned(),
     }
@@ -184,7 +198,7 @@ pub(crate) fn is_rebuilt(what: &Happening) -> bool {
     matches!(what, Happening::IndexRebuilt { .. })
 }
 
-/// Whether the index was closed, to be made anew.
+/// Whether the index was closed.
 pub(crate) fn is_lost(what: &Happening) -> bool {
     matches!(what, Happening::IndexLost { .. })
 }
@@ -231,6 +245,7 @@ mod tests {
             capacity_bytes: 2 << 30,
             free_bytes: 1 << 30,
             has_index: true,
+            has_standby: false,
             files: 4,
             reads: Calls::default(),
             writes: Calls { errors: 2, ..Calls::default() },
@@ -244,7 +259,12 @@ mod tests {
         assert!(text.contains("of 7 groups, 2 miss 1 parts, 1 miss 2 parts; "), "{text}");
         assert!(text.contains("disk-1 being emptied, 4 of 9 files left; ssd, "), "{text}");
         assert!(text.contains("has the index; failed reads 0, writes 2, syncs 0"), "{text}");
-        assert!(!text.contains("new data"), "{text}");
+        assert!(!text.contains("new data") && !text.contains("standby"), "{text}");
+        pool.standby = Some(Standby::Filling { copied: 70 });
+        (pool.volumes[0].has_index, pool.volumes[0].has_standby) = (false, true);
+        let text = status(&pool);
+        assert!(text.contains("standby   being filled, 70 entries copied"), "{text}");
+        assert!(text.contains("free, has the standby of the index; failed"), "{text}");
     }
 
     #[test]

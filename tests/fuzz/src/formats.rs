@@ -117,6 +117,7 @@ fn superblocks() -> Vec<Vec<u8>> {
         key: "00".repeat(60),
         members: (0..3).map(member).collect(),
         index: Some(VolumeNo(0)),
+        standby: Some(VolumeNo(2)),
         index_epoch: 3,
     };
     let whole = block.encode().unwrap_or_default();

@@ -259,6 +259,7 @@ impl Device {
             key: wrap(&surroundings.node_key, &key)?,
             members: new.members,
             index: None,
+            standby: None,
             index_epoch: 0,
         };
         for name in SUPERBLOCKS {

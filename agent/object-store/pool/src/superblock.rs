@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 /// others were before.
 pub const SUPERBLOCK: usize = 65_536;
 
-/// The newest format that this release knows, and the one it writes.
-pub const FORMAT: u32 = 1;
+/// The newest format that this release knows, and the one it writes. A release that knows only the first would
+/// free journals without asking the standby of the index, and still leave it named.
+pub const FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"ICNPOOL\0";
 
@@ -122,7 +123,10 @@ pub struct Superblock {
     /// The volume that the index is on; none before there was one.
     #[serde(default)]
     pub index: Option<VolumeNo>,
-    /// How often that was decided: of several superblocks, the greatest knows.
+    /// The volume that the standby of the index is on, if it is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<VolumeNo>,
+    /// Number of the decision about both: of several superblocks, the greatest knows.
     #[serde(default)]
     pub index_epoch: u64,
 }
@@ -222,6 +226,7 @@ mod tests {
             key: "00".repeat(60),
             members: (0..3).map(member).collect(),
             index: Some(VolumeNo(0)),
+            standby: Some(VolumeNo(2)),
             index_epoch: 3,
         }
     }
@@ -237,8 +242,11 @@ mod tests {
     #[test]
     fn a_later_format_is_told_apart_from_damage() {
         let mut bytes = example().encode().unwrap();
-        bytes[8] = 2;
-        assert_eq!(Superblock::decode(&bytes), Err(SuperblockError::Newer { found: 2 }));
+        bytes[8] = 3;
+        assert_eq!(Superblock::decode(&bytes), Err(SuperblockError::Newer { found: 3 }));
+        // The format before had no standby; nothing else is new.
+        bytes[8] = 1;
+        assert_eq!(Superblock::decode(&bytes), Ok(example()));
         let mut bytes = example().encode().unwrap();
         bytes[40] ^= 1;
         assert_eq!(Superblock::decode(&bytes), Err(SuperblockError::Damaged));

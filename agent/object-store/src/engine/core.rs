@@ -28,6 +28,7 @@ use super::progress::Progress;
 use super::publish::Publisher;
 use super::reads::Reads;
 use super::record::{self, BucketNo, Change};
+use super::standby::Standby;
 use super::traffic::{Counting, Requests, Traffic};
 use super::volumes::Volumes;
 use crate::clock::Clock;
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) admission: Admission,
     pub(super) index: Arc<dyn Index>,
+    /// The second copy of the index.
+    pub(super) standby: Standby,
     pub(super) publisher: Publisher,
     pub(super) volumes: Volumes,
     pub(super) bulk: Bulk,

@@ -9,6 +9,7 @@ use agent_proofs::ProofError;
 use super::expand::NotCompressed;
 use super::index::IndexError;
 use super::record::NotARecord;
+use super::standby::Unsettled;
 use crate::error::StoreError;
 
 /// What failed below the store.
@@ -44,6 +45,9 @@ pub enum EngineError {
     /// A proof cannot be made, or does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// The standby of the index failed.
+    #[error(transparent)]
+    Unsettled(#[from] Unsettled),
     /// The process is ending.
     #[error(transparent)]
     Unfinished(#[from] Unfinished),

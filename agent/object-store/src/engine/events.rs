@@ -83,13 +83,18 @@ pub enum Happening {
         /// Groups with missing shards that are left.
         left: u64,
     },
-    /// The index is closed, to be made anew.
+    /// The index is closed: its standby takes over, or it is made anew.
     IndexLost {
         /// Why, in words.
         reason: String,
     },
     /// The index was made from what the volumes hold.
     IndexRebuilt {
+        /// How long the store was not open for that, in milliseconds.
+        took_ms: u64,
+    },
+    /// The store goes on with the standby of the index, which is on this volume.
+    IndexTakenOver {
         /// How long the store was not open for that, in milliseconds.
         took_ms: u64,
     },

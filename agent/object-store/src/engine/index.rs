@@ -69,6 +69,18 @@ pub struct IndexMemory {
     pub buffers_held: u64,
 }
 
+impl IndexMemory {
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            cache_total: self.cache_total.saturating_add(other.cache_total),
+            cache_held: self.cache_held.saturating_add(other.cache_held),
+            buffers_total: self.buffers_total.saturating_add(other.buffers_total),
+            buffers_held: self.buffers_held.saturating_add(other.buffers_held),
+        }
+    }
+}
+
 /// Changes that are made together. A later change of a key replaces an earlier one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Batch(pub(crate) BTreeMap<Vec<u8>, Option<Vec<u8>>>);
@@ -80,6 +92,14 @@ impl Batch {
 
     pub(crate) fn delete(&mut self, key: Vec<u8>) {
         self.0.insert(key, None);
+    }
+
+    /// Bytes of keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
+            key.len() + value.as_ref().map_or(0, Vec::len)
+        };
+        self.0.iter().map(bytes).sum()
     }
 }
 
@@ -115,4 +135,9 @@ pub(crate) trait Index: Send + Sync + fmt::Debug + 'static {
 
     /// Brings everything written so far to stable storage.
     fn checkpoint(&self) -> Result<(), IndexError>;
+
+    /// What it keeps in memory; nothing that is bounded by anything but its content, unless it says so.
+    fn memory(&self) -> IndexMemory {
+        IndexMemory::default()
+    }
 }

@@ -15,6 +15,7 @@
 //! | `Q` bucket u64 | what the bucket holds, and what was used of it |
 //! | `R` group u64, offset u64, skip u64 | who owns these bytes of a group |
 //! | `S` | how far the scrub has come |
+//! | `T` | after an orderly end: the number of the decision about index and standby that were alike then |
 //! | `U` bucket u64, key, 0, 1, upload | an open upload |
 //!
 //! A key of S3 may hold the byte 0: in the key of an upload it is 0, 255, so that what ends the key is
@@ -39,6 +40,9 @@ const END: [u8; 2] = [0, 1];
 const HEAD: usize = 9;
 
 pub(crate) const APPLIED: &[u8] = b"A";
+
+/// The last entry that is written to an index and its standby before both are closed.
+pub(crate) const TWINS: &[u8] = b"T";
 
 /// A bucket.
 pub(crate) fn bucket(bucket: &Bucket) -> Vec<u8> {

@@ -41,6 +41,7 @@ mod receive;
 mod record;
 mod records;
 mod settle;
+mod standby;
 mod stored;
 mod tally;
 mod totals;
@@ -64,9 +65,10 @@ pub use index::{IndexError, IndexFault, IndexMemory};
 pub use leave::Leaving;
 pub use pool::{
     ContentStatus, Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus,
-    ScrubStatus, Spread, VolumeStatus, is_retired,
+    ScrubStatus, Spread, StandbyStatus, VolumeStatus, is_retired,
 };
 pub use prove::SliceProof;
 pub use record::NotARecord;
+pub use standby::Unsettled;
 pub use totals::BucketTotals;
 pub use traffic::{Meter, Requests};

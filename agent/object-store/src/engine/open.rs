@@ -31,6 +31,7 @@ use super::publish::Publisher;
 use super::reads::Reads;
 use super::rebuild::Rebuilding;
 use super::record::{self, Change};
+use super::standby::Standby;
 use super::traffic::{Counting, Traffic};
 use super::volumes::{Volume, Volumes};
 use crate::clock::Clock;
@@ -58,6 +59,8 @@ pub(crate) struct Opening {
     pub events: Events,
     /// Tells how far an index is that is made anew.
     pub rebuilding: Arc<Rebuilding>,
+    /// The second copy of the index.
+    pub standby: Standby,
 }
 
 impl Opening {
@@ -73,6 +76,7 @@ impl Opening {
             admission: Admission::new(BODY_MEMORY_LEAST),
             spare: 0,
             rebuilding: Arc::default(),
+            standby: Standby::new(Arc::default()),
         }
     }
 }
@@ -178,6 +182,7 @@ impl Core {
             is_full: AtomicBool::new(false),
             unclean: Mutex::default(),
             index: opening.index,
+            standby: opening.standby,
             publisher,
             volumes,
             groups,
@@ -202,7 +207,8 @@ impl Core {
         core.traffic = Traffic::behind(&*core.index).map_err(index_error)?;
         core.settle_groups().await?;
         core.next_bucket.fetch_add(SKIP, Ordering::Relaxed);
-        core.checkpoint().await?;
+        // Nothing is freed upon it, so it waits for no standby.
+        core.checkpoint_index().await?;
         Ok((Arc::new(core), opened))
     }
 
@@ -255,11 +261,18 @@ impl Core {
         *last = version.map_or(*last, |version| last.max(version));
     }
 
-    /// Brings the index to stable storage; what the journals hold up to here is not read again.
+    /// Brings the index and its standby to stable storage: what the journals hold up to here is not read
+    /// again, whichever of them is opened, and may be freed.
     ///
     /// # Errors
-    /// The index failed.
+    /// The index failed; or its standby did, and superblocks still name it.
     pub(crate) async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.checkpoint_index().await?;
+        let settled = self.standby.settled().await;
+        settled.map_err(|error| StoreError::engine("write a checkpoint", error))
+    }
+
+    async fn checkpoint_index(&self) -> Result<(), StoreError> {
         let (lsn, next_bucket) = {
             let done = self.progress().done();
             (done, self.next_bucket.load(Ordering::Relaxed))

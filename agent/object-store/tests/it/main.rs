@@ -15,6 +15,8 @@ mod replaced;
 #[cfg(test)]
 mod retiring;
 #[cfg(test)]
+mod standby;
+#[cfg(test)]
 mod uploads;
 #[cfg(test)]
 mod volumes;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_object_store::{
-    Body, Engine, GetRequest, ObjectStore as _, StoreError, VolumeId, VolumeState, WriteConditions,
+    Body, Engine, GetRequest, Happening, ObjectStore as _, StoreError, VolumeId, VolumeState,
+    WriteConditions,
 };
 use agent_object_store_pool::device::superblock;
 use agent_object_store_pool::io::Io;
@@ -14,6 +15,8 @@ use bytes::Bytes;
 
 use crate::driver::{Store, bucket, config, content, folder, key, put_request};
 use crate::gathering::{attaching, is_unavailable, reason};
+use crate::retiring::happened;
+use crate::standby::in_step;
 
 pub(crate) async fn state(store: &Store, name: &str) -> VolumeState {
     let usage = store.0.usage().await;
@@ -94,6 +97,7 @@ async fn the_volume_of_the_index_is_pulled_while_serving() {
         // Nobody is told: requests wait.
         check(&store, &all).await;
         assert_eq!(home(&disk, "/d"), next);
+        assert_eq!(in_step(&store).await, if next == "b" { "c" } else { "d" });
         all.extend(fill(&store, 20).await);
     }
     // One that comes back has no say about the index.
@@ -104,8 +108,11 @@ async fn the_volume_of_the_index_is_pulled_while_serving() {
     }
     check(&store, &all).await;
     let folders = std::fs::read_dir(store.1.path()).unwrap();
-    let folders: Vec<_> = folders.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(folders, ["2"], "old indexes are left");
+    let mut folders: Vec<_> = folders.map(|entry| entry.unwrap().file_name()).collect();
+    folders.sort();
+    assert_eq!(folders, ["2", "3"], "old indexes are left");
+    let told = happened(&store);
+    assert!(told.iter().all(|what| !matches!(what, Happening::IndexRebuilt { .. })), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,10 +143,14 @@ async fn an_index_that_is_damaged_is_made_again() {
     store.0.close().await;
     let index = store.1.clone();
     drop(store);
-    std::fs::write(index.path().join("0/mark"), b"nonsense").unwrap();
+    for folder in ["0/mark", "1/mark"] {
+        let _ = std::fs::write(index.path().join(folder), b"nonsense");
+    }
     let store = Store::reopen(&disk, index, &["a", "b"]).await;
     check(&store, &all).await;
     assert_eq!(home(&disk, "/b"), "a");
+    let told = happened(&store);
+    assert!(told.iter().any(|what| matches!(what, Happening::IndexRebuilt { .. })), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

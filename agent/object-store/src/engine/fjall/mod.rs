@@ -35,6 +35,10 @@ use super::index::{Batch, Index, IndexError, IndexFault, IndexMemory, Next, Snap
 /// small node gives the store.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// The same for a standby, which is written only: fjall reads blocks when it merges tables. What it reads
+/// then it need not read twice.
+const STANDBY_CACHE_BYTES: u64 = 8 << 20;
+
 /// When a write buffer is written out as a table. Larger ones write a little less and take longer to
 /// read again after a kill.
 const WRITE_BUFFER_BYTES: u64 = 16 << 20;
@@ -112,14 +116,56 @@ impl fmt::Debug for FjallIndex {
     }
 }
 
+/// What an index is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is read and written.
+    Home,
+    /// It is written only.
+    Standby,
+}
+
+impl Role {
+    fn cache_bytes(self) -> u64 {
+        match self {
+            Self::Home => CACHE_BYTES,
+            Self::Standby => STANDBY_CACHE_BYTES,
+        }
+    }
+}
+
 impl FjallIndex {
+    #[cfg(test)]
+    pub(crate) fn open(folder: &Path) -> Result<Self, IndexError> {
+        Self::open_as(folder, Role::Home)
+    }
+
     /// Opens the index in a folder, or makes an empty one if there is none. May take some seconds
     /// behind a kill.
     ///
     /// # Errors
     /// [`IndexFault`] tells what helps.
-    pub(crate) fn open(folder: &Path) -> Result<Self, IndexError> {
+    pub(crate) fn open_as(folder: &Path, role: Role) -> Result<Self, IndexError> {
         let lock = lock(folder)?;
+        Self::open_locked(folder, role, lock)
+    }
+
+    /// Opens the index in a folder; none if there is none that was finished.
+    ///
+    /// # Errors
+    /// As [`FjallIndex::open_as`].
+    pub(crate) fn reopen(folder: &Path, role: Role) -> Result<Option<Self>, IndexError> {
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let lock = lock(folder)?;
+        match Mark::load(folder)? {
+            Some(_) => Self::open_locked(folder, role, lock).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn open_locked(folder: &Path, role: Role, lock: File) -> Result<Self, IndexError> {
         let (mark, is_made) = match Mark::load(folder)? {
             Some(mark) => (mark, false),
             None => (create(folder)?, true),
@@ -132,7 +178,7 @@ impl FjallIndex {
         // What was just made is empty.
         let last = if is_made { None } else { journals::prove(&path, &mark.jumps)? };
         let (store, keyspace) = guarded(|| {
-            let store = open_store(&path)?;
+            let store = open_store(&path, role)?;
             if !store.keyspace_exists(KEYSPACE) {
                 return Err(::fjall::Error::Unrecoverable);
             }
@@ -176,16 +222,6 @@ impl FjallIndex {
         next.store(&self.folder)?;
         *mark = next;
         Ok(())
-    }
-
-    /// What it keeps in memory.
-    pub(crate) fn memory(&self) -> IndexMemory {
-        IndexMemory {
-            cache_total: self.store.cache_capacity(),
-            cache_held: self.store.cache_size(),
-            buffers_total: WRITE_BUFFER_BYTES * BUFFERS_MAX,
-            buffers_held: self.store.write_buffer_size(),
-        }
     }
 
     fn frozen(&self) -> Frozen {
@@ -267,6 +303,15 @@ impl Index for FjallIndex {
         }
         Ok(())
     }
+
+    fn memory(&self) -> IndexMemory {
+        IndexMemory {
+            cache_total: self.store.cache_capacity(),
+            cache_held: self.store.cache_size(),
+            buffers_total: WRITE_BUFFER_BYTES * BUFFERS_MAX,
+            buffers_held: self.store.write_buffer_size(),
+        }
+    }
 }
 
 /// The index as it was at one moment.
@@ -320,7 +365,7 @@ pub(crate) fn destroy(folder: &Path) -> Result<(), IndexError> {
 fn create(folder: &Path) -> Result<Mark, IndexError> {
     remove_store(folder)?;
     guarded(|| {
-        let store = open_store(&folder.join(STORE))?;
+        let store = open_store(&folder.join(STORE), Role::Home)?;
         let keyspace = open_keyspace(&store)?;
         store.persist(PersistMode::SyncAll)?;
         drop(keyspace);
@@ -360,9 +405,9 @@ fn lock(folder: &Path) -> Result<File, IndexError> {
     }
 }
 
-fn open_store(path: &Path) -> ::fjall::Result<Database> {
+fn open_store(path: &Path, role: Role) -> ::fjall::Result<Database> {
     Database::builder(path)
-        .cache_size(CACHE_BYTES)
+        .cache_size(role.cache_bytes())
         .max_cached_files(Some(OPEN_FILES_MAX))
         .max_journaling_size(JOURNALS_BYTES_MAX)
         // Values are small, and reading a journal would compress each again to check it.

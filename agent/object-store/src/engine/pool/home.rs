@@ -1,33 +1,37 @@
-//! The index and the volume that it is on.
+//! The index in use, and how it fails.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agent_object_store_pool::device::{ANSWER_MAX, Device};
 use agent_object_store_pool::io::Io;
 use agent_object_store_pool::superblock::VolumeNo;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::members::Known;
-use crate::engine::error::in_words;
-use crate::engine::fjall::{FjallIndex, destroy};
-use crate::engine::index::{Batch, Index, IndexError, IndexFault, IndexMemory, Next, Snapshot};
-
-/// The folder of the index in the pool's folder on a volume.
-const FOLDER: &str = "index";
+use crate::engine::fjall::FjallIndex;
+use crate::engine::index::{Batch, Index, IndexError, IndexMemory, Next, Snapshot};
 
 /// How often it is looked whether nobody uses an index any more.
 const BURY_STEP: Duration = Duration::from_millis(20);
+
+/// Why an index cannot be used any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its volume failed.
+    Volume,
+    /// It holds what it should not.
+    Damaged,
+    /// It is to be made anew from the volumes alone.
+    Asked,
+}
 
 /// How an index failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IndexTrouble {
     /// The volume it is on.
     pub home: VolumeNo,
-    /// Whether it must be made again: if not, the volume is at fault.
-    pub remake: bool,
+    /// Why it cannot be used any more.
+    pub cause: Cause,
     /// Why, in words.
     pub reason: String,
 }
@@ -50,7 +54,7 @@ impl Watched {
     pub(super) fn note(&self, error: &IndexError) {
         let trouble = IndexTrouble {
             home: self.home,
-            remake: error.fault.remake(),
+            cause: if error.fault.remake() { Cause::Damaged } else { Cause::Volume },
             reason: error.to_string(),
         };
         if self.trouble.set(trouble).is_ok() {
@@ -62,7 +66,7 @@ impl Watched {
     /// Gives it up, to be made anew from what the volumes hold.
     pub(super) fn remake(&self) {
         let reason = "it is to be made anew".to_owned();
-        let trouble = IndexTrouble { home: self.home, remake: true, reason };
+        let trouble = IndexTrouble { home: self.home, cause: Cause::Asked, reason };
         if self.trouble.set(trouble).is_ok() {
             tracing::info!(volume = %self.home, "the index is to be made anew");
         }
@@ -72,11 +76,6 @@ impl Watched {
     /// The index itself, to close it.
     pub(super) fn index(&self) -> Arc<FjallIndex> {
         Arc::clone(&self.index)
-    }
-
-    /// What it keeps in memory.
-    pub(super) fn memory(&self) -> IndexMemory {
-        self.index.memory()
     }
 
     pub(super) fn trouble(&self) -> Option<&IndexTrouble> {
@@ -112,6 +111,10 @@ impl Index for Watched {
     fn checkpoint(&self) -> Result<(), IndexError> {
         self.noted(self.index.checkpoint())
     }
+
+    fn memory(&self) -> IndexMemory {
+        self.index.memory()
+    }
 }
 
 /// Closes an index when nobody uses it any more: closing waits for the disk, so requests that end
@@ -124,179 +127,4 @@ pub(super) fn bury(index: Arc<FjallIndex>, io: Io) -> JoinHandle<()> {
         // It is closed all the same when the process is ending.
         let _ = io.run(move || drop(index)).await;
     })
-}
-
-/// Where indexes are kept, for tests that have no real volumes.
-#[derive(Debug, Clone)]
-pub(super) struct Places(pub Option<PathBuf>);
-
-impl Places {
-    /// The folder of the index on a volume.
-    fn of(&self, device: &Device) -> PathBuf {
-        match &self.0 {
-            Some(folder) => folder.join(device.number().to_string()),
-            None => device.root().join(FOLDER),
-        }
-    }
-
-    /// Opens the index where it is, or decides on another volume, which all are told first, and
-    /// makes an empty one there. What is known of its place is changed.
-    ///
-    /// # Errors
-    /// It can be on none of the volumes; in words.
-    pub(super) async fn open(
-        &self,
-        io: Io,
-        devices: &[Device],
-        known: &mut Known,
-        trouble: Option<&IndexTrouble>,
-    ) -> Result<(Arc<FjallIndex>, VolumeNo), String> {
-        let mut reasons = Vec::new();
-        let home = devices.iter().find(|device| Some(device.number()) == known.home);
-        let trouble = trouble.filter(|trouble| Some(trouble.home) == known.home);
-        let leaving = known.leaving();
-        let is_leaving = |device: &Device| Some(device.number()) == leaving;
-        let is_avoided = trouble.is_some_and(|trouble| !trouble.remake)
-            || (home.is_some_and(is_leaving) && has_other(devices, leaving));
-        if let Some(home) = home.filter(|home| home.fenced().is_none() && !is_avoided) {
-            tell(devices, known).await;
-            let (path, remake) = (self.of(home), trouble.is_some());
-            match run(io, move || if remake { make(&path) } else { reopen(&path) }).await {
-                Ok(index) => return Ok((Arc::new(index), home.number())),
-                Err(reason) => reasons.push(format!("volume {}: {reason}", home.number())),
-            }
-        }
-        let avoided = known.home;
-        let mut others = ranked(io, devices, avoided).await;
-        // It is emptied for nothing if it gets the index, unless it is the only one.
-        if has_other(devices, leaving) {
-            others.retain(|device| !is_leaving(device));
-        }
-        for device in others {
-            known.epoch += 1;
-            known.home = Some(device.number());
-            tell(devices, known).await;
-            if device.fenced().is_some() {
-                continue;
-            }
-            let path = self.of(&device);
-            match run(io, move || make(&path)).await {
-                Ok(index) => {
-                    let volume = device.number();
-                    match avoided {
-                        Some(before) => tracing::warn!(%volume, %before, "the index is made anew"),
-                        None => tracing::info!(%volume, "the index of the new pool is made"),
-                    }
-                    return Ok((Arc::new(index), device.number()));
-                }
-                Err(reason) => reasons.push(format!("volume {}: {reason}", device.number())),
-            }
-        }
-        if reasons.is_empty() {
-            return Err("no volume takes the index".to_owned());
-        }
-        Err(reasons.join("; "))
-    }
-
-    /// Removes indexes on volumes other than the one where it is.
-    pub(super) async fn tidy(&self, io: Io, devices: &[Device], home: Option<VolumeNo>) {
-        for device in devices.iter().filter(|device| Some(device.number()) != home) {
-            if device.fenced().is_some() {
-                continue;
-            }
-            let path = self.of(device);
-            let removed = run(io, move || {
-                if !path.is_dir() {
-                    return Ok(());
-                }
-                destroy(&path)?;
-                std::fs::remove_dir_all(&path).map_err(|error| IndexError {
-                    fault: IndexFault::Io,
-                    reason: format!("cannot remove {}: {error}", path.display()),
-                })
-            });
-            if let Err(reason) = removed.await {
-                tracing::warn!(volume = %device.number(), reason, "an old index is left");
-            }
-        }
-    }
-}
-
-/// Whether a volume takes writes that is not the one that is to leave.
-pub(super) fn has_other(devices: &[Device], leaving: Option<VolumeNo>) -> bool {
-    let is_other = |device: &Device| Some(device.number()) != leaving && device.fenced().is_none();
-    devices.iter().any(is_other)
-}
-
-/// Writes what is known of the pool to the superblocks that say otherwise. A volume that fails is
-/// fenced. Says how many have it.
-pub(super) async fn tell(devices: &[Device], known: &Known) -> usize {
-    let mut count = 0;
-    for device in devices.iter().filter(|device| device.fenced().is_none()) {
-        let (on, known) = (device.clone(), known.clone());
-        let tell = move || {
-            let has = on.superblock();
-            if has.members == known.members
-                && (has.index, has.index_epoch) == (known.home, known.epoch)
-            {
-                return Ok(());
-            }
-            on.update(|superblock| {
-                superblock.members = known.members;
-                (superblock.index, superblock.index_epoch) = (known.home, known.epoch);
-            })
-        };
-        let told = device.run(ANSWER_MAX, "write", || device.root().to_owned(), tell);
-        match told.await {
-            Ok(Ok(())) => count += 1,
-            Ok(Err(error)) => {
-                tracing::warn!(volume = %device.number(), error = in_words(&error),
-                    "a superblock was not written");
-            }
-            Err(_) => {}
-        }
-    }
-    count
-}
-
-/// The volumes that may hold the index, the best first: of the best class, with the most room; one
-/// that it failed on comes last.
-async fn ranked(io: Io, devices: &[Device], last: Option<VolumeNo>) -> Vec<Device> {
-    let mut ranked = Vec::new();
-    for device in devices.iter().filter(|device| device.fenced().is_none()) {
-        let on = device.clone();
-        let space = io.run(move || on.backend().space(on.root())).await;
-        let free = space.ok().and_then(Result::ok).map_or(0, |space| space.free);
-        ranked.push((Some(device.number()) != last, device.class(), free, device.clone()));
-    }
-    ranked.sort_by_key(|(is_other, class, free, device)| {
-        std::cmp::Reverse((*is_other, *class, *free, std::cmp::Reverse(device.number())))
-    });
-    ranked.into_iter().map(|(.., device)| device).collect()
-}
-
-/// Opens an index; one that is damaged or of another form is made again, empty.
-fn reopen(path: &Path) -> Result<FjallIndex, IndexError> {
-    match FjallIndex::open(path) {
-        Err(error) if error.fault.remake() => {
-            tracing::warn!(path = %path.display(), %error, "the index is made again");
-            make(path)
-        }
-        other => other,
-    }
-}
-
-fn make(path: &Path) -> Result<FjallIndex, IndexError> {
-    destroy(path)?;
-    FjallIndex::open(path)
-}
-
-async fn run<T: Send + 'static>(
-    io: Io,
-    work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
-) -> Result<T, String> {
-    match io.run(work).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(unfinished) => Err(unfinished.to_string()),
-    }
 }

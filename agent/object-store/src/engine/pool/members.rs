@@ -14,8 +14,34 @@ pub(super) struct Known {
     pub members: Vec<Member>,
     /// The volume that the index is on.
     pub home: Option<VolumeNo>,
-    /// How often that was decided.
+    /// The volume that its standby is on, if that is whole.
+    pub standby: Option<VolumeNo>,
+    /// Number of the decision about both.
     pub epoch: u64,
+    /// Superblocks contradict each other under that number: what is on the index's volume is not trusted.
+    pub is_disputed: bool,
+}
+
+/// What superblocks say of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Decided {
+    home: Option<VolumeNo>,
+    standby: Option<VolumeNo>,
+    epoch: u64,
+    is_disputed: bool,
+}
+
+impl Decided {
+    /// These, or those that another superblock tells: the greater number counts. Two decisions have the same
+    /// one if both were told to some volumes only before the power went, and none of the first was there for
+    /// the second; only what they agree on is known then.
+    fn or(self, other: Self) -> Self {
+        if other.epoch != self.epoch {
+            return if other.epoch > self.epoch { other } else { self };
+        }
+        let standby = self.standby.filter(|standby| other.standby == Some(*standby));
+        Self { standby, is_disputed: self.is_disputed || self.home != other.home, ..self }
+    }
 }
 
 /// How a volume with a superblock of the pool stands to it.
@@ -43,7 +69,6 @@ impl Known {
         let pool = before.map(|before| before.pool.clone()).or(first)?;
         let mut claims: BTreeMap<VolumeNo, BTreeMap<&str, (usize, &Member)>> = BTreeMap::new();
         let mut gone: BTreeSet<(VolumeNo, &str)> = BTreeSet::new();
-        let (mut home, mut epoch) = before.map_or((None, 0), |before| (before.home, before.epoch));
         let known = before.iter().flat_map(|before| before.members.iter().map(|m| (usize::MAX, m)));
         let said = superblocks.iter().flat_map(|superblock| &superblock.members).map(|m| (1, m));
         for (weight, member) in known.chain(said) {
@@ -58,17 +83,28 @@ impl Known {
                 gone.insert((member.number, &member.volume));
             }
         }
-        for superblock in superblocks {
-            if superblock.index_epoch > epoch {
-                (home, epoch) = (superblock.index, superblock.index_epoch);
-            }
-        }
+        let told = superblocks.iter().map(|superblock| Decided {
+            home: superblock.index,
+            standby: superblock.standby,
+            epoch: superblock.index_epoch,
+            is_disputed: false,
+        });
+        let told = told.reduce(Decided::or).unwrap_or_default();
+        // What this process decided is in force: numbers are not given twice by one.
+        let own = before.map(|before| Decided {
+            home: before.home,
+            standby: before.standby,
+            epoch: before.epoch,
+            is_disputed: before.is_disputed,
+        });
+        let own = own.filter(|own| own.epoch >= told.epoch);
+        let Decided { home, standby, epoch, is_disputed } = own.unwrap_or(told);
         let members = claims.into_values().filter_map(|claims| {
             let (_, member) = claims.into_values().max_by_key(|(weight, _)| *weight)?;
             let gone = gone.contains(&(member.number, member.volume.as_str()));
             Some(Member { gone, ..member.clone() })
         });
-        Some(Self { pool, members: members.collect(), home, epoch })
+        Some(Self { pool, members: members.collect(), home, standby, epoch, is_disputed })
     }
 
     /// How a volume stands to the pool.
@@ -105,6 +141,11 @@ impl Known {
     /// What a member is for; none if it never was one.
     pub(super) fn duty(&self, number: VolumeNo) -> Option<&Duty> {
         self.members.iter().find(|member| member.number == number).map(|member| &member.duty)
+    }
+
+    /// Whether the index or its standby is on a volume.
+    pub(super) fn has_index(&self, number: VolumeNo) -> bool {
+        self.home == Some(number) || self.standby == Some(number)
     }
 
     /// The living member that is to leave.
@@ -203,6 +244,7 @@ mod tests {
             key: String::new(),
             members: members.to_vec(),
             index: None,
+            standby: None,
             index_epoch: 0,
         }
     }
@@ -249,5 +291,31 @@ mod tests {
             let known = Known::of(None, &order).unwrap();
             assert_eq!((known.home, known.epoch), (Some(VolumeNo(1)), 2));
         }
+    }
+
+    #[test]
+    fn of_decisions_with_the_same_number_only_that_counts_which_is_in_both() {
+        let members = [member(0, "a"), member(1, "b"), member(2, "c")];
+        let told = |number: u16, home: u16, standby: Option<u16>| Superblock {
+            index: Some(VolumeNo(home)),
+            standby: standby.map(VolumeNo),
+            index_epoch: 7,
+            ..superblock(number, &members)
+        };
+        let places = |told: [&Superblock; 2]| {
+            let known = Known::of(None, &told).unwrap();
+            (known.home.map(|home| home.0), known.standby.map(|home| home.0), known.is_disputed)
+        };
+        let (with, without, other) = (told(0, 0, Some(1)), told(1, 0, None), told(1, 0, Some(2)));
+        assert_eq!(places([&with, &with]), (Some(0), Some(1), false));
+        for unlike in [&without, &other] {
+            assert_eq!(places([&with, unlike]), (Some(0), None, false));
+            assert_eq!(places([unlike, &with]), (Some(0), None, false));
+        }
+        let elsewhere = told(2, 2, Some(1));
+        assert_eq!(places([&with, &elsewhere]), (Some(0), Some(1), true));
+        // What the process itself decided under that number is what is so.
+        let own = Known::of(None, &[&elsewhere]);
+        assert_eq!(Known::of(own.as_ref(), &[&with, &without]), own);
     }
 }

@@ -9,17 +9,19 @@
 //! One task ([`owner`]) acts, on what the pure [`plan`] says. It waits until the members of the pool
 //! are here, or enough of them for long enough, and opens the store on them; blank volumes then join
 //! one by one. When the index is lost, with its volume or by itself, the store is closed and opened
-//! anew on the volumes that are left, with an index that is made from them.
+//! anew on the volumes that are left, with its [`standby`], or an index that is made from them.
 
 mod evidence;
 mod home;
 mod inspect;
 mod members;
 mod owner;
+mod places;
 mod plan;
 mod retire;
 mod shared;
 mod sizes;
+mod standby;
 mod state;
 mod status;
 mod store;
@@ -45,7 +47,7 @@ use self::shared::{Shared, Told};
 use self::state::Wanted;
 pub use self::status::{
     ContentStatus, HealingStatus, PackingStatus, PoolSpace, PoolStatus, ScrubStatus, Spread,
-    VolumeStatus,
+    StandbyStatus, VolumeStatus,
 };
 use super::admission::{BODY_MEMORY_LEAST, BodyMemory};
 use super::events::Event;

@@ -11,19 +11,22 @@ use futures::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::home::{Watched, bury, tell};
+use super::home::{Cause, Watched, bury};
 use super::inspect::refusal;
 use super::members::Known;
+use super::places::{Found, Origin, tell};
 use super::plan::{Step, Waits, missing, plan};
 use super::retire;
 use super::shared::{Shared, unrecorded};
 use super::sizes::Sizes;
+use super::standby;
 use super::state::{Phase, Serving};
 use crate::engine::core::Core;
 use crate::engine::error::in_words;
 use crate::engine::events::Happening;
-use crate::engine::fjall::FjallIndex;
+use crate::engine::index::Index;
 use crate::engine::open::{Opened, Opening};
+use crate::engine::standby::{Mirror, Phase as StandbyPhase, Standby};
 use crate::engine::volumes::Volumes;
 use crate::error::StoreError;
 use crate::names::VolumeId;
@@ -36,7 +39,7 @@ pub(super) const RETRY: Duration = Duration::from_secs(5);
 const LOCK_RETRY: Duration = Duration::from_millis(500);
 const LOCK_TRIES: u32 = 20;
 
-/// How long is waited for an index to be closed, before it is looked for another place.
+/// How long the end of the store waits for an index to be closed.
 const BURY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The owner.
@@ -107,19 +110,16 @@ async fn act(shared: &Arc<Shared>, step: Step) {
         Step::Open => try_to_open(shared).await,
         Step::Join(id) => join(shared, &id).await,
         Step::Add(id) => add(shared, &id).await,
+        Step::Standby(step) => standby::see_to(shared, step).await,
         Step::Idle | Step::Wait(_) | Step::Refuse(..) | Step::Blank(_) | Step::Stop => {}
     }
 }
-/// Opens the store on the volumes that are here, when the index that was open before is closed.
+
+/// Opens the store on the volumes that are here.
 async fn try_to_open(shared: &Arc<Shared>) {
-    let burials = std::mem::take(&mut shared.state().burials);
-    if timeout(BURY_WAIT_MAX, join_all(burials)).await.is_err() {
-        tracing::warn!("an index is still open; it may be made anew elsewhere");
-    }
-    let Err((reason, index)) = open(shared).await else { return };
+    let Err(reason) = open(shared).await else { return };
     tracing::error!(reason, "the store cannot be opened");
     let mut state = shared.state();
-    state.burials.extend(index.map(|index| bury(index, shared.config.io)));
     state.trouble = Some(reason);
     state.retry_at = Some(Instant::now() + RETRY);
 }
@@ -186,7 +186,8 @@ pub(super) fn accept(shared: &Shared, known: &Known) {
     for slot in state.slots.values_mut() {
         if let Phase::Member { says: Some(says), .. } = &mut slot.phase {
             says.members = known.with_all(&says.members);
-            (says.index, says.index_epoch) = (known.home, known.epoch);
+            (says.index, says.standby) = (known.home, known.standby);
+            says.index_epoch = known.epoch;
         }
     }
     let members = state.known.as_ref().map(|present| known.with_all(&present.members));
@@ -330,13 +331,12 @@ async fn add(shared: &Arc<Shared>, id: &VolumeId) {
     // That it failed once is over.
     let known = known.trusting(&[device.number()]);
     // All know of it before anything is on it.
-    let io = shared.config.io;
     let others: Vec<Device> =
         devices.into_iter().filter(|other| other.number() != device.number()).collect();
     tell(&others, &known).await;
     let own = std::slice::from_ref(&device);
     let is_told = tell(own, &known).await > 0;
-    shared.places.tidy(io, own, known.home).await;
+    shared.places.tidy(own, &known).await;
     accept(shared, &known);
     let added = if is_told {
         core.add_volume(device.clone()).await
@@ -378,8 +378,8 @@ async fn add(shared: &Arc<Shared>, id: &VolumeId) {
 /// Opens the store on the volumes that are here.
 ///
 /// # Errors
-/// In words; with the index if that was opened, to be closed.
-async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex>>)> {
+/// In words.
+async fn open(shared: &Arc<Shared>) -> Result<(), String> {
     let config = &shared.config;
     let began = Instant::now();
     let (known, slots, trouble, missing) = {
@@ -393,14 +393,22 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
     let usable: Vec<VolumeNo> = usable.map(Device::number).collect();
     known = known.trusting(&usable);
     shared.rebuilding.reset();
-    let opened = shared.places.open(config.io, &devices, &mut known, trouble.as_ref()).await;
+    let found = shared.open_index(&devices, &mut known, trouble.as_ref()).await;
     accept(shared, &known);
-    let (index, home) = opened.map_err(|reason| (reason, None))?;
-    shared.places.tidy(config.io, &devices, known.home).await;
+    let Found { index, home, origin, standby: twin } = found?;
+    note_origin(shared, origin, trouble.map(|trouble| trouble.cause));
+    shared.places.tidy(&devices, &known).await;
     let watched = Arc::new(Watched::new(Arc::clone(&index), home, Arc::clone(&shared.wake)));
+    let standby = Standby::new(Arc::clone(&shared.wake));
+    if let Some((twin, volume)) = twin {
+        standby.adopt(volume, twin, config.io);
+    }
+    let both = Mirror::new(Arc::clone(&watched) as Arc<dyn Index>, standby.clone());
+    let mirror = Arc::new(both);
     let sizes = Sizes::of(config, smallest(config.io, &devices).await);
     let mut opening =
-        Opening::new(Arc::clone(&config.clock), Arc::clone(&watched) as Arc<_>, sizes.reserve);
+        Opening::new(Arc::clone(&config.clock), Arc::clone(&mirror) as Arc<_>, sizes.reserve);
+    opening.standby = standby;
     (opening.io, opening.extent, opening.journal) = (config.io, sizes.extent, config.journal);
     opening.admission = shared.admission.clone();
     (opening.events, opening.rebuilding) = (shared.events.clone(), Arc::clone(&shared.rebuilding));
@@ -411,9 +419,17 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
     shared.state().closing.push(volumes);
     let (core, opened) = match Core::open(opening, devices).await {
         Ok(opened) => opened,
-        Err(error) => return Err((in_words(&error), Some(index))),
+        Err(error) => {
+            drop(mirror);
+            // What failed is not tried in the same way again.
+            shared.state().index_trouble = watched.trouble().cloned();
+            drop(watched);
+            bury(index, config.io);
+            return Err(in_words(&error));
+        }
     };
-    let took_ms = began.elapsed().as_millis();
+    drop(index);
+    let took_ms = millis(began);
     let Opened { replayed, damaged, .. } = &opened;
     tracing::info!(
         volumes = slots.len(),
@@ -422,12 +438,31 @@ async fn open(shared: &Arc<Shared>) -> Result<(), (String, Option<Arc<FjallIndex
         took_ms,
         "the store is open"
     );
-    if opened.rebuilt {
-        let took_ms = u64::try_from(took_ms).unwrap_or(u64::MAX);
+    if origin == Origin::TakenOver {
+        let took_ms = millis(shared.state().stopped_at.unwrap_or(began));
+        shared.events.tell(Some(home), Happening::IndexTakenOver { took_ms });
+    } else if opened.rebuilt {
         shared.events.tell(Some(home), Happening::IndexRebuilt { took_ms });
     }
-    serve(shared, core, watched, opened, &slots);
+    serve(shared, core, (watched, mirror), opened, &slots);
     Ok(())
+}
+
+/// Takes note of where the index came from, and why.
+fn note_origin(shared: &Shared, origin: Origin, cause: Option<Cause>) {
+    let mut state = shared.state();
+    match origin {
+        Origin::Kept => {}
+        Origin::TakenOver => state.was_spared = cause == Some(Cause::Damaged),
+        Origin::Made => state.was_spared = false,
+    }
+    // What it was about is done with.
+    state.is_standby_sound = true;
+}
+
+/// Milliseconds since then.
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Bytes of the smallest volume.
@@ -444,7 +479,7 @@ async fn smallest(io: Io, devices: &[Device]) -> u64 {
 fn serve(
     shared: &Arc<Shared>,
     core: Arc<Core>,
-    index: Arc<Watched>,
+    (index, mirror): (Arc<Watched>, Arc<Mirror>),
     opened: Opened,
     slots: &[(VolumeId, u64, Device)],
 ) {
@@ -486,7 +521,7 @@ fn serve(
         state.missing_since.remove(id.as_str());
     }
     state.tell_volumes(&core.volumes);
-    state.serving = Some(Serving { core, index, keeper });
+    state.serving = Some(Serving { core, index, mirror, keeper });
     drop(state);
     shared.openings.send_modify(|count| *count += 1);
 }
@@ -508,6 +543,9 @@ pub(super) async fn close(shared: &Arc<Shared>) {
         slot.refuse(AttachError::Interrupted { id, path });
     }
     if let Some(serving) = serving {
+        let standby = serving.mirror.standby().clone();
+        // What fails from now on is told to no superblock.
+        standby.end();
         if let Err(error) = serving.core.write_traffic().await {
             tracing::error!(error = in_words(&error), "what was read is not counted wholly");
         }
@@ -515,11 +553,30 @@ pub(super) async fn close(shared: &Arc<Shared>) {
             tracing::error!(error = in_words(&error), "no checkpoint was written");
         }
         serving.core.close().await;
+        if matches!(standby.phase(), StandbyPhase::InStep { .. }) {
+            seal(shared, &serving).await;
+        }
         let index = serving.index.index();
+        let writer = standby.close();
         drop(serving);
-        if timeout(BURY_WAIT_MAX, bury(index, shared.config.io)).await.is_err() {
+        let closed = join_all(writer.into_iter().chain([bury(index, shared.config.io)]));
+        if timeout(BURY_WAIT_MAX, closed).await.is_err() {
             tracing::warn!("the index is still in use");
         }
     }
     end_journals(shared).await;
+}
+
+/// Leaves word in the index and its standby that they are alike.
+async fn seal(shared: &Shared, serving: &Serving) {
+    let epoch = shared.state().known.as_ref().map_or(0, |known| known.epoch);
+    let mirror = Arc::clone(&serving.mirror);
+    let failed = match shared.config.io.run(move || mirror.seal(epoch)).await {
+        Ok(Ok(())) => serving.mirror.standby().settled().await.err().map(|error| error.to_string()),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(unfinished) => Some(unfinished.to_string()),
+    };
+    if let Some(reason) = failed {
+        tracing::warn!(reason, "the standby of the index is made anew at the next start");
+    }
 }

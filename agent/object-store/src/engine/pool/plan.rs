@@ -5,8 +5,9 @@ use std::time::Duration;
 use agent_object_store_pool::superblock::{Duty, VolumeNo};
 use tokio::time::Instant;
 
-use super::home::has_other;
 use super::members::{Known, Standing};
+use super::places::has_other;
+use super::standby::{StandbyStep, is_standby_to_come, standby_step};
 use super::state::{Phase, Slot, State};
 use crate::names::VolumeId;
 use crate::volumes::AttachError;
@@ -48,6 +49,8 @@ pub(super) enum Step {
     Join(VolumeId),
     /// Take a member into use.
     Add(VolumeId),
+    /// See to the standby of the index.
+    Standby(StandbyStep),
 }
 
 /// How long is waited for volumes.
@@ -83,7 +86,7 @@ pub(super) fn plan(state: &State, waits: Waits, now: Instant) -> Step {
     if !state.decisions.is_empty() {
         return Step::Decide;
     }
-    if state.serving.is_some() { serve(state) } else { gather(state, waits, now) }
+    if state.serving.is_some() { serve(state, now) } else { gather(state, waits, now) }
 }
 
 /// What to do with a volume that cannot be used as it is.
@@ -147,14 +150,22 @@ pub(super) fn is_index_lost(state: &State) -> bool {
     let home = state.known.as_ref().and_then(|known| known.home);
     let device = state.in_use().into_iter().find(|device| Some(device.number()) == home);
     let leaving = state.known.as_ref().and_then(Known::leaving);
-    let is_to_move = leaving.is_some() && leaving == home && has_other(&state.in_use(), leaving);
+    // Taking over is quick: a standby that can be had is waited for.
+    let is_to_move = leaving.is_some()
+        && leaving == home
+        && has_other(&state.in_use(), leaving)
+        && !is_standby_to_come(state);
     serving.index.trouble().is_some()
         || device.is_none_or(|device| device.fenced().is_some())
         || is_to_move
 }
 
 /// The store is open.
-fn serve(state: &State) -> Step {
+fn serve(state: &State, now: Instant) -> Step {
+    let standby = standby_step(state, now);
+    if standby == Some(StandbyStep::Drop) {
+        return Step::Standby(StandbyStep::Drop);
+    }
     let first = |wanted: fn(&Phase) -> bool| {
         state.slots.iter().find(|(_, slot)| wanted(&slot.phase)).map(|(id, _)| id.clone())
     };
@@ -176,7 +187,17 @@ fn serve(state: &State) -> Step {
     let left = state.serving.as_ref().and_then(|serving| serving.core.left());
     let are_all_well = state.known.as_ref().is_some_and(|known| missing(state, known) == 0)
         && state.in_use().iter().all(|device| device.fenced().is_none());
-    left.filter(|_| are_all_well).map_or(Step::Idle, Step::Dismiss)
+    if let Some(number) = left.filter(|_| are_all_well) {
+        let has_index = state.known.as_ref().is_some_and(|known| known.has_index(number));
+        if !has_index {
+            return Step::Dismiss(number);
+        }
+    }
+    match standby {
+        Some(StandbyStep::Wait(until)) => Step::Wait(until),
+        Some(step) => Step::Standby(step),
+        None => Step::Idle,
+    }
 }
 
 /// The store is not open.

@@ -16,9 +16,9 @@ use agent_object_store_pool::superblock::{Duty, Superblock, VolumeNo};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::home::tell;
 use super::members::Known;
 use super::owner::{RETRY, accept};
+use super::places::tell;
 use super::shared::Shared;
 use super::state::{Decision, Phase, Wanted};
 use crate::engine::core::Core;
@@ -49,7 +49,7 @@ impl Shared {
 
 /// What is known, with all that superblocks were told: a step that told some of them may have been cut off
 /// before that was noted.
-async fn freshest(shared: &Shared) -> Option<Known> {
+pub(super) async fn freshest(shared: &Shared) -> Option<Known> {
     let (known, devices) = {
         let state = shared.state();
         (state.known.clone()?, state.devices())
@@ -162,7 +162,7 @@ pub(super) async fn dismiss(shared: &Arc<Shared>, number: VolumeNo) {
     let Some(((core, known), (id, token, device))) = found else { return };
     // Asked again, as it was some time ago that this was decided. It may be gone already, as the others were told of it and then this was cut off.
     let is_to_go = matches!(known.duty(number), Some(Duty::Retires | Duty::Retired));
-    if core.left() != Some(number) || !is_to_go || known.home == Some(number) {
+    if core.left() != Some(number) || !is_to_go || known.has_index(number) {
         return;
     }
     let mut others = shared.state().in_use();

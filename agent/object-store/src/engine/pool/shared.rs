@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::EngineConfig;
-use super::home::{Places, Watched};
+use super::home::Watched;
 use super::inspect::{inspect, refusal};
 use super::owner::Owner;
+use super::places::Places;
 use super::plan::is_index_lost;
 use super::state::{Phase, Slot, State};
 use crate::engine::admission::Admission;

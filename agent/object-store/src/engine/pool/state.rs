@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_object_store_pool::backend::Space;
 use agent_object_store_pool::device::Device;
 use agent_object_store_pool::io::Io;
-use agent_object_store_pool::superblock::Superblock;
+use agent_object_store_pool::superblock::{Superblock, VolumeNo};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::members::Known;
 use super::plan::written_off;
 use crate::engine::core::Core;
 use crate::engine::events::{Events, Happening};
+use crate::engine::standby::{Mirror, Phase as StandbyPhase};
 use crate::engine::volumes::Volumes;
 use crate::error::StoreError;
 use crate::names::{UnixMillis, VolumeId};
@@ -103,6 +104,8 @@ impl Slot {
 pub(super) struct Serving {
     pub core: Arc<Core>,
     pub index: Arc<Watched>,
+    /// Both of them, as the store sees them.
+    pub mirror: Arc<Mirror>,
     /// Writes checkpoints; ended with this.
     pub keeper: JoinHandle<()>,
 }
@@ -154,8 +157,16 @@ pub(super) struct State {
     pub trouble: Option<String>,
     /// How the index failed.
     pub index_trouble: Option<IndexTrouble>,
-    /// Indexes that are being closed.
-    pub burials: Vec<JoinHandle<()>>,
+    /// Whether the standby that superblocks name did not fail since.
+    pub is_standby_sound: bool,
+    /// Whether the index is a standby that took over from a damaged one.
+    pub was_spared: bool,
+    /// The last decision about the index that this process gave a number to.
+    pub decided: Option<u64>,
+    /// Before this no standby is begun, as one failed on this volume.
+    pub standby_failed: Option<(Instant, VolumeNo)>,
+    /// When serving was ended last.
+    pub stopped_at: Option<Instant>,
     pub forgets: Vec<Forget>,
     pub decisions: Vec<Decision>,
     /// Volumes that went since the process began: what they show when they are back is on the disk.
@@ -186,7 +197,11 @@ impl State {
             retry_at: None,
             trouble: None,
             index_trouble: None,
-            burials: Vec::new(),
+            is_standby_sound: true,
+            was_spared: false,
+            decided: None,
+            standby_failed: None,
+            stopped_at: None,
             forgets: Vec::new(),
             decisions: Vec::new(),
             unplugged: BTreeSet::new(),
@@ -260,10 +275,16 @@ impl State {
             || "its volume went, failed or is to leave".to_owned(),
             |trouble| trouble.reason.clone(),
         );
-        tracing::warn!(reason, "the index is closed; it is made anew");
+        tracing::warn!(reason, "the index is closed");
         serving.core.events.tell(None, Happening::IndexLost { reason });
         self.index_trouble = trouble;
-        self.burials.push(bury(serving.index.index(), io));
+        self.stopped_at = Some(Instant::now());
+        let standby = serving.mirror.standby();
+        self.is_standby_sound =
+            matches!(standby.phase(), StandbyPhase::Whole { .. } | StandbyPhase::InStep { .. });
+        // Both end by themselves; who opens one of them waits for that.
+        standby.close();
+        bury(serving.index.index(), io);
         self.closing.push(serving.core.volumes.clone());
         for slot in self.slots.values_mut() {
             if let Phase::InUse { device } = &slot.phase {
@@ -315,6 +336,9 @@ impl State {
                 match rebuilding.filter(|(_, all)| *all > 0) {
                     Some((read, all)) => {
                         format!("the index is made anew: {read} of {all} groups are read")
+                    }
+                    None if self.known.as_ref().is_some_and(|known| known.standby.is_some()) => {
+                        "the standby takes the index over".to_owned()
                     }
                     None => "the index is made anew".to_owned(),
                 }

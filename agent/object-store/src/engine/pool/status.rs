@@ -15,9 +15,10 @@ use super::state::State;
 use crate::engine::admission::BodyMemory;
 use crate::engine::core::Core;
 use crate::engine::entry::GroupEntry;
-use crate::engine::index::IndexMemory;
+use crate::engine::index::{Index as _, IndexMemory};
 use crate::engine::keeper::Scrubbed;
 use crate::engine::leave::Leaving;
+use crate::engine::standby::Phase;
 use crate::engine::totals::Totals;
 use crate::engine::traffic::Requests;
 use crate::error::StoreError;
@@ -47,7 +48,9 @@ pub struct PoolStatus {
     pub packing: PackingStatus,
     /// Memory for the bodies of requests.
     pub bodies: BodyMemory,
-    /// Memory of the index; none while the store is not open.
+    /// How far the standby of the index is; none while the store is not open.
+    pub standby: Option<StandbyStatus>,
+    /// Memory of the index and its standby; none while the store is not open.
     pub index: Option<IndexMemory>,
     /// Requests that were carried out since the store was opened; none while it is not open.
     pub served: Option<Requests>,
@@ -55,6 +58,32 @@ pub struct PoolStatus {
     pub events: u64,
     /// Every volume of the pool.
     pub volumes: Vec<VolumeStatus>,
+}
+
+/// How far the standby of the index is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StandbyStatus {
+    /// There is none: only one volume can have an index, or the last one failed a moment ago.
+    None,
+    /// It is being filled.
+    Filling {
+        /// Entries that were copied.
+        copied: u64,
+    },
+    /// It takes over should the volume of the index go.
+    InStep,
+}
+
+impl StandbyStatus {
+    fn of(phase: &Phase) -> Self {
+        match phase {
+            Phase::None | Phase::Failed { .. } => Self::None,
+            Phase::Filling { copied, .. } | Phase::Whole { copied, .. } => {
+                Self::Filling { copied: *copied }
+            }
+            Phase::InStep { .. } => Self::InStep,
+        }
+    }
 }
 
 /// How what is new is spread over volumes.
@@ -163,6 +192,8 @@ pub struct VolumeStatus {
     pub free_bytes: u64,
     /// Whether the index is on it.
     pub has_index: bool,
+    /// Whether the standby of the index is on it, or becomes it.
+    pub has_standby: bool,
     /// Shards and segments on it.
     pub files: u64,
     /// How far it is emptied, if it is to leave.
@@ -180,16 +211,18 @@ impl Engine {
     pub async fn status(&self) -> PoolStatus {
         let usage = self.usage_now().await;
         let shared = self.shared();
-        let (mut status, core, index) = {
+        let (mut status, core, mirror) = {
             let state = shared.state();
             let volumes = usage.volumes.iter().map(|usage| of_volume(&state, usage));
             let volumes = volumes.collect();
             let core = state.serving.as_ref().map(|serving| Arc::clone(&serving.core));
-            let index = state.serving.as_ref().map(|serving| serving.index.memory());
+            let mirror = state.serving.as_ref().map(|serving| Arc::clone(&serving.mirror));
             let rebuilding = (core.is_none() && state.settled).then(|| shared.rebuilt());
-            (PoolStatus { rebuilding, volumes, ..PoolStatus::default() }, core, index)
+            (PoolStatus { rebuilding, volumes, ..PoolStatus::default() }, core, mirror)
         };
-        (status.bodies, status.index) = (shared.admission.memory(), index);
+        status.bodies = shared.admission.memory();
+        status.index = mirror.as_ref().map(|mirror| mirror.memory());
+        status.standby = mirror.map(|mirror| StandbyStatus::of(&mirror.standby().phase()));
         status.events = shared.events.last();
         status.awaited = self.awaited();
         if status.awaited.is_some() && status.rebuilding.is_none() {
@@ -244,6 +277,8 @@ fn of_volume(state: &State, usage: &VolumeUsage) -> VolumeStatus {
         capacity_bytes: usage.capacity_bytes,
         free_bytes: usage.free_bytes,
         has_index: number.is_some() && state.known.as_ref().and_then(|known| known.home) == number,
+        has_standby: number.is_some()
+            && state.serving.as_ref().and_then(|s| s.mirror.standby().phase().volume()) == number,
         files: of_core.map(|(core, number)| core.holds(number)).unwrap_or_default(),
         leaving: of_core.and_then(|(core, number)| core.leaving(number)),
         measured: device.map(|device| device.measured()).unwrap_or_default(),

@@ -29,6 +29,7 @@ use super::fjall::FjallIndex;
 use super::index::{Batch, Index, IndexError, Next, Snapshot};
 use super::memory::MemoryIndex;
 use super::open::{Opened, Opening};
+use super::standby::{Mirror, Standby};
 use crate::clock::Clock;
 use crate::conditions::WriteConditions;
 use crate::error::StoreError;
@@ -175,11 +176,14 @@ impl Machine {
             };
             devices.push(device.map_err(|error| StoreError::engine("open a volume", error))?);
         }
+        let standby = Standby::new(Arc::default());
+        let mirror = Arc::new(Mirror::new(self.index.clone(), standby.clone()));
         let opening = Opening {
             io: Io::Inline,
             extent: self.extent,
             journal: Some(JOURNAL),
-            ..Opening::new(Arc::new(StepClock::default()), self.index.clone(), 0)
+            standby,
+            ..Opening::new(Arc::new(StepClock::default()), mirror, 0)
         };
         opening.volumes.set_members(usize::from(self.volumes));
         Core::open(opening, devices).await

@@ -17,14 +17,16 @@ use super::*;
 use crate::engine::apply::get;
 use crate::engine::entry::BucketUsage;
 use crate::engine::keys;
+use crate::engine::standby::{Phase, fill};
 use crate::engine::traffic::Requests;
 use crate::list::{ListEntry, ListQuery};
 use crate::names::{ETag, PartNumber};
 use crate::store::{CompleteRequest, CopyTarget, UploadRequest, UploadTarget};
 use plan::{Breakage, Plan, Step};
 
-/// Starts of a machine in all tests of this process.
+/// Starts of a machine in all tests of this process, and those with a standby in the place of the index.
 static REBOOTS: AtomicU64 = AtomicU64::new(0);
+static TAKEN_OVER: AtomicU64 = AtomicU64::new(0);
 
 /// What may be found of a key.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +54,8 @@ struct Store {
     uploads: Vec<Option<Upload>>,
     made: u64,
     counted: Tallied,
+    /// The standby of the index, if superblocks name it.
+    standby: Option<Arc<MemoryIndex>>,
 }
 
 /// Requests that must be counted.
@@ -88,16 +92,47 @@ impl Store {
         self.runtime = runtime();
         self.machine = self.machine.cut(cut);
         self.machine.disk.set_capacity(None);
+        // Where both are there but were not closed, the standby is made anew.
+        let standby = self.standby.take();
+        let mut is_rebuilt = None;
         if !keeps_index {
-            self.machine.index = Arc::new(MemoryIndex::default());
+            self.machine.index = match standby {
+                Some(standby) => {
+                    TAKEN_OVER.fetch_add(1, Ordering::Relaxed);
+                    is_rebuilt = Some(false);
+                    // What was not brought to stable storage may be there or not.
+                    if matches!(cut, Cut::Kept) { standby } else { Arc::new(standby.crash()) }
+                }
+                None => Arc::new(MemoryIndex::default()),
+            };
         }
-        self.open();
+        let opened = self.open();
+        assert!(is_rebuilt.is_none_or(|wanted| opened.rebuilt == wanted), "{opened:?}");
         self.run(async |model| model.check().await);
     }
 
-    fn open(&mut self) {
-        let (core, _) = self.runtime.block_on(self.machine.open()).unwrap();
+    fn open(&mut self) -> Opened {
+        let (core, opened) = self.runtime.block_on(self.machine.open()).unwrap();
         self.core = Some(core);
+        opened
+    }
+
+    /// Makes a standby as the owner of a pool does.
+    fn make_standby(&mut self) {
+        let core = Arc::clone(self.core.as_ref().unwrap());
+        let (home, index) = (self.machine.index.clone(), Arc::new(MemoryIndex::default()));
+        let on = Arc::clone(&index) as Arc<dyn Index>;
+        self.standby = None;
+        self.runtime.block_on(async {
+            let standby = core.standby.clone();
+            standby.dropped();
+            let attempt = standby.begin(VolumeNo(0));
+            standby.write_to(attempt, on, Io::Inline);
+            fill(standby.clone(), attempt, home, Arc::downgrade(&core), Io::Inline).await;
+            standby.named();
+            assert!(matches!(standby.phase(), Phase::InStep { .. }), "{:?}", standby.phase());
+        });
+        self.standby = Some(index);
     }
 
     /// Plugs everything in, and makes good what is wanting: afterwards nothing is.
@@ -402,6 +437,7 @@ impl StateMachineTest for Test {
             uploads: Vec::new(),
             made: 0,
             counted: Tallied::default(),
+            standby: None,
         };
         store.open();
         store.run(async |model| make_bucket(model.core).await.unwrap());
@@ -417,6 +453,7 @@ impl StateMachineTest for Test {
             Step::Fill(room) => store.machine.disk.fill(*room),
             Step::Reboot { cut, keeps_index } => store.reboot(*cut, *keeps_index),
             Step::Mend => store.mend(),
+            Step::Standby => store.make_standby(),
             step => {
                 let result = store.run(async |model| model.step(step).await);
                 // Volumes that are lost or harmed are no reason to fail, while there are two.
@@ -462,6 +499,9 @@ fn the_store_is_as_its_model_says() {
     let reboots = REBOOTS.load(Ordering::Relaxed);
     println!("{reboots} reboots");
     assert!(reboots >= 10_000, "too few reboots: {reboots}");
+    let taken_over = TAKEN_OVER.load(Ordering::Relaxed);
+    println!("{taken_over} with the standby");
+    assert!(taken_over >= 300, "too few standbys took over: {taken_over}");
 }
 
 #[test]

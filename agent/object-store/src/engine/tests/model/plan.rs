@@ -49,6 +49,8 @@ pub(super) enum Step {
     },
     Pack,
     Checkpoint,
+    /// The index gets a standby on another volume, which is named when it is whole.
+    Standby,
     /// Whatever follows may fail, or be lost.
     Break(Breakage),
     /// The volume is pulled.
@@ -60,7 +62,7 @@ pub(super) enum Step {
     },
     /// So many bytes of room are left.
     Fill(u64),
-    /// The machine starts again.
+    /// The machine starts again. Without its index it goes on with the standby, where there is one.
     Reboot {
         cut: Cut,
         keeps_index: bool,
@@ -194,6 +196,7 @@ impl ReferenceStateMachine for Plan {
             1 => upload.prop_map(|upload| Step::Abort { upload }),
             3 => Just(Step::Pack),
             1 => Just(Step::Checkpoint),
+            2 => Just(Step::Standby),
             3 => breakage().prop_map(Step::Break),
             1 => volume.clone().prop_map(Step::Pull),
             1 => (volume, any::<u64>()).prop_map(|(volume, seed)| Step::Rot { volume, seed }),
