@@ -80,13 +80,19 @@ impl Store {
     /// What proves the bytes that a beacon asks for.
     #[must_use]
     pub fn answer(&self, beacon: &B256, samples: u16) -> Vec<Sample> {
-        let proven = |position| match self.prove(position) {
+        let asked = positions(beacon, samples, self.commitment.bytes);
+        asked.into_iter().map(|position| self.sample(position)).collect()
+    }
+
+    /// What proves one byte.
+    #[must_use]
+    pub fn sample(&self, position: u64) -> Sample {
+        match self.prove(position) {
             Ok((member, slice)) => {
                 Sample::Proven { member: STANDARD.encode(member), slice: STANDARD.encode(slice) }
             }
             Err(error) => Sample::Failed { reason: error.to_string() },
-        };
-        positions(beacon, samples, self.commitment.bytes).into_iter().map(proven).collect()
+        }
     }
 
     fn prove(&self, position: u64) -> Result<(Vec<u8>, Vec<u8>), ProofError> {

@@ -10,6 +10,7 @@
 mod bench;
 mod canaries;
 mod faults;
+mod node;
 mod process;
 mod tenant;
 mod wire;
