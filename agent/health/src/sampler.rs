@@ -1,6 +1,6 @@
 //! Asks many sources of readings, each at its own pace, so that none can delay another.
 //!
-//! [`Schedule`] decides what is due (pure: time is an argument), [`run`] carries it out: each run of a
+//! [`Schedule`] decides what is due (pure: time is an argument), [`Sampler::run`] carries it out: each run of a
 //! probe has a thread of its own, as a read from a driver or disk that hangs cannot be ended. A probe
 //! that is over its time is told once as hung, and is not started again before it has come back.
 
@@ -41,7 +41,7 @@ pub enum Outcome<T> {
     Failed(String),
 }
 
-/// What is told to [`run`].
+/// What is told to [`Sampler::run`].
 pub enum Order<T> {
     /// These are the probes now: those that went are not asked any more, those that are new are asked soon.
     Probes(Vec<Probe<T>>),

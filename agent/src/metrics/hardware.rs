@@ -28,15 +28,23 @@ pub(super) struct HardwareReadings(pub(super) HardwareFacts);
 /// What healths are called, as in `icn-agent health --json`.
 const HEALTHS: [Health; 4] = [Health::Healthy, Health::Unknown, Health::Warning, Health::Failing];
 
-/// Units that names end in, with what the form calls them.
-const UNITS: [(&str, Unit); 6] = [
-    ("_seconds", Unit::Seconds),
-    ("_bytes", Unit::Bytes),
-    ("_celsius", Unit::Celsius),
-    ("_volts", Unit::Volts),
-    ("_amperes", Unit::Amperes),
-    ("_joules", Unit::Joules),
-];
+/// The unit that a name ends in, and what stands before it.
+fn unit_of(name: &str) -> (&str, Option<Unit>) {
+    let units = [
+        Unit::Seconds,
+        Unit::Bytes,
+        Unit::Celsius,
+        Unit::Volts,
+        Unit::Amperes,
+        Unit::Joules,
+        Unit::Other("watts".to_owned()),
+    ];
+    let found = units.into_iter().find_map(|unit| {
+        let before = name.strip_suffix(unit.as_str())?.strip_suffix('_')?;
+        Some((before, Some(unit)))
+    });
+    found.unwrap_or((name, None))
+}
 
 /// Every family of hardware.
 pub(super) fn all_families() -> impl Iterator<Item = &'static Family> {
@@ -59,9 +67,8 @@ impl Collector for HardwareReadings {
             if values.is_empty() {
                 continue;
             }
-            let unit =
-                UNITS.iter().find_map(|(end, unit)| Some((family.name.strip_suffix(end)?, unit)));
-            let (name, unit) = unit.map_or((family.name, None), |(name, unit)| (name, Some(unit)));
+            let (name, unit) = unit_of(family.name);
+            let unit = unit.as_ref();
             match family.kind {
                 SampleKind::Gauge => to.floats(name, family.help, unit, values)?,
                 SampleKind::Counter => to.float_counters(name, family.help, unit, values)?,

@@ -4,8 +4,10 @@
 use std::process::{Command, Output};
 
 use agent_api::client::RequestError;
+use agent_api::disks::DiskClass;
 use agent_api::hardware::{HealthReport, PointValue};
 use agent_api::health::{Health, Kind};
+use agent_api::pool::PoolVolumeState;
 use agent_api::status::{Severity, StateWord};
 use disk_manager_plan::hardware::{Answer, Request};
 
@@ -13,6 +15,8 @@ use crate::fakes::Rig;
 use crate::node::ready;
 use crate::process::eventually;
 
+const NVME_CRITICAL: &str =
+    include_str!("../../health/fixtures/smartctl/nvme-critical-warning.json");
 const NVME: &str = include_str!("../../health/fixtures/smartctl/nvme.json");
 
 fn health(rig: &Rig, arguments: &[&str]) -> Output {
@@ -152,4 +156,39 @@ fn without_icn_disks_what_it_would_tell_is_unknown_and_the_node_serves() {
     assert_eq!(health_of(&seen, Kind::Disk, "wwn-a"), Some(Health::Unknown));
     assert_eq!(health_of(&seen, Kind::Kernel, "kernel"), Some(Health::Unknown));
     rig.status("still ready", ready);
+}
+
+/// Takes a minute and a half: a disk has to fail twice, at least a minute apart.
+#[test]
+fn a_disk_that_keeps_failing_is_emptied_by_itself_and_no_other() {
+    let rig = Rig::new("");
+    rig.hardware_answers(|request| match request {
+        Request::Smart { disk } if disk.0 == "wwn-a" => smart(NVME_CRITICAL, 8),
+        Request::Smart { .. } => smart(NVME, 0),
+        Request::KernelLog { .. } => Answer::KernelLog { messages: Vec::new(), lost: 0 },
+        _ => Answer::Absent { what: "a management controller".to_owned() },
+    });
+    let disks = ["a", "b", "c"].map(|name| {
+        let mut disk = rig.mounted(name);
+        disk.class = DiskClass::Nvme;
+        disk
+    });
+    rig.report(disks.to_vec(), &[]);
+    let agent = rig.start();
+    let seen = report(&rig, "the failing disk", |report| {
+        health_of(report, Kind::Disk, "wwn-a") == Some(Health::Failing)
+    });
+    assert!(seen.components[0].verdict.evidence.iter().any(|text| text.contains("critical")));
+    let state = |name: &str| {
+        let volumes = rig.client().pool().ok()?.volumes;
+        volumes.into_iter().find(|volume| volume.id == name).map(|volume| volume.state)
+    };
+    assert_eq!(state("a"), Some(PoolVolumeState::InUse), "once is not enough");
+    eventually("the retired disk", || {
+        state("a").filter(|state| *state == PoolVolumeState::Retired)
+    });
+    assert!(agent.log().contains("the volume's disk fails"), "it is told in the log");
+    for name in ["b", "c"] {
+        assert_eq!(state(name), Some(PoolVolumeState::InUse));
+    }
 }

@@ -98,7 +98,7 @@ impl Board {
         all.filter(|sample| seen.insert(sample.series())).cloned().collect()
     }
 
-    /// The verdict of one source on disk `disk`, and when it was read.
+    /// The worst verdict on each disk, by lasting names, and when it was read.
     pub(super) fn disks(&self) -> BTreeMap<String, (Health, Duration)> {
         let mut disks: BTreeMap<String, (Health, Duration)> = BTreeMap::new();
         for kept in self.sources.values() {

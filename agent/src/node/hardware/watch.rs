@@ -13,7 +13,7 @@ use agent_object_store::{Engine, ObjectStore, PoolStatus, Usage, VolumeState};
 use disk_manager_plan::report::DiskReport;
 use tokio::sync::watch::Receiver;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use super::super::Node;
@@ -29,6 +29,10 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// How often the store is asked for what its calls took: as often as the history keeps it.
 const MEASURE: Duration = Duration::from_secs(60);
+
+/// How long the store may take to tell how it does: longer, and a disk of it hangs, which is looked at again
+/// when it has been given up.
+const STORE: Duration = Duration::from_secs(30);
 
 /// How long a store that cannot spare a disk is left alone: until then other disks may have come.
 const REFUSED: Duration = Duration::from_secs(600);
@@ -65,7 +69,7 @@ pub(in crate::node) async fn watch(node: Arc<Node>, hardware: Arc<Hardware>) {
             node.verdicts_changed.notify_one();
         }
         let Some(store) = node.store.borrow().clone() else { continue };
-        let usage = store.usage().await;
+        let Ok(usage) = timeout(STORE, store.usage()).await else { continue };
         let homes = homes(&usage);
         // A node that stops lets its volumes go, but nothing has to move.
         if node.stopping.load(Ordering::Relaxed) || homes.stay.is_empty() {
@@ -74,7 +78,7 @@ pub(in crate::node) async fn watch(node: Arc<Node>, hardware: Arc<Hardware>) {
         hardware.keeper.set_homes(homes);
         if measured_at.is_none_or(|at| at.elapsed() >= MEASURE) {
             measured_at = Some(Instant::now());
-            let status = store.status().await;
+            let Ok(status) = timeout(STORE, store.status()).await else { continue };
             let samples = latency::samples(&status.volumes, &before);
             let on = on(reports.borrow().latest.as_ref());
             note_calls(&hardware, &status, &before, &on);
