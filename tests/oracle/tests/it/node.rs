@@ -69,6 +69,11 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path, target: &Target, s3: Option<S3Access>) -> Self {
+        Self::of(1, folder, target, s3)
+    }
+
+    /// One of the node with this key.
+    fn of(daemon: u8, folder: &Path, target: &Target, s3: Option<S3Access>) -> Self {
         let config = SlaConfig {
             parameters: target.parameters.clone(),
             oracles: vec![Peer {
@@ -79,7 +84,7 @@ impl Process {
             }],
             stores: Vec::new(),
             report_every: Duration::from_secs(5),
-            node_id: B256::repeat_byte(1),
+            node_id: B256::repeat_byte(daemon),
             dispute_eras: 10,
             software: "test".to_owned(),
         };
@@ -89,7 +94,7 @@ impl Process {
         let (urgent, cancel) = (Arc::new(Notify::new()), CancellationToken::new());
         let view = Arc::new(View { store: Store::new(1), s3 });
         let (notified, ends) = (Arc::clone(&urgent), cancel.clone().drop_guard());
-        tokio::spawn(run(config, key(1), folder, view, notified, sender, cancel));
+        tokio::spawn(run(config, key(daemon), folder, view, notified, sender, cancel));
         Self { status, urgent, _folder: told, _ends: ends }
     }
 
@@ -170,6 +175,31 @@ async fn each_report_comes_once_over_a_way_that_breaks_and_a_process_that_ends()
     assert!(kept.is_sorted_by(|one, next| one < next), "{kept:?}");
     assert_eq!(taken.len(), 3);
     assert!(taken.iter().all(|sequence| kept.contains(sequence)), "{taken:?} in {kept:?}");
+}
+
+#[tokio::test]
+async fn a_restarted_node_keeps_its_receipt_and_passes_the_next_era() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bench = Bench::live(dir.path(), Fault::None, 0).await;
+    let mut node = Process::start(&dir.path().join("node"), &bench.target, None);
+    let first = node.sees("a receipt", has_receipt).await.receipt.map(|receipt| receipt.era);
+    drop(node);
+    let mut node = Process::start(&dir.path().join("node"), &bench.target, None);
+    let is_next = move |peer: &PeerStatus| {
+        has_receipt(peer) && peer.receipt.as_ref().map(|receipt| receipt.era) > first
+    };
+    let peer = node.sees("the next receipt", is_next).await;
+    assert_eq!((peer.missed_eras, peer.refused_receipts), (0, 0), "{peer:?}");
+}
+
+#[tokio::test]
+async fn who_is_on_no_list_sees_the_address_to_register() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bench = Bench::live(dir.path(), Fault::None, 0).await;
+    let mut node = Process::of(99, &dir.path().join("node"), &bench.target, None);
+    let daemon = key(99).address();
+    let is_told = move |peer: &PeerStatus| peer.link == LinkState::NotAdmitted { daemon };
+    node.sees("not admitted", is_told).await;
 }
 
 #[tokio::test]
