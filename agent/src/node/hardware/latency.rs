@@ -158,6 +158,7 @@ mod tests {
             capacity_bytes: 0,
             free_bytes: 0,
             has_index: false,
+            has_standby: false,
             files: 0,
             leaving: None,
             measured: Measured::default(),
