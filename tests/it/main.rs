@@ -14,6 +14,7 @@ mod config;
 mod first_boot;
 mod foreign;
 mod healing;
+mod health;
 mod hot_plug;
 mod oracles;
 mod power_cut;

@@ -414,7 +414,8 @@ fn driver(bus: Bus) -> &'static str {
 }
 
 /// A world-wide name made of the serial number, in the locally assigned range (NAA 3).
-fn wwn(serial: &str) -> u64 {
+#[must_use]
+pub fn wwn(serial: &str) -> u64 {
     serial.bytes().fold(0x3000_0000_0000_0000, |name, byte| {
         (name & 0xf000_0000_0000_0000)
             | ((name.wrapping_mul(31).wrapping_add(u64::from(byte))) & 0x0fff_ffff_ffff_ffff)
