@@ -167,10 +167,8 @@ fn a_disk_that_hangs_delays_no_other_and_one_that_is_pulled_is_told_no_more() ->
         lines.any(|line| line.contains("kind=\"disk\"") && line.contains(serial))
     };
     // A SCSI disk is named by its WWN; the console has both names.
-    let names: Vec<String> = disks
-        .iter()
-        .map(|disk| format!("{:x}", e2e::machine::wwn(&disk.serial)))
-        .collect();
+    let names: Vec<String> =
+        disks.iter().map(|disk| format!("{:x}", e2e::machine::wwn(&disk.serial))).collect();
     wait(&node, "verdicts on all disks", FIRST, |text| names.iter().all(|name| told(text, name)))?;
     node.hang_disk(&disks[0])?;
     node.pull(&disks[1])?;
