@@ -7,6 +7,7 @@ interface Cheats {
     function assume(bool condition) external pure;
     function chainId(uint256 id) external;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
+    function deployCode(string calldata artifact) external returns (address);
     function envOr(string calldata name, uint256 otherwise) external view returns (uint256);
     function envOr(string calldata name, address otherwise) external view returns (address);
     function envAddress(string calldata name, string calldata delimiter) external view returns (address[] memory);
@@ -18,6 +19,7 @@ interface Cheats {
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
     function getNonce(address account) external view returns (uint64);
+    function mockCall(address callee, bytes calldata data, bytes calldata answer) external;
     function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
     function parseJsonBytes32(string calldata json, string calldata key) external pure returns (bytes32);
     function parseJsonAddress(string calldata json, string calldata key) external pure returns (address);
@@ -30,7 +32,7 @@ interface Cheats {
         external
         returns (string memory);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
-    function snapshotGasLastCall(string calldata name) external returns (uint256);
+    function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function startBroadcast(uint256 key) external;
     function stopBroadcast() external;
     function warp(uint256 time) external;

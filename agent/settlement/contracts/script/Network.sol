@@ -84,8 +84,8 @@ library Deployment {
         _grant(network, terms.guardian);
     }
 
-    /// @notice Leaves the contracts to the time lock: the deployer may nothing more.
-    function handOver(Network memory network, address deployer) internal {
+    /// @notice Leaves the contracts to another administrator: the deployer may nothing more.
+    function handOver(Network memory network, address deployer, address admin) internal {
         AccessControl[6] memory all = [
             AccessControl(network.eras),
             network.oracles,
@@ -94,10 +94,10 @@ library Deployment {
             network.vault,
             network.claims
         ];
-        bytes32 admin = network.eras.DEFAULT_ADMIN_ROLE();
+        bytes32 role = network.eras.DEFAULT_ADMIN_ROLE();
         for (uint256 i; i < all.length; ++i) {
-            all[i].grantRole(admin, address(network.timelock));
-            all[i].renounceRole(admin, deployer);
+            all[i].grantRole(role, admin);
+            all[i].renounceRole(role, deployer);
         }
     }
 

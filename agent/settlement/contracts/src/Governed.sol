@@ -39,8 +39,9 @@ abstract contract Governed is AccessControl, Pausable {
     function pause() external onlyRole(GUARDIAN_ROLE) {
         uint256 possibleAt = _pausedAt == 0 ? 0 : _pausedAt + PAUSE_INTERVAL;
         if (block.timestamp < possibleAt) revert PausedNotLongAgo(possibleAt);
-        _pausedAt = uint64(block.timestamp);
+        // In this order: with the new time, the pause that ended would seem to go on.
         _pause();
+        _pausedAt = uint64(block.timestamp);
     }
 
     /// @notice Ends a pause before its time.

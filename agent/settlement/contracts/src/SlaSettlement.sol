@@ -24,7 +24,7 @@ contract SlaSettlement is Custody, SlaDomain, IERC5267 {
         bytes32 root;
         /// Reward of this and all roots before it, in the token's smallest unit.
         uint96 reward;
-        /// Penalty of this and all roots before it, in the token's smallest unit.
+        /// Penalty of this and all roots before it, in the token's smallest unit; no more than fits.
         uint96 penalty;
         /// Seconds since 1970.
         uint64 postedAt;
@@ -162,7 +162,7 @@ contract SlaSettlement is Custody, SlaDomain, IERC5267 {
             digest: digest,
             root: root.root,
             reward: last.reward + root.totalReward.toUint96(),
-            penalty: last.penalty + root.totalPenalty.toUint96(),
+            penalty: _capped(uint256(last.penalty) + root.totalPenalty.toUint96()),
             postedAt: uint64(block.timestamp)
         });
         _count = uint32(id + 1);
@@ -261,6 +261,11 @@ contract SlaSettlement is Custody, SlaDomain, IERC5267 {
 
     function _last() private view returns (Posted memory last) {
         if (_count > 0) last = _roots[_count - 1];
+    }
+
+    /// @dev Penalties are only a limit to what may be taken: a sum that does not fit must not refuse all later roots.
+    function _capped(uint256 sum) private pure returns (uint96) {
+        return sum < type(uint96).max ? uint96(sum) : type(uint96).max;
     }
 
     function _isFinal(Posted storage posted) private view returns (bool) {

@@ -3,10 +3,11 @@ pragma solidity 0.8.37;
 
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {vm} from "../script/Cheats.sol";
-import {Deployment, Network, Terms} from "../script/Network.sol";
+import {Network, Terms} from "../script/Network.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {Messages} from "../src/Messages.sol";
 import {NodeRegistry} from "../src/NodeRegistry.sol";
+import {Deployer} from "./Deployer.sol";
 import {MockICNT} from "./MockICNT.sol";
 import {Tree} from "./Tree.sol";
 
@@ -41,7 +42,8 @@ abstract contract Fixture {
     function setUp() public virtual {
         vm.warp(GENESIS);
         icnt = new MockICNT();
-        net = Deployment.deploy(
+        // By its name and not by `new`: no test carries the code of all contracts, which would be compiled with each.
+        net = Deployer(vm.deployCode("Deployer.sol:Deployer")).deploy(
             Terms({
                 token: icnt,
                 treasury: TREASURY,
@@ -62,8 +64,7 @@ abstract contract Fixture {
                     answerWindow: 3 days,
                     evidenceAge: 14 days
                 })
-            }),
-            address(this)
+            })
         );
         oracleKeys = _ascending(4, 0x0AC);
         address[] memory members = _addresses(oracleKeys);
