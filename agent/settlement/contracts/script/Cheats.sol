@@ -7,14 +7,15 @@ interface Cheats {
     function assume(bool condition) external pure;
     function chainId(uint256 id) external;
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
+    function createDir(string calldata path, bool parents) external;
     function deployCode(string calldata artifact) external returns (address);
     function envOr(string calldata name, uint256 otherwise) external view returns (uint256);
     function envOr(string calldata name, address otherwise) external view returns (address);
-    function envAddress(string calldata name, string calldata delimiter) external view returns (address[] memory);
-    function envString(string calldata name) external view returns (string memory);
-    function envUint(string calldata name) external view returns (uint256);
+    function envOr(string calldata name, string calldata delimiter, address[] calldata otherwise)
+        external
+        view
+        returns (address[] memory);
     function etch(address target, bytes calldata code) external;
-    function expectEmit(address emitter) external;
     function expectRevert(bytes calldata reason) external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
@@ -35,6 +36,7 @@ interface Cheats {
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function startBroadcast(uint256 key) external;
     function stopBroadcast() external;
+    function toString(uint256 value) external pure returns (string memory);
     function warp(uint256 time) external;
     function writeFile(string calldata path, string calldata text) external;
 }

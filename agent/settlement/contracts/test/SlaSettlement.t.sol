@@ -177,15 +177,15 @@ contract SlaSettlementTest is Fixture {
     }
 
     /// @dev Whatever is posted and cancelled: what is set aside is the sum of the roots that stand.
-    function testFuzz_what_is_set_aside_is_what_stands(uint96[6] memory rewards, uint8 cancels) public {
+    function testFuzz_what_is_set_aside_is_what_stands(uint96[4] memory rewards, uint8 cancels) public {
         vm.mockCall(address(net.oracles), abi.encodeWithSelector(OracleRegistry.requireQuorum.selector), "");
         vm.warp(net.eras.startOf(20));
         bytes[] memory none = new bytes[](0);
-        Messages.EraRoot[] memory roots = new Messages.EraRoot[](6);
-        uint256[] memory before = new uint256[](7);
+        Messages.EraRoot[] memory roots = new Messages.EraRoot[](4);
+        uint256[] memory before = new uint256[](5);
         uint256 count;
-        for (uint256 i; i < 6; ++i) {
-            uint256 reward = rewards[i] % (FUND / 4);
+        for (uint256 i; i < 4; ++i) {
+            uint256 reward = rewards[i] % (FUND / 2);
             roots[count] = _next(keccak256(abi.encode(i)), reward, 0);
             if (before[count] + reward > FUND) {
                 vm.expectPartialRevert(SlaSettlement.PoolTooSmall.selector);
