@@ -16,6 +16,7 @@ interface Cheats {
         view
         returns (address[] memory);
     function etch(address target, bytes calldata code) external;
+    function expectEmit(address emitter) external;
     function expectRevert(bytes calldata reason) external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
