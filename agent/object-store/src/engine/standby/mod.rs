@@ -9,7 +9,7 @@
 //!
 //! Every batch that is written to the index is put into a queue of the standby, in the same order ([`mirror`]).
 //! A task writes them, so that no request waits for the standby's disk; where that falls behind or fails,
-//! the standby is given up. It is filled by key ([`fill`]): batches concern it as far as that has come.
+//! the standby is given up. It is filled by key ([`fill()`]): batches concern it as far as that has come.
 //!
 //! From [`Phase::Whole`] on the superblocks may name it, and then what it lacks must be in the journals:
 //! whoever frees something waits for [`Standby::settled`] first. One that failed is waited for until no
