@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use agent_object_store::{
-    ContentStatus, IndexMemory, Measured, PoolStatus, Requests, ScrubStatus, UnixMillis, VolumeId,
-    VolumeState, VolumeStatus,
+    ContentStatus, IndexMemory, Measured, PoolStatus, Requests, ScrubStatus, StandbyStatus,
+    UnixMillis, VolumeId, VolumeState, VolumeStatus,
 };
 
 use super::*;
@@ -36,6 +36,7 @@ fn facts() -> Facts {
         spare_volumes: Some(2),
         scrub: Some(ScrubStatus { begun: UnixMillis(0), ends: UnixMillis(0), read: 4, groups: 9 }),
         content: Some(ContentStatus { plain_bytes: 9, stored_bytes: 5 }),
+        standby: Some(StandbyStatus::InStep),
         index: Some(IndexMemory::default()),
         served: Some(Requests { bytes_in: 11, ..Requests::default() }),
         volumes: vec![volume("a"), volume("b")],
