@@ -70,8 +70,8 @@ fn one_damaged_superblock_is_survived_and_a_later_format_is_refused() {
     assert!(matches!(error, DeviceError::Superblock { source: SuperblockError::Damaged, .. }));
 
     let disk = formatted();
-    // Format 1 becomes 3.
-    disk.flip_bit_of(&Path::new("/v").join(FOLDER).join(SUPERBLOCKS[0]), 8, 1);
+    // Format 2 becomes 3.
+    disk.flip_bit_of(&Path::new("/v").join(FOLDER).join(SUPERBLOCKS[0]), 8, 0);
     let error = Device::open(Path::new("/v"), surroundings(&disk, 1)).unwrap_err();
     let said = error.to_string();
     assert!(said.contains("format 3") && said.contains("left as it is"), "{said}");
