@@ -101,7 +101,7 @@ fn disks_pulled_at_every_stage_of_healing_cost_nothing_and_blank_ones_fill_up() 
     node.pull(&disks[4])?;
     wait_for(&node, "two more missing", |log| log.matches("INFO disk is gone").count() == 7)?;
     stored.check().context("without two of the disks that were there at first")?;
-    ensure!(!node.log().contains("panicked"), "{}", node.diagnosis());
+    node.has_no_panic()?;
     let anew = node.log().matches(INDEX_ANEW).count();
     ensure!(anew <= PAIRS, "the index was made anew {anew} times: a standby did not take over");
     println!("{} shards were made anew", node.log().matches(MADE).count());

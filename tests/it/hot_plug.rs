@@ -56,7 +56,7 @@ fn a_plugged_disk_is_claimed_and_a_pulled_one_stops_neither_reads_nor_writes() -
         assert_eq!(read.body, [number; 4096], "object-{number} reads otherwise");
     }
     assert_eq!(s3.get("steady", "after the pull")?.expect(200)?.body, b"still here");
-    assert!(!node.log().contains("panicked"), "{}", node.diagnosis());
+    node.has_no_panic()?;
     node.power_off()?;
     Ok(())
 }

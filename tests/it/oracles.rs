@@ -128,7 +128,7 @@ fn oracles_challenge_a_node_and_vote_and_one_that_was_down_gets_what_waited() ->
             "{message}"
         );
     }
-    assert!(!node.log().contains("panicked"), "{}", node.diagnosis());
+    node.has_no_panic()?;
     node.power_off()?;
     Ok(())
 }

@@ -155,7 +155,7 @@ fn check(
     // And it goes on.
     s3.put("cut", "afterwards", b"still here")?.expect(200)?;
     ensure!(s3.get("cut", "afterwards")?.expect(200)?.body == b"still here", "it reads otherwise");
-    ensure!(!node.log().contains("panicked"), "{}", node.diagnosis());
+    node.has_no_panic()?;
     println!(
         "cut {number}: {there} objects there, {gone} not, served after {served:.1?}, all after {:.1?}",
         started.elapsed()

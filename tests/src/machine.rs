@@ -247,6 +247,23 @@ impl Machine {
         }
     }
 
+    /// That no program of the node has panicked so far.
+    ///
+    /// # Errors
+    /// With the lines around each panic.
+    pub fn has_no_panic(&self) -> Result<()> {
+        const AROUND: usize = 3;
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let mut found = Vec::new();
+        for (at, _) in lines.iter().enumerate().filter(|(_, line)| line.contains("panicked")) {
+            found.extend(lines.iter().skip(at.saturating_sub(AROUND)).take(2 * AROUND + 1));
+            found.push(&"--");
+        }
+        ensure!(found.is_empty(), "a program panicked:\n{}", found.join("\n"));
+        Ok(())
+    }
+
     /// Console and end of the log, for a failing test's message.
     #[must_use]
     pub fn diagnosis(&self) -> String {
