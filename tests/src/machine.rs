@@ -255,10 +255,11 @@ impl Machine {
         const AROUND: usize = 3;
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
-        let mut found = Vec::new();
+        let mut found: Vec<&str> = Vec::new();
         for (at, _) in lines.iter().enumerate().filter(|(_, line)| line.contains("panicked")) {
-            found.extend(lines.iter().skip(at.saturating_sub(AROUND)).take(2 * AROUND + 1));
-            found.push(&"--");
+            found
+                .extend(lines.iter().skip(at.saturating_sub(AROUND)).take(2 * AROUND + 1).copied());
+            found.push("--");
         }
         ensure!(found.is_empty(), "a program panicked:\n{}", found.join("\n"));
         Ok(())
