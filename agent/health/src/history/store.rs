@@ -84,11 +84,15 @@ pub trait Store: Send {
     fn size(&self) -> Result<u64, StoreError>;
 }
 
+/// Key and value of what is written only where it cannot be.
+const FAILED: &[u8] = b"failed";
+
 /// A store in a folder.
 #[derive(Debug)]
 pub struct SledStore {
     path: PathBuf,
-    database: sled::Db,
+    /// None only while it is dropped.
+    database: Option<sled::Db>,
 }
 
 impl SledStore {
@@ -105,30 +109,33 @@ impl SledStore {
                 // Only when told to.
                 .flush_every_ms(None);
             let database = config.open().map_err(|source| failed("open", path, source))?;
-            Ok(Self { path: path.to_owned(), database })
+            Ok(Self { path: path.to_owned(), database: Some(database) })
         })
     }
 
     fn run<T>(
         &self,
         operation: &'static str,
-        work: impl FnOnce() -> sled::Result<T>,
+        work: impl FnOnce(&sled::Db) -> sled::Result<T>,
     ) -> Result<T, StoreError> {
-        guarded(operation, &self.path, || {
-            work().map_err(|source| failed(operation, &self.path, source))
+        guarded(operation, &self.path, || match &self.database {
+            Some(database) => {
+                work(database).map_err(|source| failed(operation, &self.path, source))
+            }
+            None => Err(StoreError::Damaged { operation, path: self.path.clone() }),
         })
     }
 }
 
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.run("read", || self.database.get(key))?;
+        let value = self.run("read", |database| database.get(key))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     fn range(&self, from: &[u8], before: &[u8]) -> Result<Vec<Pair>, StoreError> {
-        self.run("read", || {
-            let pairs = self.database.range(from..before);
+        self.run("read", |database| {
+            let pairs = database.range(from..before);
             pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
         })
     }
@@ -142,14 +149,27 @@ impl Store for SledStore {
                     None => batch.remove(key.as_slice()),
                 }
             }
-            self.run("write", || self.database.apply_batch(batch))?;
+            self.run("write", |database| database.apply_batch(batch))?;
         }
-        self.run("write", || self.database.flush())?;
+        self.run("write", |database| database.flush())?;
         sync(&self.path.join(FILE))
     }
 
     fn size(&self) -> Result<u64, StoreError> {
-        self.run("measure", || self.database.size_on_disk())
+        self.run("measure", |database| database.size_on_disk())
+    }
+}
+
+impl Drop for SledStore {
+    /// sled 0.34 panics where its last sync fails, as on a disk that was pulled, unless it met a failure before.
+    fn drop(&mut self) {
+        let Some(database) = self.database.take() else { return };
+        if sync(&self.path.join(FILE)).is_err() {
+            // It takes note of this failure, and then ends without a word to the disk.
+            let fail = || database.insert(FAILED, FAILED).and_then(|_| database.flush());
+            let _ = catch_unwind(AssertUnwindSafe(fail));
+        }
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(database)));
     }
 }
 
