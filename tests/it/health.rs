@@ -97,6 +97,13 @@ fn a_failing_disk_is_known_everywhere_within_a_minute_and_emptied() -> Result<()
     })?;
     println!("the management controller's log after {took:.0?} more");
 
+    // A refused node asks again every few minutes.
+    let asked = Instant::now();
+    while network.oracles[0].page(&format!("/node/{daemon}")).is_err() {
+        ensure!(asked.elapsed() < FIRST, "no session\n{}", node.diagnosis());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+
     let failed = Instant::now();
     node.qmp.execute(
         "qom-set",
