@@ -123,11 +123,7 @@ impl Server {
     ///
     /// # Errors
     /// There is no answer, or it is none to this question, or it is an error.
-    pub(super) async fn ask(
-        &self,
-        method: &'static str,
-        params: Value,
-    ) -> Result<Value, ChainError> {
+    pub async fn ask(&self, method: &'static str, params: Value) -> Result<Value, ChainError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         let answered = tokio::time::timeout(self.within, self.exchange(body.to_string())).await;

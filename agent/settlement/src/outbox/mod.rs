@@ -11,6 +11,8 @@
 mod backend;
 mod format;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 

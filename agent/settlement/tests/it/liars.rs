@@ -1,0 +1,1 @@
+//! Servers that lie, delay, repeat themselves and lag.
