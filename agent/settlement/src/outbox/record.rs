@@ -1,4 +1,5 @@
-//! The records of an outbox. Their form is JSON, and part of the format's version.
+//! The records of an outbox. Their form is JSON, and part of the format's version. `Record` has no tag inside of its
+//! variants: serde reads those through a form that has no numbers of 128 bits.
 
 use alloy::primitives::{B256, Bytes};
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use crate::revert::Revert;
 
 /// One step of one intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "record")]
+#[serde(rename_all = "snake_case")]
 pub enum Record {
     /// What records that were compacted away leave behind; it counts the gas of all records before it, too.
     Carried {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::format::{self, MARK_BYTES};
 use super::*;
 use crate::call::{Call, Seq};
+use crate::revert::{Class, Revert};
 
 /// Bytes that a disk writes as one.
 const SECTOR: usize = 512;
@@ -318,6 +319,41 @@ fn on_a_real_file_system_a_damaged_file_is_no_new_beginning() {
     assert!(
         matches!(Outbox::open(backend(), OWNER), Ok(Opened::Ready(_, records)) if records.is_empty())
     );
+}
+
+#[test]
+fn each_kind_of_record_is_read_as_it_was_written() {
+    let signed = Signed {
+        seq: Seq(1),
+        raw: Bytes::from(vec![2; 200]),
+        nonce: 3,
+        hash: B256::repeat_byte(4),
+        fee: Fee { max_wei: u128::MAX, tip_wei: 1 << 70 },
+        gas: u64::MAX,
+        day: 6,
+    };
+    let inclusion = Inclusion { tx: B256::ZERO, block: B256::ZERO, number: 7, ok: false };
+    let revert = Revert { words: "no \"quotes\"".to_owned(), class: Class::Retryable };
+    let reason = ParkReason::KeepsReverting { times: 5, revert: revert.clone() };
+    let seq = Seq(1);
+    let records = [
+        record(1, 5),
+        Record::Signed(signed.clone()),
+        Record::Replaced(signed),
+        Record::Mined { seq, inclusion },
+        Record::Final { seq, how: Outcome::Another },
+        Record::Parked { seq, reason },
+        Record::Parked { seq, reason: ParkReason::Refused { revert } },
+        Record::Parked { seq, reason: ParkReason::TooMuchGas { gas: 2, limit: 1 } },
+        Record::Carried { next: Seq(9), spent: Spent { day: 1, wei: u128::MAX } },
+    ];
+    let sim = Sim::default();
+    sim.power(usize::MAX);
+    let mut outbox = Outbox::begin_anew(sim.clone(), OWNER).expect("power");
+    for record in &records {
+        outbox.append(record).expect("power");
+    }
+    assert_eq!(ready(Outbox::open(sim, OWNER).expect("no damage")).1, records);
 }
 
 proptest! {
