@@ -11,5 +11,6 @@ mod anvil;
 mod chain;
 mod crash;
 mod liars;
+mod proxy;
 mod refusals;
 mod rig;
