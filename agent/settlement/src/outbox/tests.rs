@@ -173,7 +173,7 @@ fn run(sim: &Sim, told: &mut Told) -> Result<(), OutboxError> {
     told.begun = true;
     for (number, bytes) in [10, 900, 0, 2000, 40].into_iter().enumerate() {
         let next = record(number as u64, bytes);
-        told.perhaps = Some([&told.answered[..], &[next.clone()]].concat());
+        told.perhaps = Some([&told.answered[..], std::slice::from_ref(&next)].concat());
         outbox.append(&next)?;
         told.answered.push(next);
         if number == 2 {

@@ -101,12 +101,6 @@ impl Anvil {
         self.ask("anvil_mine", json!([quantity(blocks)])).await;
     }
 
-    pub(crate) async fn height(&self) -> u64 {
-        let number = self.ask("eth_blockNumber", json!([])).await;
-        let digits = number.as_str().and_then(|text| text.strip_prefix("0x")).expect("a number");
-        u64::from_str_radix(digits, 16).expect("a number")
-    }
-
     /// How often a counter was counted up.
     pub(crate) async fn count(&self, counter: u64) -> u64 {
         let slot = B256::from(U256::from(counter));

@@ -8,6 +8,8 @@
 #![expect(clippy::indexing_slicing, reason = "a test ends where its own assumption fails")]
 
 mod anvil;
+mod backends;
+mod canned;
 mod chain;
 mod crash;
 mod liars;

@@ -124,7 +124,7 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) -> Option<()> {
 }
 
 /// The body of a request of HTTP/1.1 with a length.
-async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub(crate) async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");

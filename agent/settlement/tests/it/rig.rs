@@ -95,11 +95,13 @@ impl<B: Backend, C: Chain> Rig<B, C> {
     }
 
     pub(crate) fn alarms(&self) -> Vec<&Alarm> {
-        let alarm = |notice| match notice {
-            &Notice::Alarm(_, ref alarm) => Some(alarm),
-            _ => None,
-        };
-        self.notices.iter().filter_map(alarm).collect()
+        let mut alarms = Vec::new();
+        for notice in &self.notices {
+            if let Notice::Alarm(_, alarm) = notice {
+                alarms.push(alarm);
+            }
+        }
+        alarms
     }
 
     pub(crate) fn outcomes(&self) -> Vec<Outcome> {
