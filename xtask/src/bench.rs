@@ -187,27 +187,7 @@ fn write_table(layout: &Layout, name: &str, table: &str) -> Result<()> {
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
-    let renewed = between(&text, &begin, &end, table)
+    let renewed = step::between(&text, (&begin, &end), table)
         .with_context(|| format!("{} has no marks for {name}", path.display()))?;
     step::replace_file(&path, renewed.as_bytes())
-}
-
-/// The text with what stands between two marks replaced.
-fn between(text: &str, begin: &str, end: &str, table: &str) -> Option<String> {
-    let (head, rest) = text.split_once(begin)?;
-    let (_, tail) = rest.split_once(end)?;
-    Some(format!("{head}{begin}\n\n{}\n\n{end}{tail}", table.trim_end()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_replaces_only_what_stands_between_its_marks() {
-        let text = "head\n<!-- a: begin -->\nold\n<!-- a: end -->\ntail\n";
-        let renewed = between(text, "<!-- a: begin -->", "<!-- a: end -->", "new\n").unwrap();
-        assert_eq!(renewed, "head\n<!-- a: begin -->\n\nnew\n\n<!-- a: end -->\ntail\n");
-        assert_eq!(between(text, "<!-- b: begin -->", "<!-- b: end -->", "new"), None);
-    }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Need {
     Measure,
     /// Build the fuzzer.
     Fuzz,
+    /// Compile and test the settlement contracts.
+    Contracts,
 }
 
 impl Need {
@@ -39,6 +41,7 @@ impl Need {
         Self::Test,
         Self::Measure,
         Self::Fuzz,
+        Self::Contracts,
     ];
 }
 
@@ -54,7 +57,7 @@ enum Probe {
 }
 
 #[rustfmt::skip]
-const PACKAGES: [(Need, &str, Probe); 25] = [
+const PACKAGES: [(Need, &str, Probe); 27] = [
     (Need::Compile, "gcc", Probe::Program("cc")),
     (Need::Compile, "libc6-dev", Probe::File("/usr/include/stdio.h")),
     (Need::Compile, "libudev-dev", Probe::File("/usr/include/libudev.h")),
@@ -80,6 +83,8 @@ const PACKAGES: [(Need, &str, Probe); 25] = [
     (Need::Test, "zstd", Probe::Program("zstd")),
     (Need::Measure, "fio", Probe::Program("fio")),
     (Need::Fuzz, "g++", Probe::Program("c++")),
+    (Need::Contracts, "nodejs", Probe::Program("node")),
+    (Need::Contracts, "npm", Probe::Program("npm")),
 ];
 
 /// Makes sure that everything for `needs` is installed; installs what is missing.

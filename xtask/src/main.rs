@@ -6,6 +6,7 @@
 
 mod bench;
 mod clients;
+mod contracts;
 mod deps;
 mod fuzz;
 mod image;
@@ -40,6 +41,8 @@ enum Command {
     Serve(serve::Args),
     /// Run all tests.
     Test(test::Args),
+    /// Build and test the settlement contracts.
+    Contracts(contracts::Args),
     /// Run the store against its model, with faults and power cuts, for as long as wanted.
     Soak(soak::Args),
     /// Feed the decoders with what no encoder of ours made.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::command(&args),
         Command::Serve(args) => serve::command(&args),
         Command::Test(args) => test::command(&args),
+        Command::Contracts(args) => contracts::command(&args),
         Command::Soak(args) => soak::command(&args),
         Command::Fuzz(args) => fuzz::command(&args),
         Command::Bench(args) => bench::command(&args),

@@ -203,9 +203,24 @@ pub(crate) fn replace_file(path: &Path, content: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// The text with what stands between two marks replaced; none where it has not both.
+pub(crate) fn between(text: &str, (begin, end): (&str, &str), table: &str) -> Option<String> {
+    let (head, rest) = text.split_once(begin)?;
+    let (_, tail) = rest.split_once(end)?;
+    Some(format!("{head}{begin}\n\n{}\n\n{end}{tail}", table.trim_end()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_replaces_only_what_stands_between_its_marks() {
+        let text = "head\n<!-- a: begin -->\nold\n<!-- a: end -->\ntail\n";
+        let renewed = between(text, ("<!-- a: begin -->", "<!-- a: end -->"), "new\n").unwrap();
+        assert_eq!(renewed, "head\n<!-- a: begin -->\n\nnew\n\n<!-- a: end -->\ntail\n");
+        assert_eq!(between(text, ("<!-- b: begin -->", "<!-- b: end -->"), "new"), None);
+    }
     use std::cell::Cell;
 
     #[test]

@@ -1,10 +1,11 @@
-//! `cargo xtask test`: unit and property tests, then whole nodes.
+//! `cargo xtask test`: unit and property tests, those of the contracts, then whole nodes.
 
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::clients;
+use crate::contracts;
 use crate::deps::{self, Need};
 use crate::image::{self, Compression};
 use crate::layout::{self, Layout};
@@ -17,7 +18,7 @@ const MACHINES: &str = "2";
 /// Arguments of `cargo xtask test`; without any, everything runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only unit and property tests.
+    /// Only unit and property tests, and those of the contracts.
     #[arg(long, conflicts_with = "node")]
     unit: bool,
     /// Only tests of built artefacts: real clients, and machines in QEMU.
@@ -46,6 +47,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         step::timed("unit and property tests", || {
             process::run(cargo(&layout).args(["test", "--workspace", "--exclude", "e2e"]))
         })?;
+        contracts::command(&contracts::Args::default())?;
     }
     if args.unit {
         return Ok(());
