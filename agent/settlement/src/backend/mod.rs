@@ -1,4 +1,4 @@
-//! How a network settles, behind one trait: our own contracts ([`reference`]), and those of ICN ([`icn_v5`]), which are
+//! How a network settles, behind one trait: our own contracts ([`mod@reference`]), and those of ICN ([`icn_v5`]), which are
 //! read, and for which what an HP's wallet has to sign is prepared.
 
 pub mod icn_v5;

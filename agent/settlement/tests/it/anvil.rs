@@ -38,10 +38,16 @@ pub(crate) struct Anvil {
     server: Server,
 }
 
-/// Where anvil is: `ICN_ANVIL` names it.
+/// Where anvil is: `ICN_ANVIL` names it; else it is where `cargo xtask test` puts it.
 fn program() -> PathBuf {
-    let path = std::env::var_os("ICN_ANVIL").map(PathBuf::from);
-    path.expect("ICN_ANVIL is not set: run the tests with `cargo xtask test`")
+    const BELOW: &str = "icn-node/contracts/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+    if let Some(path) = std::env::var_os("ICN_ANVIL") {
+        return PathBuf::from(path);
+    }
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let path = cache.map(|cache| cache.join(BELOW)).filter(|path| path.exists());
+    path.expect("there is no anvil: run the tests with `cargo xtask test`, or set ICN_ANVIL")
 }
 
 pub(crate) fn server(url: &str) -> Server {

@@ -3,7 +3,7 @@
 use agent_settlement::abi::icn_v5::{Booking, IcnV5, ScalerNode, ScalerNodePlain, Version};
 use agent_settlement::abi::messages::{Leaf, domain};
 use agent_settlement::abi::reference::{
-    DaemonBinding, EraManager, Node, NodeRegistry, Posted, RewardClaims, SlaSettlement,
+    DaemonBinding, EraManager, Node, NodeRegistry, Posted, RewardClaims, SlaSettlement, errors,
 };
 use agent_settlement::backend::icn_v5::{BATCH_MAX, Icn};
 use agent_settlement::backend::reference::{FinalRoot, Network, Reference};
@@ -12,8 +12,8 @@ use agent_settlement::backend::{
 };
 use agent_settlement::chain::rpc::Rpc;
 use alloy::primitives::{Address, B256, Bytes, U256, hex};
-use alloy::sol_types::{SolCall, SolValue};
-use serde_json::json;
+use alloy::sol_types::{SolCall, SolStruct, SolType, SolValue};
+use serde_json::{Value, json};
 
 use crate::canned::Canned;
 
@@ -333,4 +333,83 @@ fn contracts_of_another_network_are_told_by_their_domain() {
     assert_eq!(versions[0].1, separator.abi_encode());
     let other = Network { chain: 1, ..network() }.target();
     assert_ne!(other.contracts[0].version, target.contracts[0].version);
+}
+
+/// Types as an ABI in JSON has them, with tuples written out.
+fn kind(parameter: &Value) -> String {
+    let name = parameter["type"].as_str().expect("a type");
+    match name.strip_prefix("tuple") {
+        None => name.to_owned(),
+        Some(suffix) => format!("{}{suffix}", kinds(&parameter["components"])),
+    }
+}
+
+fn kinds(parameters: &Value) -> String {
+    let kinds: Vec<_> = parameters.as_array().expect("a list").iter().map(kind).collect();
+    format!("({})", kinds.join(","))
+}
+
+/// What contracts have: each function and error with its types, and what functions return.
+fn entries(abis: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for abi in abis {
+        let abi: Vec<Value> = serde_json::from_str(abi).expect("JSON");
+        for entry in abi.iter().filter(|entry| entry["name"].is_string()) {
+            let name = entry["name"].as_str().expect("a name");
+            let returns =
+                if entry["outputs"].is_array() { kinds(&entry["outputs"]) } else { String::new() };
+            found.push((format!("{name}{}", kinds(&entry["inputs"])), returns));
+        }
+    }
+    found
+}
+
+/// The types of a struct, written out.
+fn fields<T: SolStruct>() -> String {
+    let named = T::eip712_root_type();
+    let (_, fields) = named.trim_end_matches(')').split_once('(').expect("fields");
+    let kinds: Vec<_> = fields.split(',').filter_map(|field| field.split(' ').next()).collect();
+    format!("({})", kinds.join(","))
+}
+
+fn returns<T: SolCall>() -> (String, String) {
+    let returns = <T::ReturnTuple<'static> as SolType>::SOL_NAME;
+    let written = returns.replace("Node", &fields::<Node>()).replace("Posted", &fields::<Posted>());
+    (T::SIGNATURE.to_owned(), written)
+}
+
+#[test]
+fn what_is_called_and_told_apart_is_in_the_contracts_as_they_are() {
+    let registry = include_str!("../../contracts/abi/NodeRegistry.json");
+    let settlement = include_str!("../../contracts/abi/SlaSettlement.json");
+    let claims = include_str!("../../contracts/abi/RewardClaims.json");
+    let eras = include_str!("../../contracts/abi/EraManager.json");
+    let cases = [
+        (registry, returns::<NodeRegistry::registerCall>()),
+        (registry, returns::<NodeRegistry::bindCall>()),
+        (registry, returns::<NodeRegistry::bindForCall>()),
+        (registry, returns::<NodeRegistry::requestExitCall>()),
+        (registry, returns::<NodeRegistry::nodeOfCall>()),
+        (registry, returns::<NodeRegistry::daemonAtCall>()),
+        (registry, returns::<NodeRegistry::nodeOfDaemonCall>()),
+        (registry, returns::<NodeRegistry::standingCall>()),
+        (registry, returns::<SlaSettlement::domainSeparatorCall>()),
+        (eras, returns::<EraManager::currentEraCall>()),
+        (settlement, returns::<SlaSettlement::domainSeparatorCall>()),
+        (settlement, returns::<SlaSettlement::rootCountCall>()),
+        (settlement, returns::<SlaSettlement::rootAtCall>()),
+        (settlement, returns::<SlaSettlement::isFinalCall>()),
+        (settlement, returns::<SlaSettlement::disputeWindowCall>()),
+        (claims, returns::<RewardClaims::claimCall>()),
+        (claims, returns::<RewardClaims::doneCall>()),
+        (claims, returns::<RewardClaims::settlementCall>()),
+    ];
+    for (abi, call) in cases {
+        assert!(entries(&[abi]).contains(&call), "{call:?} is not in the contract");
+    }
+    let all = entries(&[registry, settlement, claims]);
+    for error in errors() {
+        let found = all.iter().any(|(signature, _)| signature == error.signature);
+        assert!(found, "{} is in no contract", error.signature);
+    }
 }
