@@ -8,6 +8,8 @@ mod facts;
 pub mod policy;
 pub mod state;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

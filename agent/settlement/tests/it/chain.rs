@@ -1,5 +1,6 @@
 //! What a chain does to transactions.
 
+use agent_settlement::call::Seq;
 use agent_settlement::engine::Setup;
 use agent_settlement::engine::event::{Alarm, Notice};
 use agent_settlement::engine::policy::Policy;
@@ -218,6 +219,30 @@ async fn a_call_that_keeps_reverting_is_tried_so_often_and_parked() {
     };
     assert_eq!(*times, setup().policy.reverts_max);
     assert_eq!(anvil.count(1).await, 0);
+}
+
+#[tokio::test]
+async fn an_outbox_forgets_what_is_over_and_numbers_go_on() {
+    let (anvil, folder) = (Anvil::start().await, folder());
+    let policy = Policy { in_flight_max: 16, ..setup().policy };
+    let wide = Setup { policy, ..setup() };
+    let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), wide.clone()).await;
+    for counter in 1..=40 {
+        rig.want(count_up(counter));
+    }
+    let all = std::fs::metadata(folder.path().join("outbox")).expect("a file").len();
+    rig.finish(&anvil).await;
+    let left = std::fs::metadata(folder.path().join("outbox")).expect("a file").len();
+    assert!(left < all / 2, "{left} of {all} bytes and more");
+    let spent = rig.engine.state().spent();
+    drop(rig);
+    let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), wide).await;
+    assert_eq!(rig.engine.state().spent(), spent);
+    assert_eq!(rig.want(count_up(41)), Seq(40));
+    rig.finish(&anvil).await;
+    for counter in 1..=41 {
+        assert_eq!(anvil.count(counter).await, 1);
+    }
 }
 
 #[tokio::test]
