@@ -123,8 +123,13 @@ fn link(target: &Path, link: &Path) -> Result<()> {
 }
 
 fn test(forge: &Path, folder: &Path, args: &Args) -> Result<()> {
-    let mut command: Command = process::command(&forge.to_string_lossy());
-    command.arg("test").current_dir(folder);
+    let program = |argument: &str| -> Command {
+        let mut command = process::command(&forge.to_string_lossy());
+        command.arg(argument).current_dir(folder);
+        command
+    };
+    process::output(program("fmt").arg("--check"))?;
+    let mut command = program("test");
     if let Some(filter) = &args.filter {
         command.args(["--match-test", filter]);
     }

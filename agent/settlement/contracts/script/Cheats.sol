@@ -16,6 +16,7 @@ interface Cheats {
         view
         returns (address[] memory);
     function etch(address target, bytes calldata code) external;
+    function expectEmit(address emitter) external;
     function expectRevert(bytes calldata reason) external;
     function expectRevert(bytes4 selector) external;
     function expectPartialRevert(bytes4 selector) external;
@@ -29,9 +30,7 @@ interface Cheats {
     function serializeAddress(string calldata object, string calldata key, address value)
         external
         returns (string memory);
-    function serializeUint(string calldata object, string calldata key, uint256 value)
-        external
-        returns (string memory);
+    function serializeUint(string calldata object, string calldata key, uint256 value) external returns (string memory);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function startBroadcast(uint256 key) external;

@@ -30,7 +30,9 @@ contract Local {
         token.approve(address(network.settlement), POOL);
         network.settlement.fund(POOL);
         token.approve(address(network.oracles), oracles.length * MIN_BOND);
-        for (uint256 i; i < oracles.length; ++i) network.oracles.deposit(oracles[i], MIN_BOND);
+        for (uint256 i; i < oracles.length; ++i) {
+            network.oracles.deposit(oracles[i], MIN_BOND);
+        }
         network.oracles.schedule(oracles, uint16(vm.envOr("SAMPLES", uint256(16))), 0);
         Deployment.handOver(network, deployer, address(network.timelock));
         vm.stopBroadcast();
@@ -56,6 +58,7 @@ contract Local {
             token: token,
             treasury: deployer,
             guardian: deployer,
+            governor: deployer,
             genesis: uint64(block.timestamp),
             eraSeconds: uint32(era),
             minBond: MIN_BOND,

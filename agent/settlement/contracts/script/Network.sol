@@ -19,6 +19,8 @@ struct Terms {
     IERC20 token;
     address treasury;
     address guardian;
+    /// Proposes to the time lock: not the guardian, or nobody could remove that.
+    address governor;
     uint64 genesis;
     uint32 eraSeconds;
     uint256 minBond;
@@ -62,24 +64,15 @@ library Deployment {
         network.oracles = new OracleRegistry(
             deployer, terms.token, network.eras, expected, terms.treasury, terms.minBond, terms.unbonding
         );
-        network.settlement = new SlaSettlement(
-            deployer, terms.token, network.eras, network.oracles, terms.treasury, terms.disputeWindow, 0
-        );
+        network.settlement =
+            new SlaSettlement(deployer, terms.token, network.eras, network.oracles, terms.disputeWindow, 0);
         if (address(network.settlement) != expected) revert Elsewhere(expected, address(network.settlement));
-        network.registry =
-            new NodeRegistry(deployer, network.eras, network.oracles, expected, terms.exitDelay);
+        network.registry = new NodeRegistry(deployer, network.eras, network.oracles, expected, terms.exitDelay);
         network.vault = new CollateralVault(
-            deployer,
-            terms.token,
-            network.registry,
-            network.eras,
-            terms.treasury,
-            terms.eraCapBps,
-            terms.totalCapBps
+            deployer, terms.token, network.registry, network.eras, terms.treasury, terms.eraCapBps, terms.totalCapBps
         );
         network.claims = new RewardClaims(deployer, network.settlement, network.registry, network.vault);
-        network.disputes =
-            new Disputes(network.settlement, network.oracles, network.eras, terms.token, terms.disputes);
+        network.disputes = new Disputes(network.settlement, network.oracles, network.eras, terms.token, terms.disputes);
         network.timelock = _timelock(terms);
         _grant(network, terms.guardian);
     }
@@ -102,10 +95,10 @@ library Deployment {
     }
 
     function _timelock(Terms memory terms) private returns (TimelockController) {
-        address[] memory guardian = new address[](1);
-        guardian[0] = terms.guardian;
-        // The guardian proposes; after the delay anyone carries out; nobody is above the delay.
-        return new TimelockController(terms.timelockDelay, guardian, new address[](1), address(0));
+        address[] memory governor = new address[](1);
+        governor[0] = terms.governor;
+        // After the delay anyone carries out; nobody is above the delay.
+        return new TimelockController(terms.timelockDelay, governor, new address[](1), address(0));
     }
 
     function _grant(Network memory network, address guardian) private {

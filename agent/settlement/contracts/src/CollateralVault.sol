@@ -3,13 +3,13 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {Custody} from "./Custody.sol";
 import {EraManager} from "./EraManager.sol";
+import {Forfeits} from "./Forfeits.sol";
 import {NodeRegistry} from "./NodeRegistry.sol";
 
 /// @title What HPs stake for their nodes
 /// @notice Goes in and out by the HP's account only. What is forfeited has a cap for each era and one over all.
-contract CollateralVault is Custody {
+contract CollateralVault is Forfeits {
     using SafeCast for uint256;
 
     /// @notice A node's collateral, in the token's smallest unit. Two storage slots.
@@ -25,12 +25,6 @@ contract CollateralVault is Custody {
         /// What was ever forfeited.
         uint96 slashed;
     }
-
-    /// @notice May slash.
-    bytes32 public constant SLASHER_ROLE = keccak256("SLASHER_ROLE");
-
-    /// @notice One in ten thousand: what shares are given in.
-    uint256 public constant BPS = 10_000;
 
     /// @notice Whose nodes are.
     NodeRegistry public immutable registry;
@@ -71,7 +65,7 @@ contract CollateralVault is Custody {
         address treasury_,
         uint256 eraCapBps_,
         uint256 totalCapBps_
-    ) Custody(admin, token_, treasury_) {
+    ) Forfeits(admin, token_, treasury_) {
         if (address(registry_) == address(0) || address(eras_) == address(0)) revert NobodyGiven();
         if (eraCapBps_ == 0 || eraCapBps_ > BPS) revert BadCap(eraCapBps_);
         if (totalCapBps_ == 0 || totalCapBps_ > BPS) revert BadCap(totalCapBps_);

@@ -183,8 +183,8 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         _checkReceipt(vote, request, receipt);
         if (voided[voteDigest] || asked[voteDigest][receiptDigest]) revert AskedBefore();
         asked[voteDigest][receiptDigest] = true;
-        bool cannotBeTrue = vote.passed == 0 || vote.receiptsRoot == keccak256("")
-            || (vote.provenBytes == 0 && request.totalBytes > 0);
+        bool cannotBeTrue =
+            vote.passed == 0 || vote.receiptsRoot == keccak256("") || (vote.provenBytes == 0 && request.totalBytes > 0);
         if (cannotBeTrue) _void(voteDigest, receiptDigest, vote.oracleId, msg.sender);
         else _ask(vote, voteDigest, receiptDigest);
     }
@@ -265,8 +265,10 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         SlaSettlement.Posted memory later = roots.rootAt(rootId);
         bytes32 a = _requireLeaf(beforeId, earlier.root, before, beforeProof);
         bytes32 b = _requireLeaf(rootId, later.root, leaf, proof);
+        // A sum of penalties that ended at what fits says nothing of what was given since.
+        uint256 penalty = later.penalty == type(uint96).max ? type(uint256).max : later.penalty - earlier.penalty;
         bool can = _canFollow(before.cumulativeReward, leaf.cumulativeReward, later.reward - earlier.reward)
-            && _canFollow(before.cumulativePenalty, leaf.cumulativePenalty, later.penalty - earlier.penalty);
+            && _canFollow(before.cumulativePenalty, leaf.cumulativePenalty, penalty);
         if (can) revert CanBeTrue();
         roots.cancel(rootId, root, keccak256(abi.encode(a, b)));
     }
@@ -283,8 +285,7 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
     ) private view {
         if (
             receipt.requestHash != _digest(request.hash()) || request.oracleId != vote.oracleId
-                || request.nodeId != vote.nodeId || request.era != vote.era
-                || request.configDigest != vote.configDigest
+                || request.nodeId != vote.nodeId || request.era != vote.era || request.configDigest != vote.configDigest
         ) revert DoNotMatch();
         if (receipt.result != Messages.PASSED) revert NotPassed();
     }
@@ -292,11 +293,8 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
     function _ask(Messages.SlaVote calldata vote, bytes32 voteDigest, bytes32 receiptDigest) private {
         uint96 bond = _terms.bond;
         uint64 answerBy = uint64(block.timestamp + _terms.answerWindow);
-        questions[voteDigest][receiptDigest] =
-            Question(msg.sender, bond, vote.oracleId, answerBy, vote.receiptsRoot);
-        emit ReceiptsAsked(
-            voteDigest, receiptDigest, vote.oracleId, vote.nodeId, vote.era, msg.sender, answerBy
-        );
+        questions[voteDigest][receiptDigest] = Question(msg.sender, bond, vote.oracleId, answerBy, vote.receiptsRoot);
+        emit ReceiptsAsked(voteDigest, receiptDigest, vote.oracleId, vote.nodeId, vote.era, msg.sender, answerBy);
         token.safeTransferFrom(msg.sender, address(this), bond);
     }
 
@@ -326,12 +324,11 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         if (signer != oracle) revert NotTheOracle(oracle, signer);
     }
 
-    function _requireLeaf(
-        uint256 rootId,
-        bytes32 root,
-        Messages.Leaf calldata leaf,
-        bytes32[] calldata proof
-    ) private pure returns (bytes32 hash) {
+    function _requireLeaf(uint256 rootId, bytes32 root, Messages.Leaf calldata leaf, bytes32[] calldata proof)
+        private
+        pure
+        returns (bytes32 hash)
+    {
         hash = leaf.leaf();
         if (!MerkleProof.verifyCalldata(proof, root, hash)) revert NotInRoot(rootId, hash);
     }

@@ -218,9 +218,7 @@ contract NodeRegistry is Governed, SlaDomain {
         nodeOfDaemon[daemon] = binding.nodeId;
         uint64 fromEra = eras.nextEraButOne();
         _daemons[binding.nodeId].push(fromEra, uint160(daemon));
-        emit DaemonBound(
-            binding.nodeId, daemon, fromEra, binding.attestationKeyHash, binding.hardwareReportHash
-        );
+        emit DaemonBound(binding.nodeId, daemon, fromEra, binding.attestationKeyHash, binding.hardwareReportHash);
     }
 
     function _revoke(bytes32 nodeId) private {

@@ -4,13 +4,13 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {Custody} from "./Custody.sol";
 import {EraManager} from "./EraManager.sol";
+import {Forfeits} from "./Forfeits.sol";
 
 /// @title Who the SLA oracles are, what they stake, and what they agreed to measure by
 /// @notice A set of oracles is in force from an era on until the next set is. An oracle's stake stays until some time
 /// after its last era.
-contract OracleRegistry is Custody {
+contract OracleRegistry is Forfeits {
     using SafeCast for uint256;
 
     /// @notice A set of oracles.
@@ -33,9 +33,6 @@ contract OracleRegistry is Custody {
         bool jailed;
     }
 
-    /// @notice May slash.
-    bytes32 public constant SLASHER_ROLE = keccak256("SLASHER_ROLE");
-
     /// @notice The most oracles of a set: as in `agent/sla`.
     uint256 public constant ORACLES_MAX = 32;
 
@@ -44,9 +41,6 @@ contract OracleRegistry is Custody {
 
     /// @notice Sets at most, over all times: a set each week for 19 years. They are searched by halves.
     uint256 public constant SETS_MAX = 1000;
-
-    /// @notice One in ten thousand: what shares are given in.
-    uint256 public constant BPS = 10_000;
 
     /// @notice When eras begin and end.
     EraManager public immutable eras;
@@ -111,7 +105,7 @@ contract OracleRegistry is Custody {
         address treasury_,
         uint256 minBond_,
         uint256 unbonding_
-    ) Custody(admin, token_, treasury_) {
+    ) Forfeits(admin, token_, treasury_) {
         if (address(eras_) == address(0) || settlement_ == address(0)) revert NobodyGiven();
         eras = eras_;
         settlement = settlement_;
@@ -144,7 +138,9 @@ contract OracleRegistry is Custody {
         external
         onlyRole(DEFAULT_ADMIN_ROLE)
     {
-        if (members.length == 0 || members.length > ORACLES_MAX) revert BadCount(members.length);
+        if (members.length == 0 || members.length > ORACLES_MAX) {
+            revert BadCount(members.length);
+        }
         if (samples == 0 || samples > SAMPLES_MAX) revert BadSamples(samples);
         uint256 id = _sets.length;
         if (id >= SETS_MAX) revert TooManySets();
@@ -215,8 +211,7 @@ contract OracleRegistry is Custody {
     function configDigest(uint64 era) external view returns (bytes32) {
         Set storage set = _setOf(era);
         (uint64 genesis, uint32 duration) = eras.parametersOf(era);
-        return
-            keccak256(abi.encode(uint64(block.chainid), settlement, genesis, duration, set.samples, set.oracles));
+        return keccak256(abi.encode(uint64(block.chainid), settlement, genesis, duration, set.samples, set.oracles));
     }
 
     /// @notice When an oracle may take its stake back, in seconds since 1970; the end of time while it is in the

@@ -57,9 +57,9 @@ contract RewardClaims is Governed, ReentrancyGuardTransient {
     constructor(address admin, SlaSettlement settlement_, NodeRegistry registry_, CollateralVault vault_)
         Governed(admin)
     {
-        if (
-            address(settlement_) == address(0) || address(registry_) == address(0) || address(vault_) == address(0)
-        ) revert NobodyGiven();
+        if (address(settlement_) == address(0) || address(registry_) == address(0) || address(vault_) == address(0)) {
+            revert NobodyGiven();
+        }
         settlement = settlement_;
         registry = registry_;
         vault = vault_;

@@ -24,7 +24,7 @@ contract SlaSettlement is Custody, SlaDomain, IERC5267 {
         bytes32 root;
         /// Reward of this and all roots before it, in the token's smallest unit.
         uint96 reward;
-        /// Penalty of this and all roots before it, in the token's smallest unit; no more than fits.
+        /// Penalty of this and all roots before it, in the token's smallest unit; ends at what fits.
         uint96 penalty;
         /// Seconds since 1970.
         uint64 postedAt;
@@ -109,11 +109,12 @@ contract SlaSettlement is Custody, SlaDomain, IERC5267 {
         IERC20 token_,
         EraManager eras_,
         OracleRegistry oracles_,
-        address treasury_,
         uint256 disputeWindow_,
         uint64 firstEra
-    ) Custody(admin, token_, treasury_) SlaDomain(address(this)) {
-        if (address(eras_) == address(0) || address(oracles_) == address(0)) revert NobodyGiven();
+    ) Custody(admin, token_) SlaDomain(address(this)) {
+        if (address(eras_) == address(0) || address(oracles_) == address(0)) {
+            revert NobodyGiven();
+        }
         eras = eras_;
         oracles = oracles_;
         disputeWindow = disputeWindow_;
@@ -193,12 +194,7 @@ contract SlaSettlement is Custody, SlaDomain, IERC5267 {
     }
 
     /// @notice Pays a node's HP from what final roots set aside.
-    function pay(bytes32 nodeId, address hp, uint256 amount)
-        external
-        nonReentrant
-        whenNotPaused
-        onlyRole(PAYER_ROLE)
-    {
+    function pay(bytes32 nodeId, address hp, uint256 amount) external nonReentrant whenNotPaused onlyRole(PAYER_ROLE) {
         uint256 left = (_final == 0 ? 0 : _roots[_final - 1].reward) - _paid;
         if (amount > left) revert RewardsExhausted(amount, left);
         _paid += uint96(amount);

@@ -94,9 +94,7 @@ contract CustodyTest is Fixture {
         hostile.callBack(address(net.claims), abi.encodeCall(net.claims.claim, (id, leaf, new bytes32[](0))));
         net.claims.claim(id, leaf, new bytes32[](0));
         _eq(hostile.balanceOf(HP), 7 ether);
-        bytes32 shut = keccak256(
-            abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector)
-        );
+        bytes32 shut = keccak256(abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector));
         _eq(keccak256(hostile.answer()), shut);
         vm.prank(HP);
         net.registry.requestExit(nodeId);
@@ -112,9 +110,9 @@ contract CustodyTest is Fixture {
         net.settlement.pause();
         vm.expectRevert(Pausable.EnforcedPause.selector);
         net.settlement.fund(1);
-        vm.expectRevert(Pausable.EnforcedPause.selector);
-        net.settlement.collect();
         net.oracles.pause();
+        vm.expectRevert(Pausable.EnforcedPause.selector);
+        net.oracles.collect();
         vm.expectRevert(Pausable.EnforcedPause.selector);
         net.oracles.withdraw(ANYONE);
     }
@@ -122,7 +120,8 @@ contract CustodyTest is Fixture {
     function test_what_was_sent_by_itself_is_nobodys() public {
         icnt.mint(address(net.settlement), 5 ether);
         _eq(net.settlement.available(), FUND);
+        icnt.mint(address(net.vault), 5 ether);
         vm.expectRevert(Custody.NothingToMove.selector);
-        net.settlement.collect();
+        net.vault.collect();
     }
 }

@@ -17,7 +17,9 @@ contract DeploymentTest is Fixture {
             [address(net.disputes), address(net.claims), address(net.timelock), ANYONE, address(net.vault)];
         for (uint256 i; i < all.length; ++i) {
             _true(all[i].hasRole(ADMIN, address(this)), "the administrator");
-            for (uint256 j; j < others.length; ++j) _true(!all[i].hasRole(ADMIN, others[j]), "nobody else");
+            for (uint256 j; j < others.length; ++j) {
+                _true(!all[i].hasRole(ADMIN, others[j]), "nobody else");
+            }
         }
         _true(net.oracles.hasRole(net.oracles.SLASHER_ROLE(), address(net.disputes)), "slashes oracles");
         _true(net.settlement.hasRole(net.settlement.CANCELLER_ROLE(), address(net.disputes)), "cancels");
@@ -53,6 +55,7 @@ contract DeploymentTest is Fixture {
         net.vault.grantRole(admin, address(net.timelock));
         net.vault.renounceRole(admin, address(this));
         bytes memory call = abi.encodeCall(net.vault.setTreasury, (ANYONE));
+        vm.prank(GOVERNOR);
         net.timelock.schedule(address(net.vault), 0, call, 0, 0, 2 days);
         vm.warp(block.timestamp + 2 days - 1);
         try net.timelock.execute(address(net.vault), 0, call, 0, 0) {
@@ -64,8 +67,6 @@ contract DeploymentTest is Fixture {
     }
 
     function _all(Network memory of_) private pure returns (AccessControl[6] memory) {
-        return [
-            AccessControl(of_.eras), of_.oracles, of_.settlement, of_.registry, of_.vault, of_.claims
-        ];
+        return [AccessControl(of_.eras), of_.oracles, of_.settlement, of_.registry, of_.vault, of_.claims];
     }
 }

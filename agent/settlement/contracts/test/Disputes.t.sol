@@ -110,17 +110,22 @@ contract DisputesTest is Fixture {
         }
     }
 
-    /// @dev Votes of two oracles on two eras, each once with one count and once with another; signed once, as signing
-    /// is what takes the time.
-    Messages.SlaVote[8] private _votes;
-    bytes[8] private _signatures;
+    /// @dev Votes of two oracles on two eras, each once with one count and once with another, and one of another receipt;
+    /// signed once, as signing is what takes the time.
+    Messages.SlaVote[9] private _votes;
+    bytes[9] private _signatures;
+    bytes32[9] private _digests;
+    bytes private _receiptSignature;
+    bytes32 private _receiptDigest;
 
     function _signVotes() private {
-        for (uint256 i; i < 8; ++i) {
+        _receiptSignature = _sign(_key, _receipt().hash());
+        _receiptDigest = _digest(_receipt().hash());
+        for (uint256 i; i < 9; ++i) {
             uint256 key = oracleKeys[i & 1];
-            Messages.SlaVote memory vote = _vote(0);
+            Messages.SlaVote memory vote = _vote(i < 8 ? _receiptDigest : bytes32(0));
             (vote.oracleId, vote.era, vote.passed) = (vm.addr(key), i & 2 == 0 ? 5 : 4, i & 4 == 0 ? 10 : 9);
-            (_votes[i], _signatures[i]) = (vote, _sign(key, vote.hash()));
+            (_votes[i], _digests[i], _signatures[i]) = (vote, _digest(vote.hash()), _sign(key, vote.hash()));
         }
     }
 
@@ -272,6 +277,47 @@ contract DisputesTest is Fixture {
         net.disputes.refuteCourse(beforeId, before, none, goodId, goodRoot, good, none);
         vm.expectRevert(Disputes.NotOfOne.selector);
         net.disputes.refuteCourse(goodId, good, none, goodId, goodRoot, good, none);
+    }
+
+    function test_a_sum_of_penalties_that_ended_refutes_nothing() public {
+        bytes32[] memory none = new bytes32[](0);
+        Messages.Leaf memory before = _leaf(NODE, 0, 0, 5);
+        (uint256 beforeId,) = _postOne(before, 0, type(uint96).max);
+        Messages.Leaf memory leaf = _leaf(NODE, 1, 0, 6);
+        (uint256 id, Messages.EraRoot memory root) = _postOne(leaf, 0, 1);
+        vm.expectRevert(Disputes.CanBeTrue.selector);
+        net.disputes.refuteCourse(beforeId, before, none, id, root, leaf, none);
+    }
+
+    /// @dev Whatever is asked, answered, closed and shown: bonds and stakes are where they are said to be.
+    function testFuzz_bonds_and_stakes_add_up(uint8[4] memory steps) public {
+        bytes32[] memory shown = new bytes32[](1);
+        shown[0] = _receiptDigest;
+        Messages.ChallengeRequest memory request = _request();
+        Messages.ChallengeReceipt memory receipt = _receipt();
+        for (uint256 i; i < steps.length; ++i) {
+            // Votes 0 and 4 can be answered for, as they are of the receipt; 8 cannot.
+            uint256 vote = uint256(steps[i] >> 4) % 3 * 4;
+            bytes32 digest = _digests[vote];
+            if (steps[i] & 3 == 0) {
+                vm.prank(CHALLENGER);
+                try net.disputes.showReceipt(_votes[vote], _signatures[vote], request, receipt, _receiptSignature) {}
+                    catch {}
+            }
+            if (steps[i] & 3 == 1) try net.disputes.answer(digest, _receiptDigest, shown) {} catch {}
+            if (steps[i] & 3 == 2) {
+                vm.warp(block.timestamp + 2 days);
+                try net.disputes.close(digest, _receiptDigest) {} catch {}
+            }
+            if (steps[i] == 255) net.disputes.showEquivocation(_votes[0], _signatures[0], _votes[4], _signatures[4]);
+        }
+        uint256 open;
+        for (uint256 v; v < 12; v += 4) {
+            (, uint96 bond,,,) = net.disputes.questions(_digests[v], _receiptDigest);
+            open += bond;
+        }
+        _eq(icnt.balanceOf(address(net.disputes)), open);
+        _eq(icnt.balanceOf(address(net.oracles)), _bondOf(_oracle) + 3 * MIN_BOND + net.oracles.treasuryDue());
     }
 
     function test_terms_that_cannot_work_are_refused() public {

@@ -55,15 +55,15 @@ contract EraManagerTest is Fixture {
     }
 
     function test_segments_have_a_bound() public {
-        for (uint64 i = 1; i < 64; ++i) net.eras.schedule(i * 2, i % 2 == 0 ? 60 : 120);
+        for (uint64 i = 1; i < 64; ++i) {
+            net.eras.schedule(i * 2, i % 2 == 0 ? 60 : 120);
+        }
         vm.expectRevert(EraManager.TooManySegments.selector);
         net.eras.schedule(200, 60);
     }
 
     /// @dev Whatever is scheduled: an era's begin lies in it, its end does not, and parameters say the same.
-    function testFuzz_each_moment_has_one_era(uint32[4] memory durations, uint16[4] memory gaps, uint40 later)
-        public
-    {
+    function testFuzz_each_moment_has_one_era(uint32[4] memory durations, uint16[4] memory gaps, uint40 later) public {
         vm.warp(1e9);
         EraManager eras = new EraManager(address(this), 1e9, ERA);
         uint64 era = 1;

@@ -28,6 +28,7 @@ abstract contract Fixture {
     uint256 internal constant ERA_CAP_BPS = 100;
     uint256 internal constant TOTAL_CAP_BPS = 5000;
     uint16 internal constant REWARD_BPS = 1000;
+    address internal constant GOVERNOR = address(0x60F);
     address internal constant TREASURY = address(0x7EA5);
     address internal constant HP = address(0x4890);
     address internal constant ANYONE = address(0xA11);
@@ -43,11 +44,13 @@ abstract contract Fixture {
         vm.warp(GENESIS);
         icnt = new MockICNT();
         // By its name and not by `new`: no test carries the code of all contracts, which would be compiled with each.
-        net = Deployer(vm.deployCode("Deployer.sol:Deployer")).deploy(
-            Terms({
+        net = Deployer(vm.deployCode("Deployer.sol:Deployer"))
+            .deploy(
+                Terms({
                 token: icnt,
                 treasury: TREASURY,
                 guardian: address(this),
+                governor: GOVERNOR,
                 genesis: GENESIS,
                 eraSeconds: ERA,
                 minBond: MIN_BOND,
@@ -58,17 +61,19 @@ abstract contract Fixture {
                 disputeWindow: WINDOW,
                 timelockDelay: 2 days,
                 disputes: Disputes.Terms({
-                    bond: uint96(DISPUTE_BOND),
-                    suppressionSlash: uint96(SUPPRESSION),
-                    rewardBps: REWARD_BPS,
-                    answerWindow: 3 days,
-                    evidenceAge: 14 days
-                })
+                bond: uint96(DISPUTE_BOND),
+                suppressionSlash: uint96(SUPPRESSION),
+                rewardBps: REWARD_BPS,
+                answerWindow: 3 days,
+                evidenceAge: 14 days
             })
-        );
+            })
+            );
         oracleKeys = _ascending(4, 0x0AC);
         address[] memory members = _addresses(oracleKeys);
-        for (uint256 i; i < members.length; ++i) _bond(members[i], MIN_BOND);
+        for (uint256 i; i < members.length; ++i) {
+            _bond(members[i], MIN_BOND);
+        }
         net.oracles.schedule(members, 16, 0);
         icnt.mint(address(this), FUND);
         icnt.approve(address(net.settlement), FUND);
@@ -84,7 +89,9 @@ abstract contract Fixture {
     /// @dev Keys whose addresses ascend.
     function _ascending(uint256 count, uint256 seed) internal pure returns (uint256[] memory keys) {
         keys = new uint256[](count);
-        for (uint256 i; i < count; ++i) keys[i] = uint256(keccak256(abi.encode(seed, i)));
+        for (uint256 i; i < count; ++i) {
+            keys[i] = uint256(keccak256(abi.encode(seed, i)));
+        }
         for (uint256 i; i < count; ++i) {
             for (uint256 j = i + 1; j < count; ++j) {
                 if (vm.addr(keys[j]) < vm.addr(keys[i])) (keys[i], keys[j]) = (keys[j], keys[i]);
@@ -94,7 +101,9 @@ abstract contract Fixture {
 
     function _addresses(uint256[] memory keys) internal pure returns (address[] memory found) {
         found = new address[](keys.length);
-        for (uint256 i; i < keys.length; ++i) found[i] = vm.addr(keys[i]);
+        for (uint256 i; i < keys.length; ++i) {
+            found[i] = vm.addr(keys[i]);
+        }
     }
 
     function _digest(bytes32 structHash) internal view returns (bytes32) {
@@ -109,7 +118,9 @@ abstract contract Fixture {
     /// @dev Signatures of the first `count` oracles.
     function _quorum(bytes32 structHash, uint256 count) internal view returns (bytes[] memory signatures) {
         signatures = new bytes[](count);
-        for (uint256 i; i < count; ++i) signatures[i] = _sign(oracleKeys[i], structHash);
+        for (uint256 i; i < count; ++i) {
+            signatures[i] = _sign(oracleKeys[i], structHash);
+        }
     }
 
     function _binding(bytes32 nodeId, address hp, uint256 daemonKey)
@@ -153,15 +164,13 @@ abstract contract Fixture {
 
     function _hashes(Messages.Leaf[] memory leaves) internal pure returns (bytes32[] memory hashes) {
         hashes = new bytes32[](leaves.length);
-        for (uint256 i; i < leaves.length; ++i) hashes[i] = leaves[i].leaf();
+        for (uint256 i; i < leaves.length; ++i) {
+            hashes[i] = leaves[i].leaf();
+        }
     }
 
     /// @dev The next root, of one era, with these leaves.
-    function _next(bytes32 root, uint256 reward, uint256 penalty)
-        internal
-        view
-        returns (Messages.EraRoot memory)
-    {
+    function _next(bytes32 root, uint256 reward, uint256 penalty) internal view returns (Messages.EraRoot memory) {
         uint64 era = net.settlement.nextEra();
         uint256 count = net.settlement.rootCount();
         return Messages.EraRoot({

@@ -59,7 +59,9 @@ contract GasTest is Fixture {
     function test_a_root_of_100_000_nodes() public {
         bytes32 nodeId = _node(HP, LABEL, DAEMON_KEY, 1000 ether);
         bytes32[] memory hashes = new bytes32[](NODES);
-        for (uint256 i; i < NODES; ++i) hashes[i] = keccak256(abi.encode(i));
+        for (uint256 i; i < NODES; ++i) {
+            hashes[i] = keccak256(abi.encode(i));
+        }
         Messages.Leaf memory leaf = _leaf(nodeId, 0, 7 ether, 1 ether);
         // In the middle, where the way to the root is longest.
         hashes[NODES / 2] = leaf.leaf();
@@ -91,7 +93,8 @@ contract GasTest is Fixture {
             }
             _ripen();
             _claim(era - 1, _leaf(nodeId, era - 1, 1 ether * uint256(era), 0));
-            string memory name = string.concat("RewardClaims.claim, alone in root ", round == 0 ? "1" : round == 1 ? "2" : "26");
+            string memory name =
+                string.concat("RewardClaims.claim, alone in root ", round == 0 ? "1" : round == 1 ? "2" : "26");
             cost[round] = vm.snapshotGasLastCall("Gas", name);
         }
         _true(cost[2] <= cost[1] + 100, "the same but for the bytes of the numbers");
@@ -101,14 +104,12 @@ contract GasTest is Fixture {
         vm.warp(net.eras.startOf(6));
         (uint256 key, address oracle) = (oracleKeys[0], vm.addr(oracleKeys[0]));
         bytes32 config = net.oracles.configDigest(5);
-        Messages.ChallengeRequest memory request =
-            Messages.ChallengeRequest(LABEL, oracle, 5, 0, 0, 1, 1, config);
+        Messages.ChallengeRequest memory request = Messages.ChallengeRequest(LABEL, oracle, 5, 0, 0, 1, 1, config);
         Messages.ChallengeReceipt memory receipt =
             Messages.ChallengeReceipt(_digest(request.hash()), 0, Messages.PASSED, 1, 1, 1);
         bytes32 receiptDigest = _digest(receipt.hash());
-        Messages.SlaVote memory vote = Messages.SlaVote(
-            oracle, LABEL, 5, 1, 1, 1, 1, 1, keccak256(abi.encodePacked(receiptDigest)), config
-        );
+        Messages.SlaVote memory vote =
+            Messages.SlaVote(oracle, LABEL, 5, 1, 1, 1, 1, 1, keccak256(abi.encodePacked(receiptDigest)), config);
         bytes32 voteDigest = _digest(vote.hash());
         (bytes memory a, bytes memory b) = (_sign(key, vote.hash()), _sign(key, receipt.hash()));
         icnt.mint(address(this), 2 * DISPUTE_BOND);
@@ -132,7 +133,9 @@ contract GasTest is Fixture {
         vm.snapshotGasLastCall("Gas", "Disputes.showEquivocation");
         Messages.Leaf memory leaf = _leaf(LABEL, 99, 1, 0);
         // The first oracle equivocated: the others sign.
-        for (uint256 i; i < 3; ++i) oracleKeys[i] = oracleKeys[i + 1];
+        for (uint256 i; i < 3; ++i) {
+            oracleKeys[i] = oracleKeys[i + 1];
+        }
         (uint256 id, Messages.EraRoot memory root) = _postOne(leaf, 1, 0);
         net.disputes.refuteEra(id, root, leaf, new bytes32[](0));
         vm.snapshotGasLastCall("Gas", "Disputes.refuteEra");

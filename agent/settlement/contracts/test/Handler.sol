@@ -107,7 +107,9 @@ contract Handler {
         _net.settlement.post(root, new bytes[](0));
         _roots.push(root);
         if (_leaves[top].length == 0) {
-            for (uint256 i; i < NODES; ++i) _leaves[top].push(leaves[i]);
+            for (uint256 i; i < NODES; ++i) {
+                _leaves[top].push(leaves[i]);
+            }
         }
     }
 
@@ -171,9 +173,8 @@ contract Handler {
         // Few nodes end, so that there is something to do.
         if (next == uint8(NodeRegistry.State.Offboarded) && to % 16 != 1) return;
         uint64 era = _net.eras.currentEra();
-        Messages.StateChange memory change = Messages.StateChange(
-            ids[i], uint64(node.changes) + 1, from, next, era, 0, _net.oracles.configDigest(era)
-        );
+        Messages.StateChange memory change =
+            Messages.StateChange(ids[i], uint64(node.changes) + 1, from, next, era, 0, _net.oracles.configDigest(era));
         _net.registry.changeState(change, new bytes[](0));
     }
 
@@ -206,7 +207,9 @@ contract Handler {
         Messages.Leaf memory leaf = _leaves[_roots[id].root][i];
         bytes32[] memory proof = Tree.proofOf(_hashes(_leaves[_roots[id].root]), i);
         uint256[NODES] memory before;
-        for (uint256 n; n < NODES; ++n) before[n] = _icnt.balanceOf(hps[n]);
+        for (uint256 n; n < NODES; ++n) {
+            before[n] = _icnt.balanceOf(hps[n]);
+        }
         (uint256 collateral,,,,) = _net.vault.collateral(ids[i]);
         bool isFinal = _net.settlement.isFinal(id);
         try _net.claims.claim(id, leaf, proof) returns (uint256 amount, uint256 slashed) {
@@ -237,6 +240,8 @@ contract Handler {
 
     function _hashes(Messages.Leaf[] memory leaves) private pure returns (bytes32[] memory hashes) {
         hashes = new bytes32[](leaves.length);
-        for (uint256 i; i < leaves.length; ++i) hashes[i] = leaves[i].leaf();
+        for (uint256 i; i < leaves.length; ++i) {
+            hashes[i] = leaves[i].leaf();
+        }
     }
 }

@@ -34,14 +34,20 @@ contract InvariantsTest is Fixture {
     /// @dev That the random steps reach what the invariants are about, shown on steps that are always the same.
     function test_the_steps_do_something() external {
         // Down to slashing with the first node; the others stay healthy.
-        for (uint256 i; i < 3; ++i) _handler.state(0, 2);
+        for (uint256 i; i < 3; ++i) {
+            _handler.state(0, 2);
+        }
         for (uint64 round = 1; round <= 30; ++round) {
             uint64 sum = round * 0.1 ether;
-            for (uint8 i; i < 4; ++i) _handler.deposit(i, 100 ether);
+            for (uint8 i; i < 4; ++i) {
+                _handler.deposit(i, 100 ether);
+            }
             _handler.post([sum, sum, sum, sum], [sum, 0, 0, 0], 100 ether, 100 ether);
             if (round % 3 == 0) _handler.cancel(0);
             _handler.wait(1 days);
-            for (uint8 i; i < 4; ++i) _handler.claimTwice(0, i);
+            for (uint8 i; i < 4; ++i) {
+                _handler.claimTwice(0, i);
+            }
             _handler.claimCancelled(uint8(round), 1);
         }
         _true(_handler.claims() > 5, "rewards are paid");
@@ -95,7 +101,9 @@ contract InvariantsTest is Fixture {
         _eq(icnt.balanceOf(TREASURY), _handler.collected());
         _eq(icnt.balanceOf(address(net.claims)), 0);
         uint256 ofHps;
-        for (uint256 i; i < _handler.NODES(); ++i) ofHps += icnt.balanceOf(_handler.hps(i));
+        for (uint256 i; i < _handler.NODES(); ++i) {
+            ofHps += icnt.balanceOf(_handler.hps(i));
+        }
         _eq(ofHps, net.settlement.paid() + _handler.withdrawn());
     }
 

@@ -39,8 +39,7 @@ contract NodeRegistryTest is Fixture {
     function setUp() public override {
         super.setUp();
         for (uint256 i; i < 3; ++i) {
-            (Messages.DaemonBinding memory binding,) =
-                _binding(net.registry.nodeIdOf(HP, LABEL), HP, DAEMON_KEY + i);
+            (Messages.DaemonBinding memory binding,) = _binding(net.registry.nodeIdOf(HP, LABEL), HP, DAEMON_KEY + i);
             binding.deadline = type(uint256).max;
             (_bindings[i], _signatures[i]) = (binding, _sign(DAEMON_KEY + i, binding.hash()));
             _daemons[i] = binding.daemonAddress;
@@ -159,8 +158,7 @@ contract NodeRegistryTest is Fixture {
     function test_an_hp_may_be_a_contract() public {
         Multisig hp = new Multisig();
         bytes32 nodeId = hp.register(net.registry, LABEL);
-        (Messages.DaemonBinding memory binding, bytes memory signature) =
-            _binding(nodeId, address(hp), DAEMON_KEY);
+        (Messages.DaemonBinding memory binding, bytes memory signature) = _binding(nodeId, address(hp), DAEMON_KEY);
         vm.expectPartialRevert(NodeRegistry.BadHpSignature.selector);
         net.registry.bindFor(binding, signature, "");
         hp.agree(_digest(binding.hash()));
@@ -185,7 +183,9 @@ contract NodeRegistryTest is Fixture {
             }
             if (from > 1 && from < 5) {
                 _change(nodeId, NodeRegistry.State.Healthy);
-                for (uint8 again = 2; again <= from; ++again) _change(nodeId, NodeRegistry.State(again));
+                for (uint8 again = 2; again <= from; ++again) {
+                    _change(nodeId, NodeRegistry.State(again));
+                }
             }
             if (from < 5) _change(nodeId, NodeRegistry.State(from + 1));
         }

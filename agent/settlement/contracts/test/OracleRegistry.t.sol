@@ -17,9 +17,13 @@ contract OracleRegistryTest is Fixture {
     function setUp() public override {
         super.setUp();
         uint256[] memory keys = new uint256[](6);
-        for (uint256 i; i < 6; ++i) keys[i] = i < 4 ? oracleKeys[i] : 0xBAD + i;
+        for (uint256 i; i < 6; ++i) {
+            keys[i] = i < 4 ? oracleKeys[i] : 0xBAD + i;
+        }
         bytes[] memory signatures = _signatures(keys);
-        for (uint256 i; i < 6; ++i) _signed[i] = signatures[i];
+        for (uint256 i; i < 6; ++i) {
+            _signed[i] = signatures[i];
+        }
     }
 
     function _signatures(uint256[] memory keys) private pure returns (bytes[] memory signatures) {
@@ -32,12 +36,16 @@ contract OracleRegistryTest is Fixture {
 
     function _first(uint256 count) private view returns (uint256[] memory keys) {
         keys = new uint256[](count);
-        for (uint256 i; i < count; ++i) keys[i] = oracleKeys[i];
+        for (uint256 i; i < count; ++i) {
+            keys[i] = oracleKeys[i];
+        }
     }
 
     function test_two_quorums_share_an_honest_oracle() public {
         uint8[10] memory quorums = [1, 2, 2, 3, 4, 4, 5, 6, 6, 7];
-        for (uint256 i; i < quorums.length; ++i) _eq(net.oracles.quorumOf(i + 1), quorums[i]);
+        for (uint256 i; i < quorums.length; ++i) {
+            _eq(net.oracles.quorumOf(i + 1), quorums[i]);
+        }
         for (uint256 n = 1; n <= 32; ++n) {
             uint256 liars = (n - 1) / 3;
             uint256 quorum = net.oracles.quorumOf(n);
@@ -120,15 +128,16 @@ contract OracleRegistryTest is Fixture {
     function test_each_era_has_its_set_and_digest() public {
         address[] memory all = _addresses(oracleKeys);
         address[] memory fewer = new address[](3);
-        for (uint256 i; i < 3; ++i) fewer[i] = all[i];
+        for (uint256 i; i < 3; ++i) {
+            fewer[i] = all[i];
+        }
         net.oracles.schedule(fewer, 32, 5);
         _eq(net.oracles.setOf(4).oracles.length, 4);
         _eq(net.oracles.setOf(5).oracles.length, 3);
         _eq(net.oracles.setCount(), 2);
         _eq(net.oracles.setAt(1).fromEra, 5);
-        bytes32 expected = keccak256(
-            abi.encode(uint64(block.chainid), address(net.settlement), GENESIS, ERA, uint16(32), fewer)
-        );
+        bytes32 expected =
+            keccak256(abi.encode(uint64(block.chainid), address(net.settlement), GENESIS, ERA, uint16(32), fewer));
         _eq(net.oracles.configDigest(5), expected);
         _eq(net.oracles.configDigest(1e6), expected);
         _true(net.oracles.configDigest(4) != expected, "another before");

@@ -158,7 +158,9 @@ contract SlaSettlementTest is Fixture {
         vm.mockCall(address(net.oracles), abi.encodeWithSelector(OracleRegistry.requireQuorum.selector), "");
         vm.warp(net.eras.startOf(300));
         bytes[] memory none = new bytes[](0);
-        for (uint256 i; i < 256; ++i) net.settlement.post(_next(ROOT, 1, 0), none);
+        for (uint256 i; i < 256; ++i) {
+            net.settlement.post(_next(ROOT, 1, 0), none);
+        }
         Messages.EraRoot memory root = _next(ROOT, 1, 0);
         vm.expectRevert(SlaSettlement.TooManyPending.selector);
         net.settlement.post(root, none);

@@ -36,8 +36,7 @@ contract VectorsTest is Fixture {
     function test_parameters_have_the_digest_that_nodes_sign() public {
         vm.warp(1_000);
         EraManager eras = new EraManager(address(this), 1_000, 60);
-        OracleRegistry oracles =
-            new OracleRegistry(address(this), new MockICNT(), eras, CONTRACT, TREASURY, 0, 0);
+        OracleRegistry oracles = new OracleRegistry(address(this), new MockICNT(), eras, CONTRACT, TREASURY, 0, 0);
         address[] memory members = new address[](3);
         members[0] = 0x0101010101010101010101010101010101010101;
         members[1] = 0x0202020202020202020202020202020202020202;
