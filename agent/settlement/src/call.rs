@@ -36,7 +36,7 @@ pub struct Call {
 pub struct Probe {
     /// The contract.
     pub to: Address,
-    /// Selector and arguments.
+    /// Selector and arguments, at most [`CALL_DATA_MAX`].
     pub data: Bytes,
     /// Which word of the answer is looked at, from 0.
     pub word: u16,

@@ -20,7 +20,7 @@ use state::{QueueError, ReplayError, State};
 use crate::call::{Seq, Wanted};
 use crate::chain::{At, Chain, ChainError, Heads};
 use crate::key::{CannotSign, Order, PayerKey};
-use crate::outbox::{Backend, Opened, Outbox, OutboxError, Owner};
+use crate::outbox::{Backend, Opened, Outbox, OutboxError, Owner, Record};
 use crate::preflight::Target;
 use crate::revert::KnownError;
 
@@ -108,6 +108,8 @@ pub struct Engine<B, C> {
     setup: Setup,
     heads: Option<Heads>,
     todo: VecDeque<Action>,
+    /// The outbox failed: what was to follow is not done, and nothing else is.
+    stopped: bool,
 }
 
 impl<B: Backend, C: Chain> Engine<B, C> {
@@ -130,7 +132,8 @@ impl<B: Backend, C: Chain> Engine<B, C> {
             },
         };
         let state = State::replay(setup.policy.clone(), records)?;
-        Ok(Self { state, outbox, chain, key, setup, heads: None, todo: VecDeque::new() })
+        let todo = VecDeque::new();
+        Ok(Self { state, outbox, chain, key, setup, heads: None, todo, stopped: false })
     }
 
     /// Wants a call. When this returns, it is remembered.
@@ -140,7 +143,7 @@ impl<B: Backend, C: Chain> Engine<B, C> {
     pub fn enqueue(&mut self, wanted: Wanted) -> Result<Seq, EnqueueError> {
         let (seq, action) = self.state.enqueue(wanted)?;
         if let Some(Action::Persist(record)) = action {
-            self.outbox.append(&record).map_err(EngineError::Outbox)?;
+            self.persist(&record)?;
         }
         Ok(seq)
     }
@@ -161,6 +164,9 @@ impl<B: Backend, C: Chain> Engine<B, C> {
     /// # Errors
     /// The outbox failed: nothing is signed or sent from then on.
     pub async fn tick(&mut self, now: Moment) -> Result<Report, EngineError> {
+        if self.stopped {
+            return Err(OutboxError::Fenced.into());
+        }
         let mut report = Report::default();
         match self.chain.heads().await {
             Ok(heads) => {
@@ -179,9 +185,23 @@ impl<B: Backend, C: Chain> Engine<B, C> {
             }
         }
         if self.todo.is_empty() && self.state.worth_compacting() {
+            self.stopped = true;
             self.outbox.compact(&self.state.compacted())?;
+            self.stopped = false;
         }
         Ok(report)
+    }
+
+    /// Brings a record to stable storage. Where that fails, what was to follow must never be done.
+    fn persist(&mut self, record: &Record) -> Result<(), EngineError> {
+        if self.stopped {
+            return Err(OutboxError::Fenced.into());
+        }
+        self.outbox.append(record).map_err(|error| {
+            self.stopped = true;
+            self.todo.clear();
+            EngineError::Outbox(error)
+        })
     }
 
     async fn act(
@@ -192,7 +212,7 @@ impl<B: Backend, C: Chain> Engine<B, C> {
     ) -> Result<Option<Event>, EngineError> {
         let (seq, result) = match action {
             Action::Persist(record) => {
-                self.outbox.append(&record)?;
+                self.persist(&record)?;
                 return Ok(None);
             }
             Action::Tell(notice) => {

@@ -251,8 +251,10 @@ impl State {
         if let Some(entry) = self.open.values().find(same) {
             return Ok((entry.intent.seq, None));
         }
-        if wanted.call.data.len() > CALL_DATA_MAX {
-            return Err(QueueError::TooLong(wanted.call.data.len()));
+        let probe = wanted.call.probe.as_ref().map_or(0, |probe| probe.data.len());
+        let bytes = wanted.call.data.len().max(probe);
+        if bytes > CALL_DATA_MAX {
+            return Err(QueueError::TooLong(bytes));
         }
         if self.open.len() >= self.policy.open_max {
             return Err(QueueError::Full(self.open.len()));

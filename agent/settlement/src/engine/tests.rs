@@ -74,7 +74,8 @@ impl Chain {
     }
 
     fn reorganise(&mut self, numbers: &mut Numbers) {
-        let depth = 1 + numbers.next() as usize % (UNSAFE_BLOCKS - 1);
+        let depth = 1 + usize::from(numbers.one_in(2));
+        assert!(depth < UNSAFE_BLOCKS);
         for _ in 0..depth.min(self.blocks.len()) {
             let Some((_, tx)) = self.blocks.pop() else { return };
             // What was in it waits again, or is lost.

@@ -261,3 +261,24 @@ async fn wherever_the_power_goes_each_call_takes_effect_once() {
     // Two calls, each with four records of four operations and two sides of a send, and the file's making.
     assert!(cuts >= 40, "{cuts} cuts");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_remembered_is_never_sent_later() {
+    let anvil = Anvil::start().await;
+    // The file's making and the intent are four operations each; the ninth is of what was signed.
+    for uses in 8..12 {
+        let disk = Disk { files: Arc::default(), fuse: Fuse::after(uses) };
+        let engine = Engine::open(disk, anvil.rpc(), key(), setup()).await.expect("it opens");
+        let mut rig = Rig::around(engine);
+        rig.want(count_up(1));
+        for _ in 0..3 {
+            rig.now.ms += 600_000;
+            assert!(rig.engine.tick(rig.now).await.is_err(), "the disk failed once");
+            anvil.mine(1).await;
+        }
+        assert_eq!(anvil.count(1).await, 0);
+        let call = count_up(2);
+        let wanted = Wanted { digest: keccak256(&call.data), call };
+        assert!(rig.engine.enqueue(wanted).is_err());
+    }
+}
