@@ -17,6 +17,7 @@ mod messages;
 #[path = "../../../disk-manager/src/mountinfo.rs"]
 #[expect(unreachable_pub, reason = "the disk manager's, where it is public")]
 mod mountinfo;
+mod outbox;
 mod patches;
 mod programs;
 #[path = "../../../agent/src/state/record.rs"]
@@ -124,6 +125,7 @@ pub fn targets() -> Vec<Target> {
         messages::TARGETS,
         disks::TARGETS,
         programs::TARGETS,
+        outbox::TARGETS,
     ];
     let bounded = bounded.into_iter().flatten().copied().map(Target::bounded);
     let whole = [volumes::TARGETS, http::TARGETS];
