@@ -390,7 +390,7 @@ proptest! {
 #[test]
 fn every_rule_is_met_by_the_model() {
     let mut met = BTreeSet::new();
-    for seed in 0..60 {
+    for seed in 0..400 {
         let mut world = World::new(seed);
         for round in 0..60_u8 {
             if round % 12 == 0 {
