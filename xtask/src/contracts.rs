@@ -78,6 +78,16 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     keep(&path, &renewed, args.update)
 }
 
+/// The local chain that tests settle on.
+///
+/// # Errors
+///
+/// When it cannot be fetched.
+pub(crate) fn anvil(layout: &Layout) -> Result<PathBuf> {
+    let modules = modules(layout, &layout.root.join(FOLDER))?;
+    Ok(modules.join("@foundry-rs/anvil-linux-amd64/bin/anvil"))
+}
+
 /// The folder with the npm packages of the lock; fetched where they are not there.
 fn modules(layout: &Layout, folder: &Path) -> Result<PathBuf> {
     let inputs = Inputs::new()

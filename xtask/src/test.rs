@@ -44,9 +44,12 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     deps::ensure(&[Need::Compile, Need::Image, Need::Machine, Need::Client, Need::Test])?;
     let layout = Layout::find()?;
     if !args.node {
-        step::timed("unit and property tests", || {
-            process::run(cargo(&layout).args(["test", "--workspace", "--exclude", "e2e"]))
-        })?;
+        deps::ensure(&[Need::Contracts])?;
+        let mut command = cargo(&layout);
+        command
+            .args(["test", "--workspace", "--exclude", "e2e"])
+            .env("ICN_ANVIL", contracts::anvil(&layout)?);
+        step::timed("unit and property tests", || process::run(&mut command))?;
         contracts::command(&contracts::Args::default())?;
     }
     if args.unit {

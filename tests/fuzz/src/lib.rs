@@ -20,6 +20,7 @@ mod messages;
 #[path = "../../../disk-manager/src/mountinfo.rs"]
 #[expect(unreachable_pub, reason = "the disk manager's, where it is public")]
 mod mountinfo;
+mod outbox;
 mod patches;
 mod programs;
 #[path = "../../../agent/src/state/record.rs"]
@@ -128,6 +129,7 @@ pub fn targets() -> Vec<Target> {
         disks::TARGETS,
         programs::TARGETS,
         hardware::TARGETS,
+        outbox::TARGETS,
     ];
     let bounded = bounded.into_iter().flatten().copied().map(Target::bounded);
     let whole = [volumes::TARGETS, http::TARGETS];

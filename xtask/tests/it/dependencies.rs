@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "agent-object-store",
             "agent-object-store-pool",
             "agent-s3",
+            "agent-settlement",
             "disk-manager-plan",
             "provisioning-config",
         ],

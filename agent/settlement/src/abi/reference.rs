@@ -1,0 +1,131 @@
+//! Our contracts (`contracts/src`): what of them the node calls and reads, and which of their errors are for good.
+
+use crate::revert::Class::{Retryable, Terminal};
+use crate::revert::KnownError;
+
+// The macro makes public fields and helpers without a word on them.
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::too_many_arguments,
+    reason = "made by the macro; what is called is said in the contracts' own words"
+)]
+mod contracts {
+    alloy::sol! {
+        /// A node's key, as its HP wants it.
+        #[derive(Debug, PartialEq, Eq)]
+        struct DaemonBinding {
+            bytes32 nodeId;
+            address hpAccount;
+            address daemonAddress;
+            bytes32 attestationKeyHash;
+            bytes32 hardwareReportHash;
+            uint256 deadline;
+        }
+
+        /// A node in the tree of a root. Amounts count from the node's beginning, in the token's smallest unit.
+        #[derive(Debug, PartialEq, Eq)]
+        struct Leaf {
+            bytes32 nodeId;
+            uint64 toEra;
+            uint256 cumulativeReward;
+            uint256 cumulativePenalty;
+            bytes32 votesHash;
+        }
+
+        #[derive(Debug, PartialEq, Eq)]
+        struct Node {
+            address hp;
+            uint8 state;
+            uint64 exitAt;
+            uint24 changes;
+        }
+
+        #[derive(Debug, PartialEq, Eq)]
+        struct Posted {
+            bytes32 digest;
+            bytes32 root;
+            uint96 reward;
+            uint96 penalty;
+            uint64 postedAt;
+        }
+
+        interface NodeRegistry {
+            function register(bytes32 label) external returns (bytes32 nodeId);
+            function bind(DaemonBinding binding, bytes daemonSignature) external;
+            function bindFor(DaemonBinding binding, bytes daemonSignature, bytes hpSignature) external;
+            function requestExit(bytes32 nodeId) external;
+            function nodeOf(bytes32 nodeId) external view returns (Node);
+            function daemonAt(bytes32 nodeId, uint64 era) external view returns (address);
+            function nodeOfDaemon(address daemon) external view returns (bytes32);
+            function standing(bytes32 nodeId) external view returns (address hp, bool pays, bool forfeits);
+
+            error AlreadyRegistered(bytes32 nodeId);
+            error UnknownNode(bytes32 nodeId);
+            error NotTheHp(bytes32 nodeId, address sender);
+            error OtherHp(address expected, address given);
+            error Expired(uint256 deadline);
+            error NotTheDaemon(address expected, address signer);
+            error BadHpSignature(address hpAccount);
+            error DaemonTaken(address daemon, bytes32 nodeId);
+            error Leaving(bytes32 nodeId);
+        }
+
+        interface EraManager {
+            function currentEra() external view returns (uint64);
+        }
+
+        interface SlaSettlement {
+            function domainSeparator() external view returns (bytes32);
+            function rootCount() external view returns (uint256);
+            function rootAt(uint256 id) external view returns (Posted);
+            function isFinal(uint256 id) external view returns (bool);
+            function disputeWindow() external view returns (uint256);
+
+            error UnknownRoot(uint256 id);
+            error NotFinal(uint256 id, uint256 finalAt);
+            error RewardsExhausted(uint256 wanted, uint256 left);
+        }
+
+        interface RewardClaims {
+            function claim(uint256 rootId, Leaf leaf, bytes32[] proof) external returns (uint256 amount, uint256 taken);
+            function done(bytes32 nodeId) external view returns (uint96 reward, uint96 penalty);
+            function settlement() external view returns (address);
+
+            error NotInRoot(uint256 rootId, bytes32 leaf);
+            error EnforcedPause();
+        }
+    }
+}
+
+pub use contracts::{
+    DaemonBinding, EraManager, Leaf, Node, NodeRegistry, Posted, RewardClaims, SlaSettlement,
+};
+
+/// The errors of these contracts that a call of a node can meet, and whether asking again can help.
+#[must_use]
+pub fn errors() -> Vec<KnownError> {
+    use contracts::{NodeRegistry as R, RewardClaims as C, SlaSettlement as S};
+    vec![
+        KnownError::of::<R::AlreadyRegistered>(Terminal),
+        // The registration may be on its way.
+        KnownError::of::<R::UnknownNode>(Retryable),
+        KnownError::of::<R::NotTheHp>(Terminal),
+        KnownError::of::<R::OtherHp>(Terminal),
+        KnownError::of::<R::Expired>(Terminal),
+        KnownError::of::<R::NotTheDaemon>(Terminal),
+        KnownError::of::<R::BadHpSignature>(Terminal),
+        KnownError::of::<R::DaemonTaken>(Terminal),
+        KnownError::of::<R::Leaving>(Terminal),
+        // The root may come back, or be final later; the pool may be filled; a pause ends.
+        KnownError::of::<S::UnknownRoot>(Retryable),
+        KnownError::of::<S::NotFinal>(Retryable),
+        KnownError::of::<S::RewardsExhausted>(Retryable),
+        KnownError::of::<C::EnforcedPause>(Retryable),
+        KnownError::of::<C::NotInRoot>(Terminal),
+    ]
+}
