@@ -11,6 +11,7 @@ use crate::workspace;
 const AGENT_MAY_USE: &[&str] = &[
     "agent-api",
     "agent-health",
+    "agent-kv",
     "agent-object-store",
     "agent-proofs",
     "agent-s3",
@@ -25,10 +26,10 @@ const AGENT_MAY_USE: &[&str] = &[
 const ALLOWED: &[(&str, &[&str])] = &[
     ("agent", AGENT_MAY_USE),
     ("agent-api", &["disk-manager-plan", "agent-health"]),
-    ("agent-health", &["disk-manager-plan"]),
+    ("agent-health", &["agent-kv", "disk-manager-plan"]),
     ("agent-object-store", &["agent-object-store-pool", "agent-proofs"]),
     ("agent-s3", &["agent-object-store"]),
-    ("agent-sla", &["agent-health", "agent-proofs"]),
+    ("agent-sla", &["agent-health", "agent-kv", "agent-proofs"]),
     ("bench", &["agent-object-store", "agent-object-store-pool"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),
     (

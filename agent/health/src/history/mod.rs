@@ -20,14 +20,13 @@
 //! the last write ([`FLUSH_EVERY`]) is in memory only: a power cut takes it.
 
 mod point;
-mod store;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use agent_kv::{Change, Disk, Store, StoreError, set_aside};
 pub use point::Point;
-pub use store::{Change, Pair, SledStore, Store, StoreError};
 
 use crate::sample::{Sample, SampleKind};
 
@@ -48,6 +47,9 @@ pub const FLUSH_EVERY: Duration = Duration::from_secs(600);
 
 /// Most points of one answer: the whole of the coarsest tier.
 pub const POINTS_MAX: usize = 2200;
+
+/// Changes that are made together: what a batch holds is held twice. A half-done flush is no harm.
+const BATCH: usize = 512;
 
 const VERSION: u8 = 1;
 const VERSION_KEY: &[u8] = b"v";
@@ -98,36 +100,26 @@ pub struct History<S> {
     flushed_ms: Option<u64>,
 }
 
-impl History<SledStore> {
+impl History<Disk> {
     /// Opens the history in a folder. One that is damaged or of another version is set aside: then
     /// the reason is given too, and it begins anew.
     ///
     /// # Errors
     /// The disk refuses.
     pub fn open(path: &Path) -> Result<(Self, Option<StoreError>), StoreError> {
-        let damaged = || StoreError::Damaged { operation: "read", path: path.to_owned() };
-        let is_old = path.join(store::FILE).exists();
-        match SledStore::open(path).and_then(|store| Self::over_old(store, is_old)) {
-            Ok(Some(history)) => Ok((history, None)),
-            Ok(None) => Self::anew(path, damaged()),
-            Err(error) => Self::anew(path, error),
+        match Self::open_as_is(path) {
+            Err(why @ StoreError::Damaged { .. }) => {
+                set_aside(path, &path.with_extension("damaged"))?;
+                Ok((Self::open_as_is(path)?, Some(why)))
+            }
+            opened => Ok((opened?, None)),
         }
     }
 
-    /// sled takes a file in which nothing is sound for an empty one: then the version is missing.
-    fn over_old(store: SledStore, is_old: bool) -> Result<Option<Self>, StoreError> {
-        if is_old && store.get(VERSION_KEY)?.is_none() {
-            return Ok(None);
-        }
-        Self::over(store)
-    }
-
-    fn anew(path: &Path, why: StoreError) -> Result<(Self, Option<StoreError>), StoreError> {
-        store::set_aside(path)?;
-        match SledStore::open(path).and_then(Self::over)? {
-            Some(history) => Ok((history, Some(why))),
-            None => Err(why),
-        }
+    fn open_as_is(path: &Path) -> Result<Self, StoreError> {
+        let why = "it is of another version, or makes no sense".to_owned();
+        Self::over(Disk::open(path)?)?
+            .ok_or_else(|| StoreError::Damaged { path: path.to_owned(), why })
     }
 }
 
@@ -138,7 +130,7 @@ impl<S: Store> History<S> {
     /// The store fails.
     pub fn over(mut store: S) -> Result<Option<Self>, StoreError> {
         match store.get(VERSION_KEY)?.as_deref() {
-            None => store.change(vec![(VERSION_KEY.to_vec(), Some(vec![VERSION]))])?,
+            None => store.commit(vec![(VERSION_KEY.to_vec(), Some(vec![VERSION]))])?,
             Some([VERSION]) => {}
             Some(_) => return Ok(None),
         }
@@ -208,7 +200,10 @@ impl<S: Store> History<S> {
                 gone.push(name.clone());
             }
         }
-        self.store.change(changes)?;
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            self.store.commit(changes.by_ref().take(BATCH).collect())?;
+        }
         for series in self.series.values_mut() {
             (series.is_new, series.pending) = (false, BTreeMap::new());
         }

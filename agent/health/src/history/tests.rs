@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use agent_kv::{Memory, Pair};
 use proptest::prelude::*;
 
 use super::*;
@@ -10,34 +11,27 @@ const COUNTER: Family = Family::counter("faults", "Faults");
 
 /// A disk with a cache: what was changed is lost with a power cut unless the change was finished.
 #[derive(Debug, Clone, Default)]
-struct Fake(Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>);
+struct Fake(Arc<Mutex<Memory>>);
 
 impl Store for Fake {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.lock().expect("no panic").get(key).cloned())
+        self.0.lock().expect("no panic").get(key)
+    }
+
+    fn each(&self, show: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        self.0.lock().expect("no panic").each(show)
     }
 
     fn range(&self, from: &[u8], before: &[u8]) -> Result<Vec<Pair>, StoreError> {
-        let map = self.0.lock().expect("no panic");
-        let range = map.range(from.to_vec()..before.to_vec());
-        Ok(range.map(|(key, value)| (key.clone(), value.clone())).collect())
+        self.0.lock().expect("no panic").range(from, before)
     }
 
-    fn change(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
-        let mut map = self.0.lock().expect("no panic");
-        for (key, value) in changes {
-            match value {
-                Some(value) => map.insert(key, value),
-                None => map.remove(&key),
-            };
-        }
-        Ok(())
+    fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.0.lock().expect("no panic").commit(changes)
     }
 
     fn size(&self) -> Result<u64, StoreError> {
-        let map = self.0.lock().expect("no panic");
-        let bytes: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
-        Ok(u64::try_from(bytes).expect("a size"))
+        self.0.lock().expect("no panic").size()
     }
 }
 
@@ -194,8 +188,8 @@ fn a_damaged_store_is_set_aside_and_begins_anew() {
         assert!(dir.path().join("history.damaged/conf").exists());
     }
     // Of another version.
-    let mut store = SledStore::open(&path).expect("it opens");
-    store.change(vec![(VERSION_KEY.to_vec(), Some(vec![9]))]).expect("written");
+    let mut store = Disk::open(&path).expect("it opens");
+    store.commit(vec![(VERSION_KEY.to_vec(), Some(vec![9]))]).expect("written");
     drop(store);
     let (_, why) = History::open(&path).expect("it begins anew");
     assert!(why.is_some());

@@ -2,24 +2,20 @@
 //!
 //! A report is on stable storage before it is sent, so no sequence is ever given twice.
 
-mod disk;
 mod record;
-mod store;
 #[cfg(test)]
 mod tests;
 mod thinning;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
+pub(crate) use agent_kv::StoreError;
+use agent_kv::{Change, Disk, Memory, Pair, Store, set_aside};
 use tracing::{error, warn};
 
-use self::disk::Disk;
 use self::record::{Key, Packed, Part};
-pub(crate) use self::store::StoreError;
-use self::store::{Change, Memory, Pair, Store};
 use self::thinning::{Entry, Limits, Step};
 use crate::protocol::messages::{REPORTS_MAX, REQUEST_MAX};
 use crate::protocol::report::SentReport;
@@ -75,7 +71,8 @@ impl Spool {
         let path = folder.join(FOLDER);
         match Self::open_as_is(&path, owner) {
             Err(StoreError::Damaged { why, .. }) => {
-                let aside = set_aside(folder, &path)?;
+                let aside = folder.join(ASIDE);
+                set_aside(&path, &aside)?;
                 let (path, aside) = (path.display(), aside.display());
                 error!(%path, %aside, why, "the spool of reports was set aside; a new one begins");
                 Self::open_as_is(&folder.join(FOLDER), owner)
@@ -358,22 +355,4 @@ fn read(sequence: u64, pieces: &[Pair]) -> Option<SentReport> {
     let (taken_at, facts) = record::join(of(Part::Facts))?;
     let detail = record::join(of(Part::Detail)).map(|(_, detail)| detail);
     Packed { sequence, taken_at, facts, detail }.report()
-}
-
-/// Moves a spool out of the way.
-fn set_aside(folder: &Path, path: &Path) -> Result<PathBuf, StoreError> {
-    let aside = folder.join(ASIDE);
-    let failed = |operation, path: &Path, source| StoreError::Io {
-        operation,
-        path: path.to_owned(),
-        source,
-    };
-    match fs::remove_dir_all(&aside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(failed("remove", &aside, error));
-        }
-        _ => {}
-    }
-    fs::rename(path, &aside).map_err(|error| failed("rename", path, error))?;
-    Ok(aside)
 }

@@ -13,10 +13,9 @@
 
 use std::io::Read;
 
+use agent_kv::{Change, VALUE_MAX};
 use serde_json::value::RawValue;
 
-use super::disk::VALUE_MAX;
-use super::store::Change;
 use crate::protocol::report::{DETAIL_MAX, FACTS_MAX, SentReport};
 
 /// The version of the form.

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use agent_api::hardware as wire;
-use agent_health::history::{History, Point, Points, SledStore, StoreError};
+use agent_health::history::{History, Point, Points};
 use agent_health::{Sample, SampleKind, Trends};
+use agent_kv::{Disk, StoreError};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -155,7 +156,7 @@ async fn answered<T>(answer: oneshot::Receiver<T>, within: Duration) -> Result<T
 }
 
 struct Kept {
-    open: Option<(PathBuf, History<SledStore>)>,
+    open: Option<(PathBuf, History<Disk>)>,
     homes: Homes,
     /// What was read while there was no history, with its times.
     early: VecDeque<(u64, Vec<Sample>)>,
@@ -279,7 +280,7 @@ impl Kept {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    fn history(&self) -> Result<&History<SledStore>, String> {
+    fn history(&self) -> Result<&History<Disk>, String> {
         let awaited = || self.awaited.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match &self.open {
             Some((_, history)) => Ok(history),

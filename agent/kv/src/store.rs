@@ -1,39 +1,39 @@
-//! What a spool needs of whatever keeps it: ordered keys, and changes that are there after a power cut.
+//! What is asked of a store, and one that ends with the process.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A key with its value.
-pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// A change: the value of a key, or that it goes.
-pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
+/// A change: a key and its value, or none to remove it.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// Why a store did not do what it should. It is not used again after that.
+/// Why a store did not do what it should. It is not to be used after that.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
+pub enum StoreError {
     /// A call to the kernel failed.
     #[error("cannot {operation} {path}: {source}")]
     Io {
         /// What was tried.
         operation: &'static str,
-        /// With which file.
+        /// With which file or folder.
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
     },
     /// Its files are not what they should be.
-    #[error("the spool {path} is damaged: {why}")]
+    #[error("the database in {path} is damaged: {why}")]
     Damaged {
-        /// Which.
+        /// Its folder.
         path: PathBuf,
         /// In words.
         why: String,
     },
     /// Another process, or the one before, has it open.
-    #[error("the spool {path} is open elsewhere: {why}")]
+    #[error("the database in {path} is open elsewhere: {why}")]
     Taken {
-        /// Which.
+        /// Its folder.
         path: PathBuf,
         /// In words.
         why: String,
@@ -41,22 +41,47 @@ pub(crate) enum StoreError {
 }
 
 /// Ordered keys with values.
-pub(crate) trait Store: Send {
+pub trait Store: Send {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// It could not be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// Shows every key with its value, in the order of the keys.
+    ///
+    /// # Errors
+    /// They could not be read.
     fn each(&self, show: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError>;
 
     /// The keys from `first` up to, but not with, `behind`, with their values, in order.
+    ///
+    /// # Errors
+    /// They could not be read.
     fn range(&self, first: &[u8], behind: &[u8]) -> Result<Vec<Pair>, StoreError>;
 
-    /// Makes changes. They are on stable storage when this returns.
+    /// Makes changes, all of them or none. They are on stable storage when this returns.
+    ///
+    /// # Errors
+    /// What stands there is not known.
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// Bytes that it takes.
+    ///
+    /// # Errors
+    /// That could not be found out.
+    fn size(&self) -> Result<u64, StoreError>;
 }
 
 /// A store that ends with the process.
-#[derive(Debug, Default)]
-pub(crate) struct Memory(BTreeMap<Vec<u8>, Vec<u8>>);
+#[derive(Debug, Clone, Default)]
+pub struct Memory(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Store for Memory {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0.get(key).cloned())
+    }
+
     fn each(&self, show: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         self.0.iter().for_each(|(key, value)| show(key, value));
         Ok(())
@@ -75,5 +100,10 @@ impl Store for Memory {
             };
         }
         Ok(())
+    }
+
+    fn size(&self) -> Result<u64, StoreError> {
+        let bytes = self.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
