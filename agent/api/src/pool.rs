@@ -218,6 +218,9 @@ pub struct PoolVolume {
     /// Whether the standby of the index is on it, or becomes it.
     #[serde(default)]
     pub has_standby: bool,
+    /// Whether its disk is too hot: what is new goes elsewhere where that is possible.
+    #[serde(default)]
+    pub is_hot: bool,
     /// Shards and journal segments on it.
     pub files: u64,
     /// Reads since it was attached.

@@ -22,6 +22,7 @@ fn volume(id: &str) -> VolumeStatus {
         free_bytes: 5,
         has_index: false,
         has_standby: false,
+        is_hot: false,
         files: 3,
         leaving: None,
         measured,

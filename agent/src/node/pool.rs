@@ -187,6 +187,7 @@ fn volume(volume: VolumeStatus) -> wire::PoolVolume {
         free_bytes: volume.free_bytes,
         has_index: volume.has_index,
         has_standby: volume.has_standby,
+        is_hot: volume.is_hot,
         files: volume.files,
         reads: calls(&volume.measured.reads),
         writes: calls(&volume.measured.writes),

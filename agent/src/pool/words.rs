@@ -137,6 +137,9 @@ fn volume(volume: &PoolVolume) -> String {
     if volume.has_standby {
         text.push_str(", has the standby of the index");
     }
+    if volume.is_hot {
+        text.push_str(", too hot: written to last");
+    }
     let errors = |calls: &Calls| calls.errors;
     let failed = [&volume.reads, &volume.writes, &volume.syncs].map(errors);
     if failed != [0; 3] {
@@ -246,6 +249,7 @@ mod tests {
             free_bytes: 1 << 30,
             has_index: true,
             has_standby: false,
+            is_hot: true,
             files: 4,
             reads: Calls::default(),
             writes: Calls { errors: 2, ..Calls::default() },
@@ -258,13 +262,21 @@ mod tests {
         let text = status(&pool);
         assert!(text.contains("of 7 groups, 2 miss 1 parts, 1 miss 2 parts; "), "{text}");
         assert!(text.contains("disk-1 being emptied, 4 of 9 files left; ssd, "), "{text}");
-        assert!(text.contains("has the index; failed reads 0, writes 2, syncs 0"), "{text}");
+        assert!(
+            text.contains(
+                "has the index, too hot: written to last; failed reads 0, writes 2, syncs 0"
+            ),
+            "{text}"
+        );
         assert!(!text.contains("new data") && !text.contains("standby"), "{text}");
         pool.standby = Some(Standby::Filling { copied: 70 });
         (pool.volumes[0].has_index, pool.volumes[0].has_standby) = (false, true);
         let text = status(&pool);
         assert!(text.contains("standby   being filled, 70 entries copied"), "{text}");
-        assert!(text.contains("free, has the standby of the index; failed"), "{text}");
+        assert!(
+            text.contains("free, has the standby of the index, too hot: written to last; failed"),
+            "{text}"
+        );
     }
 
     #[test]

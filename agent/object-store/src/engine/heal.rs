@@ -191,7 +191,8 @@ impl Core {
         let (Some((least, empty)), Some((most, full))) = (volumes.first(), volumes.last()) else {
             return Ok(false);
         };
-        if empty.class() != full.class() || most.saturating_sub(*least) < UNEVEN {
+        let is_hot = [empty, full].iter().any(|device| self.volumes.is_hot(device.number()));
+        if is_hot || empty.class() != full.class() || most.saturating_sub(*least) < UNEVEN {
             return Ok(false);
         }
         for group in self.groups.all() {
@@ -268,8 +269,8 @@ impl Core {
         }
     }
 
-    /// The volume to make a missing shard on: one that holds none of the group, with most room, of the
-    /// class of the others if there is one.
+    /// The volume to make a missing shard on: one that holds none of the group, of the class of the others if
+    /// there is one, not too hot if there is one, with most room.
     pub(super) fn spare_for(&self, status: &GroupStatus) -> Option<Device> {
         let classes: Vec<_> = status
             .volumes
@@ -281,10 +282,11 @@ impl Core {
         let with_room = spare.filter_map(|device| {
             let free = device.backend().space(device.root()).ok()?.free;
             let room = free.checked_sub(self.volumes.reserve())?;
-            Some((classes.contains(&device.class()), room, device))
+            let rank =
+                (classes.contains(&device.class()), !self.volumes.is_hot(device.number()), room);
+            Some((rank, device))
         });
-        let best = with_room.max_by_key(|(fits, room, _)| (*fits, *room));
-        best.map(|(_, _, device)| device)
+        with_room.max_by_key(|(rank, _)| *rank).map(|(_, device)| device)
     }
 
     async fn own_device(&self, group: GroupId, shard: u8) -> Option<Device> {

@@ -46,6 +46,10 @@ const SCRUB: Duration = Duration::from_secs(30 * 24 * 3600);
 const HEAL_PARTS: u32 = 2;
 const SCRUB_PARTS: u32 = 10;
 
+/// How much more slowly a group is scrubbed of which a part is on a disk that is too hot: it is still done,
+/// as a disk may be too hot for weeks, and a hundredth of its time does not warm it.
+const HOT_SLOWER: u32 = 10;
+
 /// How far a scrub has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Scrub {
@@ -248,7 +252,10 @@ async fn scrub_next(core: &Core) -> Result<Duration, StoreError> {
         }
         return Ok(Duration::from_millis(length - taken).min(Duration::from_secs(3600)));
     };
-    core.scrub_group(*group, gentle(SCRUB_PARTS)).await?;
+    let on = core.groups.status(*group).map(|status| status.volumes).unwrap_or_default();
+    let is_hot = on.iter().any(|volume| core.volumes.is_hot(*volume));
+    let parts = if is_hot { SCRUB_PARTS * HOT_SLOWER } else { SCRUB_PARTS };
+    core.scrub_group(*group, gentle(parts)).await?;
     note(core, Scrub { next: GroupId(group.0 + 1), ..state })?;
     let count = u32::try_from(groups.len()).unwrap_or(u32::MAX);
     Ok(SCRUB.checked_div(count).unwrap_or(SCRUB))

@@ -1,6 +1,6 @@
 //! The volumes in use, and what is spread over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -59,6 +59,8 @@ struct Inner {
     written_off: AtomicUsize,
     /// The volume that is to be emptied.
     leaving: Mutex<Option<VolumeNo>>,
+    /// Volumes on disks that are too hot.
+    hot: RwLock<BTreeSet<VolumeNo>>,
     /// Volumes that came since the store was opened, also those that were here before.
     arrivals: AtomicU64,
     volumes: RwLock<BTreeMap<VolumeNo, Volume>>,
@@ -80,6 +82,7 @@ impl Volumes {
             numbers: Mutex::default(),
             written_off: AtomicUsize::new(0),
             leaving: Mutex::default(),
+            hot: RwLock::default(),
             arrivals: AtomicU64::new(0),
             volumes: RwLock::default(),
         };
@@ -119,6 +122,17 @@ impl Volumes {
     /// The volume that is to be emptied.
     pub(crate) fn leaving(&self) -> Option<VolumeNo> {
         *self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says which volumes are on disks that are too hot: what is new goes to others where enough are left, and
+    /// what nobody waits for is done more slowly on them.
+    pub(crate) fn set_hot(&self, hot: BTreeSet<VolumeNo>) {
+        *self.inner.hot.write().unwrap_or_else(PoisonError::into_inner) = hot;
+    }
+
+    /// Whether a volume's disk is too hot.
+    pub(crate) fn is_hot(&self, number: VolumeNo) -> bool {
+        self.inner.hot.read().unwrap_or_else(PoisonError::into_inner).contains(&number)
     }
 
     /// Bytes that stay free on every volume.
@@ -361,7 +375,10 @@ impl Volumes {
             .map_err(|error| StoreError::engine("make a group", error))?
             .map_err(|error| StoreError::engine("make a group", error))?;
         let count = usize::from(wanted.k + wanted.m);
-        let chosen = choose_volumes(&volumes, count, incarnation).ok_or_else(full)?;
+        let cool: Vec<_> = volumes.iter().filter(|(on, ..)| !self.is_hot(*on)).copied().collect();
+        let chosen = choose_volumes(&cool, count, incarnation)
+            .or_else(|| choose_volumes(&volumes, count, incarnation))
+            .ok_or_else(full)?;
         let devices: Vec<Device> = chosen.iter().filter_map(device).cloned().collect();
         let number = u64::from(first.number().0);
         Ok((wanted, devices, GroupId(number << INCARNATION_BITS | incarnation)))
@@ -393,6 +410,7 @@ impl Volumes {
         // In turn, so that all fill up alike.
         let count = usable.len() as u64;
         usable.rotate_left(usize::try_from(lsn.0 % count).unwrap_or_default());
+        usable.sort_by_key(|volume| self.is_hot(volume.device.number()));
         let mut spare = usable.into_iter();
         let start = |volume: Volume| {
             let record = record.clone();

@@ -43,6 +43,8 @@ pub(super) struct Disks {
     pub(super) readings: Mutex<BTreeMap<String, DriveReading>>,
     /// What the store saw lately, by lasting names.
     pub(super) observed: Mutex<BTreeMap<String, ObservedCalls>>,
+    /// Those that are too hot, by lasting names.
+    pub(super) hot: Mutex<BTreeSet<String>>,
 }
 
 /// The sources that are disks. One without a lasting name cannot be asked for.
@@ -54,6 +56,7 @@ pub(super) fn of_disks(
     let all = report.map(|report| report.disks.as_slice()).unwrap_or_default();
     let known: BTreeSet<_> = all.iter().filter_map(|disk| disk.id.clone()).collect();
     locked(&disks.readings).retain(|id, _| known.iter().any(|known| known.0 == *id));
+    locked(&disks.hot).retain(|id| known.iter().any(|known| known.0 == *id));
     all.iter().filter_map(|disk| of_disk(from, disks, disk)).collect()
 }
 
@@ -66,19 +69,29 @@ fn of_disk(from: &Sources, disks: &Arc<Disks>, disk: &DiskStatus) -> Option<Sour
     Some(Source { probe: Probe { name, pace, ask: Arc::new(ask) }, subject })
 }
 
-fn gather(privileged: &dyn Privileged, disks: &Disks, id: &DiskId) -> Gathered {
+fn gather(privileged: &dyn Privileged, disks: &Arc<Disks>, id: &DiskId) -> Gathered {
     let answer = privileged.ask(&Request::Smart { disk: id.clone() }, ANSWER);
     let reading = DriveReading::of(&Ok(answer));
     locked(&disks.readings).insert(id.0.clone(), reading.clone());
     let observed = locked(&disks.observed).get(&id.0).copied().unwrap_or_default();
-    let (samples, id) = (reading.samples(id), id.clone());
+    let (samples, id, disks) = (reading.samples(id), id.clone(), Arc::clone(disks));
     Gathered::new(samples, move |trends, now_ms| {
         let thresholds = Thresholds::default();
         let earlier = earlier(&reading, &id, trends, now_ms, thresholds.window_seconds);
         let judged = assess(&reading, &[earlier], &observed, &thresholds);
+        note_heat(&mut locked(&disks.hot), &id, judged.hot);
         let (health, evidence) = (judged.health, judged.evidence);
         vec![Verdict { kind: Kind::Disk, name: id.0, health, evidence }]
     })
+}
+
+/// Keeps which disks are too hot.
+fn note_heat(hot: &mut BTreeSet<String>, id: &DiskId, is_hot: bool) {
+    if is_hot && hot.insert(id.0.clone()) {
+        warn!(disk = id.0, "the disk is too hot: what is new goes to others where enough are left");
+    } else if !is_hot && hot.remove(&id.0) {
+        info!(disk = id.0, "the disk is no longer too hot");
+    }
 }
 
 /// What a disk counted when the window began, as far as it is known how its counts grew since.
@@ -175,7 +188,8 @@ mod tests {
 
     #[test]
     fn media_errors_that_rise_are_seen_beside_what_was_before() {
-        let (fake, disks, id) = (Fake(Mutex::new(3)), Disks::default(), DiskId("eui-1".to_owned()));
+        let (fake, disks) = (Fake(Mutex::new(3)), Arc::new(Disks::default()));
+        let id = DiskId("eui-1".to_owned());
         let mut trends = Trends::default();
         let mut judged = |now_ms| {
             let gathered = gather(&fake, &disks, &id);
@@ -189,6 +203,19 @@ mod tests {
         assert!(after.health > Health::Unknown && after.health >= before.health, "{after:?}");
         assert_ne!(after.evidence, before.evidence);
         assert!(locked(&disks.readings).contains_key("eui-1"));
+    }
+
+    #[test]
+    fn a_hot_disk_is_known_until_it_cools() {
+        let mut hot = BTreeSet::new();
+        let id = DiskId("eui-1".to_owned());
+        note_heat(&mut hot, &id, false);
+        assert!(hot.is_empty());
+        note_heat(&mut hot, &id, true);
+        note_heat(&mut hot, &id, true);
+        assert_eq!(hot, BTreeSet::from(["eui-1".to_owned()]));
+        note_heat(&mut hot, &id, false);
+        assert!(hot.is_empty());
     }
 
     #[test]

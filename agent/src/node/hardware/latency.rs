@@ -159,6 +159,7 @@ mod tests {
             free_bytes: 0,
             has_index: false,
             has_standby: false,
+            is_hot: false,
             files: 0,
             leaving: None,
             measured: Measured::default(),

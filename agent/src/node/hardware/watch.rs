@@ -1,7 +1,7 @@
 //! What the hardware and the store have to do with each other: the history's place, how long the store's
 //! calls take, and failing disks that are to be emptied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent_api::hardware::Component;
 use agent_health::sampler::Outcome;
 use agent_health::{Gathered, Health, Kind};
-use agent_object_store::{Engine, ObjectStore, PoolStatus, Usage, VolumeState};
+use agent_object_store::{Engine, ObjectStore, PoolStatus, Usage, VolumeId, VolumeState};
 use disk_manager_plan::report::DiskReport;
 use tokio::sync::watch::Receiver;
 use tokio::task::spawn_blocking;
@@ -76,11 +76,12 @@ pub(in crate::node) async fn watch(node: Arc<Node>, hardware: Arc<Hardware>) {
             continue;
         }
         hardware.keeper.set_homes(homes);
+        let on = on(reports.borrow().latest.as_ref());
+        store.set_hot(&of_disks(&locked(&hardware.disks.hot), &on));
         if measured_at.is_none_or(|at| at.elapsed() >= MEASURE) {
             measured_at = Some(Instant::now());
             let Ok(status) = timeout(STORE, store.status()).await else { continue };
             let samples = latency::samples(&status.volumes, &before);
-            let on = on(reports.borrow().latest.as_ref());
             note_calls(&hardware, &status, &before, &on);
             before = latency::measured(&status.volumes);
             start_tests(&hardware, &reports, &mut started, is_healing(&status));
@@ -93,7 +94,6 @@ pub(in crate::node) async fn watch(node: Arc<Node>, hardware: Arc<Hardware>) {
             continue;
         }
         refused = None;
-        let on = on(reports.borrow().latest.as_ref());
         if let Some(volume) = failing.drain(&usage.volumes, &on) {
             refused = (!retire(&store, &volume).await).then(Instant::now);
         }
@@ -121,7 +121,7 @@ fn note_calls(
 }
 
 /// Has the store empty a volume; whether it does.
-async fn retire(store: &Engine, volume: &agent_object_store::VolumeId) -> bool {
+async fn retire(store: &Engine, volume: &VolumeId) -> bool {
     match store.retire(volume).await {
         Ok(()) => {
             info!(%volume, "the volume's disk fails: it is emptied and taken out of the pool");
@@ -167,6 +167,11 @@ fn homes(usage: &Usage) -> Homes {
         stay: mounts(|state| *state == VolumeState::Attached),
         leave: mounts(|state| matches!(state, VolumeState::Retiring | VolumeState::Retired)),
     }
+}
+
+/// The volumes on disks.
+fn of_disks(disks: &BTreeSet<String>, on: &BTreeMap<String, String>) -> BTreeSet<VolumeId> {
+    disks.iter().filter_map(|disk| VolumeId::new(on.get(disk)?).ok()).collect()
 }
 
 /// Which volume is on which disk, by lasting names.

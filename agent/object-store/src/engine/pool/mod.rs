@@ -27,6 +27,7 @@ mod status;
 mod store;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -249,6 +250,17 @@ impl Engine {
     /// It is not being retired, or is already.
     pub async fn cancel_retire(&self, id: &VolumeId) -> Result<(), RetireError> {
         self.shared().decide(id, Wanted::Cancel).await
+    }
+
+    /// Says which volumes are on disks that are too hot, until it is said again: what is new goes to others where
+    /// enough are left, nothing is moved onto them, and they are scrubbed more slowly. Reads and healing go on. Known
+    /// only while the store serves, so it is to be said now and then.
+    pub fn set_hot(&self, ids: &BTreeSet<VolumeId>) {
+        let state = self.shared().state();
+        let Some(serving) = &state.serving else { return };
+        let device = |id: &VolumeId| state.slots.get(id)?.device();
+        let numbers = ids.iter().filter_map(|id| Some(device(id)?.number()));
+        serving.core.volumes.set_hot(numbers.collect());
     }
 
     /// Closes the store, drops the index, and opens it with one that is made anew from the volumes alone.

@@ -194,6 +194,8 @@ pub struct VolumeStatus {
     pub has_index: bool,
     /// Whether the standby of the index is on it, or becomes it.
     pub has_standby: bool,
+    /// Whether its disk is too hot, as [`Engine::set_hot`] was told.
+    pub is_hot: bool,
     /// Shards and segments on it.
     pub files: u64,
     /// How far it is emptied, if it is to leave.
@@ -279,6 +281,7 @@ fn of_volume(state: &State, usage: &VolumeUsage) -> VolumeStatus {
         has_index: number.is_some() && state.known.as_ref().and_then(|known| known.home) == number,
         has_standby: number.is_some()
             && state.serving.as_ref().and_then(|s| s.mirror.standby().phase().volume()) == number,
+        is_hot: of_core.is_some_and(|(core, number)| core.volumes.is_hot(number)),
         files: of_core.map(|(core, number)| core.holds(number)).unwrap_or_default(),
         leaving: of_core.and_then(|(core, number)| core.leaving(number)),
         measured: device.map(|device| device.measured()).unwrap_or_default(),

@@ -186,3 +186,64 @@ fn a_volume_that_went_and_one_that_came_are_found_though_there_are_as_many_as_be
         assert_eq!(read(&core, "key").await.unwrap(), Some(content(1, 100)));
     });
 }
+
+/// Bytes that were made durable on each volume since it was opened.
+fn written(core: &Core) -> Vec<u64> {
+    let bytes = |volume: &crate::engine::volumes::Volume| {
+        let measured = volume.device.measured();
+        measured.writes.bytes + measured.syncs.bytes
+    };
+    core.volumes.all().iter().map(bytes).collect()
+}
+
+#[test]
+fn what_is_new_goes_around_a_hot_disk_where_enough_are_left() {
+    let machine = Machine::new(5);
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        make_bucket(&core).await.unwrap();
+        let hot = core.volumes.all()[2].device.number();
+        core.volumes.set_hot([hot].into());
+        let before = written(&core);
+        for number in 0..20 {
+            put(&core, &format!("key-{number}"), content(number, 100)).await.unwrap();
+        }
+        let after = written(&core);
+        assert_eq!(after[2], before[2], "the hot one takes no small objects");
+        let more = (0..5).filter(|at| *at != 2).all(|at| after[at] > before[at]);
+        assert!(more, "{before:?} {after:?}");
+        // All are hot, and a body has parts on each: redundancy goes first.
+        core.volumes.set_hot(core.volumes.all().iter().map(|v| v.device.number()).collect());
+        put(&core, "small", content(1, 100)).await.unwrap();
+        put(&core, "large", content(2, 3 << 20)).await.unwrap();
+        assert!(written(&core)[2] > after[2]);
+        core.volumes.set_hot([].into());
+        for (name, seed, length) in [("small", 1, 100), ("large", 2, 3 << 20)] {
+            assert_eq!(read(&core, name).await.unwrap(), Some(content(seed, length)));
+        }
+    });
+}
+
+#[test]
+fn new_groups_and_spare_parts_are_made_beside_a_hot_disk() {
+    // One more than the widest group has parts.
+    let machine = Machine::new(16);
+    run(async {
+        let (core, _) = machine.open().await.unwrap();
+        make_bucket(&core).await.unwrap();
+        let number = core.volumes.all()[7].device.number();
+        core.volumes.set_hot([number].into());
+        for number in 0..4 {
+            put(&core, &format!("key-{number}"), content(number, 3 << 20)).await.unwrap();
+        }
+        let groups = core.groups.all();
+        assert!(!groups.is_empty());
+        for group in groups {
+            let status = core.groups.status(group).unwrap();
+            assert!(!status.volumes.contains(&number), "{status:?}");
+            // The one that is left and is not hot.
+            let spare = core.spare_for(&status).unwrap().number();
+            assert!(spare != number && !status.volumes.contains(&spare));
+        }
+    });
+}
