@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use e2e::disks::Bus;
 use e2e::machine::{Machine, Setup};
-use e2e::oracles::Network;
+use e2e::oracles;
 use e2e::rack::Rack;
 use e2e::stick::node_toml_with;
 use serde_json::json;
@@ -88,7 +88,7 @@ fn a_link_error_is_counted_and_warned_of(node: &mut Machine) -> Result<()> {
 #[test]
 fn a_failing_disk_is_known_everywhere_within_a_minute_and_emptied() -> Result<()> {
     let rack = Rack::new("health-")?;
-    let network = Network::start(rack.path(), 1, 3600)?;
+    let mut network = oracles::start(rack.path(), 1, 3600)?;
     let more = format!("[metrics]\nlisten = \":{METRICS}\"\n{}", network.node_toml(1));
     let disks = [1, 2, 3].map(|number| rack.blank(&format!("NVMEHEALTH{number}"), Bus::Nvme, 2));
     let disks = disks.into_iter().collect::<Result<Vec<_>>>()?;

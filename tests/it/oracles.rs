@@ -7,9 +7,10 @@ use anyhow::{Context, Result, ensure};
 use e2e::dice::noise;
 use e2e::disks::Bus;
 use e2e::machine::{Machine, Setup, free_port};
-use e2e::oracles::{Network, Oracle};
+use e2e::oracles;
 use e2e::rack::Rack;
 use e2e::stick::node_toml_with;
+use test_network::Oracle;
 
 /// Seconds of an era: an emulated node proves a dozen bytes to three oracles in a few of them.
 const ERA: u32 = 60;
@@ -53,7 +54,7 @@ fn last_report(oracle: &Oracle, daemon: &str) -> Result<Option<u64>> {
 #[test]
 fn oracles_challenge_a_node_and_vote_and_one_that_was_down_gets_what_waited() -> Result<()> {
     let rack = Rack::new("oracles-")?;
-    let mut network = Network::start(rack.path(), 3, ERA)?;
+    let mut network = oracles::start(rack.path(), 3, ERA)?;
     let s3_port = free_port()?;
     let toml = node_toml_with(&network.node_toml(s3_port));
     let disks = [1, 2, 3].map(|number| rack.blank(&format!("SCSIORA{number}"), Bus::Scsi, 2));

@@ -48,7 +48,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("image-init", &["agent-api", "provisioning-config"]),
     ("provisioning", &["provisioning-config", "provisioning-protocol"]),
     ("reference-oracle", &["agent-proofs", "agent-sla"]),
+    ("e2e", &["test-network"]),
     ("tui", &["agent-api"]),
+    ("xtask", &["test-network"]),
 ];
 
 /// Our crates and, of each, the crates of ours that it names in any kind of dependency.
