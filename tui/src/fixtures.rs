@@ -47,6 +47,7 @@ pub(crate) fn port(name: &str, link: bool, addresses: &[&str]) -> PortStatus {
         link,
         speed_mbps: link.then_some(25_000),
         addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
+        ..PortStatus::default()
     }
 }
 
@@ -113,8 +114,10 @@ pub(crate) fn normal() -> NodeStatus {
                 port("eno2", false, &[]),
             ],
             problems: Vec::new(),
+            ..SystemStatus::default()
         }),
         volumes: attached(&disks),
+        slots: Vec::new(),
         disks: Some(DiskReport {
             version: 1,
             generation: 4,

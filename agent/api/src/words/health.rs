@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use agent_api::hardware::{Component, HealthReport, PointValue, Series, Stretch};
-use agent_api::health::Health;
-use jiff::Timestamp;
+use crate::hardware::{Component, HealthReport, PointValue, Series, Stretch};
+use agent_health::Health;
+
+use super::at;
 
 /// The components that are not healthy, or all, and how many there are of each health.
-pub(super) fn report(report: &HealthReport, all: bool) -> String {
+#[must_use]
+pub fn report(report: &HealthReport, all: bool) -> String {
     let mut text = String::new();
     for one in &report.components {
         if all || one.verdict.health != Health::Healthy {
@@ -46,7 +48,8 @@ fn component(text: &mut String, Component { verdict, age_ms }: &Component) {
 }
 
 /// The names of series, one a line.
-pub(super) fn series(series: &[Series]) -> String {
+#[must_use]
+pub fn series(series: &[Series]) -> String {
     let mut text = String::new();
     for Series { name, is_counter } in series {
         let kind = if *is_counter { "counter" } else { "gauge" };
@@ -56,7 +59,8 @@ pub(super) fn series(series: &[Series]) -> String {
 }
 
 /// Points, one a line.
-pub(super) fn stretch(stretch: &Stretch) -> String {
+#[must_use]
+pub fn stretch(stretch: &Stretch) -> String {
     let mut text = String::new();
     let minutes = stretch.step_ms / 60_000;
     let _ = writeln!(text, "every {minutes} min");
@@ -72,16 +76,10 @@ pub(super) fn stretch(stretch: &Stretch) -> String {
     text
 }
 
-fn at(millis: u64) -> String {
-    let millis = i64::try_from(millis).ok();
-    let at = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    at.map_or("unknown".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
 #[cfg(test)]
 mod tests {
-    use agent_api::hardware::Point;
-    use agent_api::health::{Kind, Verdict};
+    use crate::hardware::Point;
+    use agent_health::{Kind, Verdict};
 
     use super::*;
 

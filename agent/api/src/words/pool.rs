@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 
-use agent_api::disks::Bytes;
-use agent_api::pool::{
+use crate::pool::{
     BodyMemory, BucketUse, Calls, Happening, Memory, PoolEvent, PoolStatus, PoolVolume,
     PoolVolumeState, Standby,
 };
-use jiff::Timestamp;
+use disk_manager_plan::report::Bytes;
+
+use super::at;
 
 /// The state of the pool.
-pub(crate) fn status(status: &PoolStatus) -> String {
+#[must_use]
+pub fn status(status: &PoolStatus) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         // Writing to a string does not fail.
@@ -68,6 +70,19 @@ pub(crate) fn status(status: &PoolStatus) -> String {
         line("volume", volume(one));
     }
     text
+}
+
+/// Whether somebody should look at it.
+#[must_use]
+pub fn needs_attention(status: &PoolStatus) -> bool {
+    let is_well = |state: &PoolVolumeState| {
+        use PoolVolumeState as State;
+        matches!(state, State::InUse | State::Retired | State::Retiring { waits: None, .. })
+    };
+    let healing = &status.healing;
+    status.awaited.is_some()
+        || healing.lost + healing.damaged + healing.by_missing.iter().sum::<u64>() > 0
+        || !status.volumes.iter().all(|volume| is_well(&volume.state))
 }
 
 fn memory(memory: &Memory) -> String {
@@ -151,7 +166,8 @@ fn volume(volume: &PoolVolume) -> String {
 }
 
 /// Events, one a line.
-pub(crate) fn events(events: &[PoolEvent]) -> String {
+#[must_use]
+pub fn events(events: &[PoolEvent]) -> String {
     let mut text = String::new();
     for event in events {
         let volume = event.volume.as_ref().map_or(String::new(), |id| format!("volume {id} "));
@@ -194,17 +210,20 @@ fn happening(what: &Happening) -> String {
 }
 
 /// Whether the index was made anew.
-pub(crate) fn is_rebuilt(what: &Happening) -> bool {
+#[must_use]
+pub fn is_rebuilt(what: &Happening) -> bool {
     matches!(what, Happening::IndexRebuilt { .. })
 }
 
 /// Whether the index was closed.
-pub(crate) fn is_lost(what: &Happening) -> bool {
+#[must_use]
+pub fn is_lost(what: &Happening) -> bool {
     matches!(what, Happening::IndexLost { .. })
 }
 
 /// What buckets hold and what was used of them, one a line.
-pub(crate) fn usage(buckets: &[BucketUse]) -> String {
+#[must_use]
+pub fn usage(buckets: &[BucketUse]) -> String {
     let head = ["objects", "bytes", "byte hours", "bytes in", "bytes out", "requests", "bucket"];
     let mut text = line(head.map(str::to_owned));
     for used in buckets {
@@ -221,12 +240,6 @@ pub(crate) fn usage(buckets: &[BucketUse]) -> String {
 
 fn line([objects, bytes, hours, into, out, requests, bucket]: [String; 7]) -> String {
     format!("{objects:>12} {bytes:>16} {hours:>16} {into:>16} {out:>16} {requests:>12}  {bucket}\n")
-}
-
-fn at(millis: u64) -> String {
-    let millis = i64::try_from(millis).ok();
-    let at = millis.and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    at.map_or("unknown".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 #[cfg(test)]
@@ -275,7 +288,7 @@ mod tests {
                       told to slow down";
         assert_eq!(super::memory(&memory), wanted);
         (memory.resident, memory.machine, memory.limit) = (Some(1), Some(2), Some(3));
-        memory.index = Some(agent_api::pool::IndexMemory::default());
+        memory.index = Some(crate::pool::IndexMemory::default());
         let text = super::memory(&memory);
         assert!(text.starts_with("1 B occupied of 2 B (at most 3 B); bodies "), "{text}");
         assert!(text.ends_with("; index cache 0 B of 0 B, write buffers 0 B of 0 B"), "{text}");
