@@ -225,4 +225,4 @@ fn keep_to_safe_glyphs(buffer: &mut Buffer) {
 
 #[cfg(test)]
 #[path = "draw_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -12,10 +12,10 @@ use crate::fixtures;
 use crate::state::{Event, Key, Size};
 use crate::update::update;
 
-const SMALL: Size = Size { width: 80, height: 24 };
+pub(crate) const SMALL: Size = Size { width: 80, height: 24 };
 const WIDE: Size = Size { width: 132, height: 43 };
 
-fn console(size: Size, status: NodeStatus, log_lines: usize) -> State {
+pub(crate) fn console(size: Size, status: NodeStatus, log_lines: usize) -> State {
     let disks = status.disks.as_ref().map_or(0, |report| report.disks.len());
     let mut state = State::new(size);
     update(&mut state, Event::Status(Box::new(status)));
@@ -25,7 +25,7 @@ fn console(size: Size, status: NodeStatus, log_lines: usize) -> State {
     state
 }
 
-fn picture(state: &State) -> String {
+pub(crate) fn picture(state: &State) -> String {
     let mut buffer = Buffer::empty(Rect::new(0, 0, state.size.width, state.size.height));
     draw(state, &mut buffer);
     let rows = buffer.content.chunks(usize::from(state.size.width));
@@ -37,7 +37,7 @@ fn picture(state: &State) -> String {
 }
 
 /// Types, a character a key.
-fn press(state: &mut State, keys: &str) {
+pub(crate) fn press(state: &mut State, keys: &str) {
     for letter in keys.chars() {
         update(state, Event::Key(if letter == '\n' { Key::Enter } else { Key::Char(letter) }));
     }

@@ -10,6 +10,8 @@ mod draw;
 #[cfg(test)]
 mod fixtures;
 mod keys;
+#[cfg(test)]
+mod manual_tests;
 mod pages;
 mod plain;
 mod poller;
