@@ -1,13 +1,12 @@
 //! `icn-agent health`: how the hardware of a running node does, over its control socket.
 
-mod words;
-
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_api::client::AgentClient;
 use agent_api::health::Health;
+use agent_api::words::health as words;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 

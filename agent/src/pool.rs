@@ -1,7 +1,5 @@
 //! `icn-agent pool`: the storage pool of a running node, seen and steered over its control socket.
 
-mod words;
-
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -9,7 +7,7 @@ use std::time::Duration;
 
 use agent_api::client::AgentClient;
 use agent_api::control::Request;
-use agent_api::pool::{PoolStatus, PoolVolumeState};
+use agent_api::words::pool as words;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
@@ -34,7 +32,7 @@ pub(crate) fn run(arguments: &PoolArguments) -> Result<ExitCode> {
         PoolCommand::Status => {
             let status = client.pool()?;
             show(arguments, &status, || words::status(&status))?;
-            if needs_attention(&status) {
+            if words::needs_attention(&status) {
                 return Ok(ExitCode::from(ATTENTION));
             }
         }
@@ -64,18 +62,6 @@ pub(crate) fn run(arguments: &PoolArguments) -> Result<ExitCode> {
         PoolCommand::RebuildIndex => rebuild(&mut client)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether somebody should look at it.
-fn needs_attention(status: &PoolStatus) -> bool {
-    let is_well = |state: &PoolVolumeState| {
-        use PoolVolumeState as State;
-        matches!(state, State::InUse | State::Retired | State::Retiring { waits: None, .. })
-    };
-    let healing = &status.healing;
-    status.awaited.is_some()
-        || healing.lost + healing.damaged + healing.by_missing.iter().sum::<u64>() > 0
-        || !status.volumes.iter().all(|volume| is_well(&volume.state))
 }
 
 /// Has the index made anew, and tells how far that is until the store is open again.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use e2e::disks::Bus;
 use e2e::machine::{Boot, Setup};
 use e2e::rack::Rack;
+use e2e::screen::DISKS;
 use e2e::stick::node_toml;
 
 /// How long the console may lag behind the node: it refreshes every second.
@@ -37,11 +38,12 @@ fn a_fresh_node_boots_from_usb_to_s3_and_keeps_objects_over_a_reboot() -> Result
     let screen = node.screen.wait("the certificate's fingerprint", CONSOLE, |text| {
         squeezed(text).contains(&squeezed(&fingerprint))
     })?;
-    for serial in disks.iter().map(|disk| &disk.serial) {
-        assert!(screen.contains(serial.as_str()), "no {serial} on the console:\n{screen}");
-    }
     assert!(screen.contains("https://"), "no endpoint on the console:\n{screen}");
     let first_id = node_id(&screen)?;
+    println!("{screen}");
+    let screen = node.screen.wait_on(DISKS, "every disk", CONSOLE, |text| {
+        disks.iter().all(|disk| text.contains(&disk.serial))
+    })?;
     println!("{screen}");
     node.power_off()?;
     let before: Vec<String> = disks.iter().map(labels).collect::<Result<_>>()?;

@@ -10,6 +10,7 @@ use e2e::disks::Bus;
 use e2e::machine::{BOOT, Machine, Setup};
 use e2e::rack::Rack;
 use e2e::s3::S3;
+use e2e::screen::DISKS;
 use e2e::stick::node_toml;
 
 /// Lets the keyboard reach into the kernel, as a node itself does not.
@@ -82,10 +83,13 @@ fn killed_services_come_back_and_the_node_stops_in_good_order() -> Result<()> {
     }
     println!("objects were read again {:.1?} after every process was killed", killed.elapsed());
     s3.put("kept", "after", b"after the kill")?.expect(200)?;
-    let screen = node.screen.wait("the disks, drawn by a new console", BACK, |text| {
-        text.contains("https://") && disks.iter().all(|disk| text.contains(&disk.serial))
-    })?;
+    let screen = node
+        .screen
+        .wait("the endpoint, drawn by a new console", BACK, |text| text.contains("https://"))?;
     println!("{screen}");
+    node.screen.wait_on(DISKS, "every disk", BACK, |text| {
+        disks.iter().all(|disk| text.contains(&disk.serial))
+    })?;
     let log = node.power_off()?;
     assert!(log.contains("stopping: PowerOff"), "it went off without a word");
     assert!(!since(&log).contains("panicked"), "{log}");

@@ -16,6 +16,13 @@ pub const SIZE: (NonZero<u16>, NonZero<u16>) =
 /// What a program sends to learn where the cursor is, and so how large the terminal is.
 const CURSOR_QUERY: &[u8] = b"\x1b[6n";
 
+/// How long a screen may take to come after its key: the console asks for the terminal's size first,
+/// and the agent for what the screen shows.
+const KEY_TAKES: Duration = Duration::from_secs(5);
+
+/// The console's screen with every disk.
+pub const DISKS: &str = "3";
+
 /// A VT terminal on a serial line; it reads in the background.
 #[derive(Clone)]
 pub struct Screen {
@@ -45,12 +52,18 @@ impl Screen {
 
     fn read_all(&self, mut stream: UnixStream) {
         let mut chunk = [0; 4096];
+        // A question may come in two pieces; a console whose question is not answered shows no screens.
+        let mut end = Vec::new();
         while let Ok(length) = stream.read(&mut chunk) {
             let Some(bytes) = chunk.get(..length).filter(|bytes| !bytes.is_empty()) else { return };
             self.parser.lock().unwrap_or_else(PoisonError::into_inner).process(bytes);
-            if bytes.windows(CURSOR_QUERY.len()).any(|window| window == CURSOR_QUERY) {
+            end.extend_from_slice(bytes);
+            if end.windows(CURSOR_QUERY.len()).any(|window| window == CURSOR_QUERY) {
+                end.clear();
                 self.answer_position();
             }
+            let kept = end.len().saturating_sub(CURSOR_QUERY.len() - 1);
+            end.drain(..kept);
         }
     }
 
@@ -79,6 +92,30 @@ impl Screen {
     pub fn type_keys(&self, keys: &str) -> Result<()> {
         (&*self.line).write_all(keys.as_bytes())?;
         Ok(())
+    }
+
+    /// Presses the key of a screen of the console until its picture satisfies `wanted`, and returns it. Once is
+    /// not enough: a console that has just started does not read keys yet.
+    ///
+    /// # Errors
+    /// With the last picture when it does not come in time.
+    pub fn wait_on(
+        &self,
+        key: &str,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        let until = Instant::now() + within;
+        loop {
+            self.type_keys(key)?;
+            let left = until.saturating_duration_since(Instant::now());
+            match self.wait(what, left.min(KEY_TAKES), &wanted) {
+                Err(error) if left <= KEY_TAKES => return Err(error),
+                Err(_) => {}
+                picture => return picture,
+            }
+        }
     }
 
     /// Waits until the picture satisfies `wanted`, and returns it.

@@ -118,6 +118,9 @@ fn sgr(cell: &Cell) -> String {
     if let Some(code) = foreground(cell.fg) {
         codes.push_str(code);
     }
+    if cell.bg == Color::Black {
+        codes.push_str(";40");
+    }
     codes.push('m');
     codes
 }

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use agent_api::disks::{
     Bytes, DiskClass, DiskId, DiskReport, DiskStatus, Ownership, VolumePhase, VolumeStatus,
 };
-use agent_api::health::{ClockReading, MemoryReading};
+use agent_api::hardware::{Component, HealthReport};
+use agent_api::health::{ClockReading, Health, Kind, MemoryReading, Verdict};
 use agent_api::init::{PortStatus, ServiceState, ServiceStatus, SystemStatus};
+use agent_api::pool::{Calls, PoolStatus, PoolVolume, PoolVolumeState};
 use agent_api::sla::{
     EraStatus, Link, PeerStatus, ReceiptStatus, ReportStatus, SlaStatus, SpoolStatus,
 };
 use agent_api::status::{
-    Capacity, CertificateOrigin, Credentials, NodeState, NodeStatus, Problem, S3State, S3Status,
-    Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
+    Capacity, CertificateOrigin, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State,
+    S3Status, Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
 };
 
 pub(crate) fn disk(number: usize, ownership: Ownership, reasons: &[&str]) -> DiskStatus {
@@ -46,6 +48,8 @@ pub(crate) fn port(name: &str, link: bool, addresses: &[&str]) -> PortStatus {
         mac: "52:54:00:12:34:56".to_owned(),
         link,
         speed_mbps: link.then_some(25_000),
+        mtu_bytes: Some(1500),
+        dhcp: Some(true),
         addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
     }
 }
@@ -112,9 +116,14 @@ pub(crate) fn normal() -> NodeStatus {
                 port("eno1", true, &["192.0.2.10/24", "2001:db8::10/64"]),
                 port("eno2", false, &[]),
             ],
+            gateways: vec!["192.0.2.1 eno1".to_owned(), "fe80::1 eno1".to_owned()],
+            dns: vec!["192.0.2.53".to_owned(), "2001:db8::53".to_owned()],
+            search: vec!["rack4.example.net".to_owned()],
+            time_servers: vec!["192.0.2.123".to_owned(), "2.debian.pool.ntp.org".to_owned()],
             problems: Vec::new(),
         }),
         volumes: attached(&disks),
+        slots: Vec::new(),
         disks: Some(DiskReport {
             version: 1,
             generation: 4,
@@ -228,6 +237,8 @@ pub(crate) fn crowded() -> NodeStatus {
         .collect();
     status.volumes = attached(&disks);
     status.disks = Some(DiskReport { disks, ..status.disks.take().unwrap_or_default() });
+    status.slots =
+        (0..60).filter(|n| n % 3 != 2).map(|n| slot(n, &format!("Slot {n:02}"))).collect();
     status.name = "a-name-of-forty-characters-0123456789-xy".to_owned();
     if let Some(system) = &mut status.system {
         system.ports = (0..8)
@@ -239,6 +250,91 @@ pub(crate) fn crowded() -> NodeStatus {
         status.s3.endpoints = (0..8).map(|n| format!("https://192.0.2.{n}")).collect();
     }
     status
+}
+
+/// The slot of a disk of these nodes.
+pub(crate) fn slot(disk: usize, slot: &str) -> DiskSlot {
+    let (disk, enclosure) = (format!("wwn-0x{disk:016x}"), "0:0:9:0".to_owned());
+    DiskSlot { disk, enclosure, slot: slot.to_owned() }
+}
+
+/// A node of which the first disk is being emptied.
+pub(crate) fn retiring() -> NodeStatus {
+    let mut status = troubled();
+    status.volumes[0].state = VolumeState::Retiring;
+    status
+}
+
+/// Its pool.
+pub(crate) fn pool_retiring() -> PoolStatus {
+    let waits = Some("there is no room on the other disks".to_owned());
+    let state = PoolVolumeState::Retiring { began_with: 1000, left: 549, waits };
+    PoolStatus { volumes: vec![pool_volume(0, state)], ..PoolStatus::default() }
+}
+
+/// The pool of a node where all is well.
+pub(crate) fn pool(disks: usize) -> PoolStatus {
+    let volumes = (0..disks).map(|disk| pool_volume(disk, PoolVolumeState::InUse)).collect();
+    PoolStatus { volumes, ..PoolStatus::default() }
+}
+
+fn pool_volume(disk: usize, state: PoolVolumeState) -> PoolVolume {
+    PoolVolume {
+        id: format!("volume-{disk}"),
+        number: Some(u16::try_from(disk).expect("few")),
+        class: Some("nvme".to_owned()),
+        path: Some(format!("/data/volume-{disk}")),
+        state,
+        since_ms: 1_764_000_000_000,
+        capacity_bytes: 1_920_383_410_176,
+        free_bytes: 1_620_000_000_000,
+        has_index: disk == 0,
+        has_standby: disk == 1,
+        files: 1000,
+        reads: Calls::default(),
+        writes: Calls::default(),
+        syncs: Calls::default(),
+        damaged_blocks: 0,
+        repaired_shards: 0,
+    }
+}
+
+/// Verdicts on so many disks and what is around them; one disk and one module are not well.
+pub(crate) fn health(disks: usize) -> HealthReport {
+    let component = |kind, name: String, health, evidence: &[&str]| Component {
+        verdict: Verdict {
+            kind,
+            name,
+            health,
+            evidence: evidence.iter().map(|text| (*text).to_owned()).collect(),
+        },
+        age_ms: 12_000,
+    };
+    let mut components = vec![component(
+        Kind::Memory,
+        "DIMM_A1".to_owned(),
+        Health::Warning,
+        &["12 correctable memory errors on DIMM_A1 within a day: replace it when there is time"],
+    )];
+    components.extend((0..disks).map(|disk| {
+        let name = format!("wwn-0x{disk:016x}");
+        match disk {
+            2 => component(
+                Kind::Disk,
+                name,
+                Health::Failing,
+                &[
+                    "24 sectors wait to be reallocated (attribute 197); 34 of 100 such disks fail \
+                     within a year",
+                    "3 reads failed within the last day",
+                ],
+            ),
+            _ => component(Kind::Disk, name, Health::Healthy, &[]),
+        }
+    }));
+    components.push(component(Kind::Clock, "system clock".to_owned(), Health::Healthy, &[]));
+    components.sort_by_key(|one| std::cmp::Reverse(one.verdict.health));
+    HealthReport { components, history_awaited: None, drains: true }
 }
 
 pub(crate) fn log(lines: usize) -> Vec<String> {

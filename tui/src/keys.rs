@@ -43,7 +43,7 @@ impl Decoder {
     /// is dropped.
     pub(crate) fn give_up(&mut self) -> Option<Input> {
         let rest = std::mem::take(&mut self.rest);
-        (rest == [ESCAPE]).then_some(Input::Key(Key::Overview))
+        (rest == [ESCAPE]).then_some(Input::Key(Key::Escape))
     }
 }
 
@@ -54,16 +54,18 @@ fn first(bytes: &[u8]) -> Option<(usize, Option<Input>)> {
         [ESCAPE, b'[', rest @ ..] => {
             return sequence(rest).map(|(length, input)| (2 + length, input));
         }
-        // The keypad of a VT100 in its application mode.
+        // The keypad of a VT100 in its application mode, with its first function keys.
         [ESCAPE, b'O', last, ..] => return Some((3, Some(Input::Key(named(b"", *last))))),
-        [ESCAPE, ESCAPE, ..] => Key::Overview,
+        [ESCAPE, ESCAPE, ..] => Key::Escape,
         // With Alt: the key itself follows.
         [ESCAPE, ..] => return Some((1, None)),
         [0x03, ..] => Key::Quit,
         // Ctrl-L repaints in every terminal program.
-        [0x0c | b'r' | b'R', ..] => Key::Repaint,
-        [b's' | b'S', ..] => Key::Secret,
+        [0x0c, ..] => Key::Repaint,
         [b'\t', ..] => Key::Next,
+        [b'\r' | b'\n', ..] => Key::Enter,
+        [0x08 | 0x7f, ..] => Key::Erase,
+        [letter @ b' '..=b'~', ..] => Key::Char(char::from(*letter)),
         // The first byte of a character in UTF-8 has been taken as a key.
         [0x80..=0xbf, ..] => return Some((1, None)),
         _ => Key::Other,
@@ -73,9 +75,12 @@ fn first(bytes: &[u8]) -> Option<(usize, Option<Input>)> {
 
 /// Length and meaning of what follows `ESC [`.
 fn sequence(bytes: &[u8]) -> Option<(usize, Option<Input>)> {
-    // Function keys of the Linux console.
+    // Function keys of the Linux console: A for F1 to E for F5.
     if let [b'[', rest @ ..] = bytes {
-        return rest.first().map(|_| (2, Some(Input::Key(Key::Other))));
+        return rest.first().map(|letter| {
+            let number = letter.checked_sub(b'@').filter(|number| (1..=5).contains(number));
+            (2, Some(Input::Key(number.map_or(Key::Other, Key::Function))))
+        });
     }
     let Some(end) = bytes.iter().position(|byte| !(0x20..=0x3f).contains(byte)) else {
         return (bytes.len() > SEQUENCE_MAX).then_some((bytes.len(), None));
@@ -95,6 +100,19 @@ fn named(parameters: &[u8], last: u8) -> Key {
     match (last, number) {
         (b'A', _) => Key::Up,
         (b'B', _) => Key::Down,
+        (b'C', _) => Key::Right,
+        (b'D', _) => Key::Left,
+        // Of xterm and a VT100: P for F1 to S for F4; F5 has no letter.
+        (b'P', _) => Key::Function(1),
+        (b'Q', _) => Key::Function(2),
+        (b'R', _) => Key::Function(3),
+        (b'S', _) => Key::Function(4),
+        // Of rxvt and PuTTY: 11 for F1 to 15 for F5.
+        (b'~', b"11") => Key::Function(1),
+        (b'~', b"12") => Key::Function(2),
+        (b'~', b"13") => Key::Function(3),
+        (b'~', b"14") => Key::Function(4),
+        (b'~', b"15") => Key::Function(5),
         (b'H', _) | (b'~', b"1" | b"7") => Key::Top,
         (b'F', _) | (b'~', b"4" | b"8") => Key::Bottom,
         (b'Z', _) => Key::Previous,
@@ -147,21 +165,31 @@ mod tests {
             ("\x1b[4~", Key::Bottom),
             ("\t", Key::Next),
             ("\x1b[Z", Key::Previous),
-            ("\x1b", Key::Overview),
-            ("r", Key::Repaint),
-            ("R", Key::Repaint),
+            ("\x1b", Key::Escape),
+            ("\x1b[C", Key::Right),
+            ("\x1bOD", Key::Left),
+            ("\x1b[[A", Key::Function(1)),
+            ("\x1b[[E", Key::Function(5)),
+            ("\x1b[[F", Key::Other),
+            ("\x1b[[@", Key::Other),
+            ("\x1bOP", Key::Function(1)),
+            ("\x1bOR", Key::Function(3)),
+            ("\x1bOS", Key::Function(4)),
+            ("\x1b[11~", Key::Function(1)),
+            ("\x1b[15~", Key::Function(5)),
+            ("\x1b[17~", Key::Other),
             ("\x0c", Key::Repaint),
-            ("s", Key::Secret),
-            ("\x1bs", Key::Secret),
             ("\x03", Key::Quit),
-            ("x", Key::Other),
-            ("\r", Key::Other),
+            ("\r", Key::Enter),
+            ("\n", Key::Enter),
+            ("\x7f", Key::Erase),
+            ("\x08", Key::Erase),
+            ("r", Key::Char('r')),
+            ("~", Key::Char('~')),
+            ("\x1bs", Key::Char('s')),
+            ("\x01", Key::Other),
             ("ä", Key::Other),
             ("€", Key::Other),
-            ("\x1b[[A", Key::Other),
-            ("\x1b[15~", Key::Other),
-            ("\x1bOP", Key::Other),
-            ("\x1b[C", Key::Other),
         ] {
             assert_eq!(keys(bytes.as_bytes()), [expected], "{bytes:?}");
         }
@@ -170,8 +198,8 @@ mod tests {
     #[test]
     fn an_answer_is_told_from_keys_around_it() {
         let cursor = Input::Cursor(Size { width: 132, height: 43 });
-        let (up, other) = (Input::Key(Key::Up), Input::Key(Key::Other));
-        assert_eq!(decode(b"\x1b[A\x1b[43;132Rx"), [up, cursor, other]);
+        let (up, letter) = (Input::Key(Key::Up), Input::Key(Key::Char('x')));
+        assert_eq!(decode(b"\x1b[A\x1b[43;132Rx"), [up, cursor, letter]);
         for none in ["\x1b[43R", "\x1b[;R", "\x1b[-5;80R", "\x1b[99999999;80R", "\x1b[1;2;3R"] {
             assert_eq!(decode(none.as_bytes()), [], "{none:?}");
         }
@@ -179,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_broken_off_does_not_take_the_next_key_with_it() {
-        let escape_up = [Key::Overview, Key::Up];
+        let escape_up = [Key::Escape, Key::Up];
         assert_eq!(keys(b"\x1b\x1b[A"), escape_up);
         assert_eq!(keys(b"\x1b[5\x1b[A"), [Key::Up]);
         assert_eq!(keys(b"\x1b[\x03"), [Key::Quit]);

@@ -1,18 +1,18 @@
-//! The console on a terminal: events in, commands out, until told to leave.
+//! The console on a terminal that can place its cursor: events in, commands out.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::poller::{AskSecret, poll};
-use crate::state::{Command, Event, State, update};
+use crate::action::Action;
+use crate::poller::{Ask, Watched, poll, work};
+use crate::state::{Command, Event, Size, State};
 use crate::terminal::Terminal;
+use crate::update::update;
 
 /// How long a key is waited for before news of the agent are looked at.
 const STEP: Duration = Duration::from_millis(250);
@@ -20,36 +20,56 @@ const STEP: Duration = Duration::from_millis(250);
 /// News that wait to be shown; the thread that asks waits when there are more.
 const NEWS_MAX: usize = 16;
 
-/// Requests for the secret key that wait; more keys of a hurried person are dropped.
-const ASKED_MAX: usize = 1;
+/// Requests that wait; more keys of a hurried person are dropped.
+const ASKED_MAX: usize = 4;
 
-/// Shows the console until Ctrl-C or SIGTERM.
-pub(crate) fn run(socket: &Path) -> Result<()> {
-    let leave = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&leave)).context("cannot catch signals")?;
-    }
+/// Why the screens are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A person or a signal ended the console.
+    Left,
+    /// The terminal does not say how large it is any more: another one, most likely.
+    Mute,
+}
+
+/// Shows the screens on a terminal of this size.
+///
+/// # Errors
+/// The terminal is gone, or the system gives no thread.
+pub(crate) fn run(
+    socket: &Path,
+    terminal: &mut Terminal,
+    size: Size,
+    leave: &AtomicBool,
+) -> Result<End> {
+    let state = State::new(size);
+    let watched = Watched::new(state.screen);
     let (asking, asked) = sync_channel(ASKED_MAX);
+    let (acting, actions) = sync_channel(ASKED_MAX);
     let (sending, news) = sync_channel(NEWS_MAX);
-    let socket = socket.to_owned();
-    thread::Builder::new()
-        .name("agent".to_owned())
-        .spawn(move || poll(&socket, &asked, &sending))
-        .context("cannot start the thread that asks the agent")?;
-    let mut terminal = Terminal::open().context("cannot take over the terminal")?;
-    let state = State::new(terminal.measure().context("cannot read from the terminal")?);
-    Console { terminal, state, asking }.serve(&news, &leave)
+    let start = |name: &str, task: Box<dyn FnOnce() + Send>| {
+        let started = thread::Builder::new().name(name.to_owned()).spawn(task);
+        started.with_context(|| format!("cannot start the thread {name}"))
+    };
+    let (path, seen, done) = (socket.to_owned(), watched.clone(), sending.clone());
+    start("ask", Box::new(move || poll(&path, &seen, &asked, &sending)))?;
+    let path = socket.to_owned();
+    start("act", Box::new(move || work(path, &actions, &done)))?;
+    Console { terminal, state, watched, asking, acting }.serve(&news, leave)
 }
 
-struct Console {
-    terminal: Terminal,
+struct Console<'t> {
+    terminal: &'t mut Terminal,
     state: State,
-    asking: SyncSender<AskSecret>,
+    watched: Watched,
+    asking: SyncSender<Ask>,
+    acting: SyncSender<Action>,
 }
 
-impl Console {
-    fn serve(mut self, news: &Receiver<Event>, leave: &AtomicBool) -> Result<()> {
+impl Console<'_> {
+    fn serve(mut self, news: &Receiver<Event>, leave: &AtomicBool) -> Result<End> {
         let started = Instant::now();
+        self.terminal.forget();
         self.terminal.show(&self.state).context("cannot write to the terminal")?;
         while !leave.load(Ordering::Relaxed) {
             let key = self.terminal.wait(STEP).context("cannot read from the terminal")?;
@@ -59,35 +79,57 @@ impl Console {
                 match news.try_recv() {
                     Ok(event) => events.push(event),
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => bail!("the thread that asks the agent died"),
+                    Err(TryRecvError::Disconnected) => bail!("the threads that ask the agent died"),
                 }
             }
             let commands: Vec<_> =
                 events.into_iter().flat_map(|event| update(&mut self.state, event)).collect();
             if commands.contains(&Command::Quit) {
-                break;
+                return Ok(End::Left);
             }
-            self.carry_out(&commands)?;
+            if !self.carry_out(commands)? {
+                return Ok(End::Mute);
+            }
         }
-        Ok(())
+        Ok(End::Left)
     }
 
-    fn carry_out(&mut self, commands: &[Command]) -> Result<()> {
-        if commands.contains(&Command::AskSecret) {
-            // A full queue holds the same request already.
-            let _ = self.asking.try_send(AskSecret);
+    /// False where the terminal does not say how large it is.
+    fn carry_out(&mut self, commands: Vec<Command>) -> Result<bool> {
+        if commands.is_empty() {
+            return Ok(true);
         }
-        if commands.contains(&Command::Measure) {
+        let measure = commands.contains(&Command::Measure);
+        let repaint = measure || commands.contains(&Command::Repaint);
+        for command in commands {
+            match command {
+                Command::Look(screen) => {
+                    self.watched.set(screen);
+                    // Where the queue is full it comes with the next round.
+                    let _ = self.asking.try_send(Ask::Look);
+                }
+                Command::AskSecret => {
+                    // A full queue holds the same request already.
+                    let _ = self.asking.try_send(Ask::Secret);
+                }
+                Command::Act(action) => {
+                    if let Err(error) = self.acting.try_send(action.clone()) {
+                        let reason = format!("not begun, as others are not done yet ({error})");
+                        update(&mut self.state, Event::Done(action, Err(reason)));
+                    }
+                }
+                Command::Draw | Command::Repaint | Command::Measure | Command::Quit => {}
+            }
+        }
+        if measure {
             let size = self.terminal.measure().context("cannot read from the terminal")?;
+            let Some(size) = size else { return Ok(false) };
             update(&mut self.state, Event::Resized(size));
+        }
+        if repaint {
             self.terminal.forget();
         }
-        if commands.contains(&Command::Repaint) {
-            self.terminal.forget();
-        }
-        if !commands.is_empty() {
-            self.terminal.show(&self.state).context("cannot write to the terminal")?;
-        }
-        Ok(())
+        self.terminal.show(&self.state).context("cannot write to the terminal")?;
+        Ok(true)
     }
 }

@@ -1,4 +1,4 @@
-//! The terminal on standard input and output.
+//! The terminal on standard input and output, or a pipe in its place.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
@@ -10,7 +10,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use crate::canvas::{Canvas, RESTORE};
 use crate::draw::draw;
 use crate::keys::{Decoder, Input};
-use crate::state::{Event, Key, Size, State, VT100};
+use crate::state::{Event, Key, Size, State};
 
 /// A terminal larger than this, or with no cells at all, is a wrong answer.
 const SIZE_MAX: u16 = 500;
@@ -29,15 +29,26 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// line takes 0.1 ms for each, its adapter hands them on every 16 ms; a person does not notice.
 const WITHIN_KEY: Duration = Duration::from_millis(50);
 
-/// Keys that are kept until they are looked at; more of them are dropped.
-const KEYS_MAX: usize = 256;
+/// Questions for the position before a terminal counts as one that gives no answer: a serial line
+/// loses bytes.
+const QUESTIONS: usize = 2;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1024;
+
+/// Keys that are kept until they are looked at; more of them are dropped. Without a question nothing
+/// is read before all are looked at, so that of a pipe none is.
+const KEYS_MAX: usize = CHUNK;
 
 /// A terminal that hands over every key at once and shows nothing by itself. Set back when
 /// dropped.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     canvas: Canvas,
-    before: Termios,
+    /// How the terminal was set; none where it is none.
+    before: Option<Termios>,
+    /// Whether a picture was sent.
+    is_painted: bool,
     decoder: Decoder,
     keys: VecDeque<Key>,
     /// The size as the kernel told it last.
@@ -48,37 +59,72 @@ impl Terminal {
     /// Takes over standard input and output.
     ///
     /// # Errors
-    /// When they are no terminal.
+    /// When the terminal is gone.
     pub(crate) fn open() -> io::Result<Self> {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            return Err(io::Error::other(
-                "standard input and output are no terminal; --once prints the status as text",
-            ));
-        }
-        let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
+        let before = if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            let before = tcgetattr(io::stdin())?;
+            let mut raw = before.clone();
+            raw.make_raw();
+            tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
+            Some(before)
+        } else {
+            None
+        };
         Ok(Self {
             canvas: Canvas::default(),
             before,
+            is_painted: false,
             decoder: Decoder::default(),
             keys: VecDeque::new(),
             told: None,
         })
     }
 
+    /// Whether input and output are a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// The size of the terminal: as the kernel knows it, else, on a serial line, as the terminal
-    /// says where its cursor stops, else that of a VT100.
+    /// says where its cursor stops; `None` where it does not say.
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(crate) fn measure(&mut self) -> io::Result<Size> {
+    pub(crate) fn measure(&mut self) -> io::Result<Option<Size>> {
         self.told = told();
-        match self.told {
-            Some(size) => Ok(size),
-            None => Ok(self.ask_size()?.unwrap_or(VT100)),
+        if self.told.is_some() {
+            return Ok(self.told);
         }
+        for _ in 0..QUESTIONS {
+            if let Some(size) = self.ask_size()? {
+                return Ok(Some(size));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for a key alone, at most `timeout`; a signal ends it as well.
+    ///
+    /// # Errors
+    /// When the terminal is gone; with a pipe, at its end.
+    pub(crate) fn wait_for_key(&mut self, timeout: Duration) -> io::Result<Option<Key>> {
+        if self.keys.is_empty() {
+            self.read(timeout)?;
+        }
+        Ok(self.keys.pop_front())
+    }
+
+    /// Sends text, its lines ended as a raw terminal wants them.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(crate) fn say(&mut self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match self.is_terminal() {
+            true => out.write_all(text.replace('\n', "\r\n").as_bytes())?,
+            false => out.write_all(text.as_bytes())?,
+        }
+        out.flush()
     }
 
     /// Waits for a key or a new size, at most `timeout`; a signal ends it as well.
@@ -91,11 +137,8 @@ impl Terminal {
             self.told = size;
             return Ok(size.map(Event::Resized));
         }
-        if self.keys.is_empty() {
-            // An answer that is late is of no use any more.
-            self.read(timeout)?;
-        }
-        Ok(self.keys.pop_front().map(Event::Key))
+        // An answer that is late is of no use any more.
+        Ok(self.wait_for_key(timeout)?.map(Event::Key))
     }
 
     /// Sends what changed.
@@ -109,9 +152,24 @@ impl Terminal {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.is_painted = true;
         let mut out = io::stdout().lock();
         out.write_all(&bytes)?;
         out.flush()
+    }
+
+    /// Wipes the pictures that were sent.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub(crate) fn wipe(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_painted) {
+            self.forget();
+            let mut out = io::stdout().lock();
+            out.write_all(RESTORE.as_bytes())?;
+            out.flush()?;
+        }
+        Ok(())
     }
 
     /// Makes the next [`Terminal::show`] send everything.
@@ -142,8 +200,12 @@ impl Terminal {
     fn read(&mut self, timeout: Duration) -> io::Result<Option<Vec<Size>>> {
         let may_be_key = self.decoder.may_be_key();
         let inputs = if input_within(if may_be_key { timeout.min(WITHIN_KEY) } else { timeout })? {
-            let mut bytes = [0; 1024];
+            let mut bytes = [0; CHUNK];
             let length = rustix::io::read(io::stdin(), &mut bytes)?;
+            // A terminal that is gone would give its end over and over.
+            if length == 0 {
+                return Err(gone());
+            }
             self.decoder.push(bytes.get(..length).unwrap_or_default())
         } else {
             let Some(input) = self.decoder.give_up() else { return Ok(None) };
@@ -164,14 +226,14 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         // Nobody is left to hear of a terminal that cannot be set back.
-        let _ = io::stdout().write_all(RESTORE.as_bytes());
-        let _ = io::stdout().flush();
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        let _ = self.wipe();
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
     }
 }
 
 /// Waits until something can be read, at most `timeout`; false where nothing can, or a signal came.
-/// A terminal that is gone is told here: it would give its end over and over.
 fn input_within(timeout: Duration) -> io::Result<bool> {
     let stdin = io::stdin();
     let mut input = [PollFd::new(&stdin, PollFlags::IN)];
@@ -180,11 +242,19 @@ fn input_within(timeout: Duration) -> io::Result<bool> {
         Err(rustix::io::Errno::INTR) => return Ok(false),
         other => other?,
     };
-    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-    if input.iter().any(|fd| fd.revents().intersects(gone)) {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal is gone"));
+    let has = |flags| input.iter().any(|fd| fd.revents().intersects(flags));
+    // A pipe whose other end is closed still gives what is in it.
+    if has(PollFlags::IN) {
+        return Ok(true);
     }
-    Ok(input.iter().any(|fd| fd.revents().contains(PollFlags::IN)))
+    if has(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        return Err(gone());
+    }
+    Ok(false)
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal is gone")
 }
 
 /// The size as the kernel knows it; of a serial line it does not.

@@ -12,6 +12,11 @@ pub(crate) fn safe(text: &str) -> String {
     text.chars().map(|c| if is_safe(c) { c } else { '?' }).collect()
 }
 
+/// Replaces what a terminal would obey and nothing else: text for a pipe keeps its letters.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// Whether a terminal draws this character as one cell.
 pub(crate) fn is_safe(c: char) -> bool {
     matches!(c, ' '..='~') || GLYPHS.contains(c)
@@ -49,6 +54,12 @@ pub(crate) fn wrap_hanging(text: &str, first: usize, rest: usize) -> Vec<String>
         lines.push(line);
     }
     lines
+}
+
+/// The text with a capital at its beginning.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
 /// Cuts safe text to `width` cells; what is missing shows as `..`.
@@ -124,6 +135,7 @@ mod tests {
     #[test]
     fn an_escape_sequence_in_a_log_line_is_not_obeyed() {
         assert_eq!(safe("a\x1b[2Jb → ✗"), "a?[2Jb → ?");
+        assert_eq!(printable("a\x1b[2Jb\n → ✗"), "a?[2Jb? → ✗");
     }
 
     #[test]

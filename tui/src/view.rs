@@ -1,40 +1,14 @@
-//! What stands where: the sections of the status screen and how they share its rows. Pure.
+//! What stands where: the sections of a screen and how they share its rows. Pure.
 
 use ratatui::text::Line;
 
+use crate::screen::Section;
 use crate::sections;
+use crate::shelf;
 use crate::state::State;
 
-/// Rows outside all sections: the title and the line of keys.
-const FRAME_ROWS: usize = 2;
-
-/// A part of the status screen, from top to bottom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Section {
-    /// What deserves attention; absent when nothing does.
-    Problems,
-    /// Identity, S3 service, ports, services.
-    Node,
-    /// The disks.
-    Disks,
-    /// The end of the log.
-    Log,
-}
-
-impl Section {
-    /// Every section, from top to bottom.
-    pub(crate) const ALL: [Self; 4] = [Self::Problems, Self::Node, Self::Disks, Self::Log];
-
-    /// Rows below which a section is of no use on the overview.
-    fn least_rows(self, wanted: usize) -> usize {
-        match self {
-            Self::Problems => wanted.min(4),
-            Self::Node => wanted.min(7),
-            Self::Disks => wanted.min(4),
-            Self::Log => 2,
-        }
-    }
-}
+/// Rows outside all sections: the title, the names of the screens, the line of keys.
+pub(crate) const FRAME_ROWS: usize = 3;
 
 /// A section in its place.
 #[derive(Debug, Clone)]
@@ -64,16 +38,16 @@ impl Pane {
     }
 }
 
-/// The sections that there are now.
+/// The sections of the screen that there are now.
 pub(crate) fn sections(state: &State) -> Vec<Section> {
-    let mut all = Section::ALL.to_vec();
+    let mut all = state.screen.sections().to_vec();
     if sections::problems::all(state).is_empty() {
         all.retain(|section| *section != Section::Problems);
     }
     all
 }
 
-/// Lays out the status screen.
+/// Lays out the screen.
 pub(crate) fn panes(state: &State) -> Vec<Pane> {
     let width = usize::from(state.size.width);
     let present = sections(state);
@@ -84,7 +58,7 @@ pub(crate) fn panes(state: &State) -> Vec<Pane> {
         .iter()
         .zip(&full)
         .map(|(section, lines)| Need {
-            least: section.least_rows(lines.len()),
+            least: section.least_rows(lines.len(), height),
             wanted: if *section == Section::Log { height } else { lines.len() },
         })
         .collect();
@@ -113,7 +87,15 @@ fn place(
     };
     let furthest = lines.len().saturating_sub(rows);
     let scroll = if focused { state.scroll.min(furthest) } else { 0 };
-    let above = if section == Section::Log { furthest - scroll } else { scroll };
+    let above = match section {
+        Section::Log => furthest - scroll,
+        // The selected disk stands in the middle where there is something above and below.
+        Section::Disks => {
+            let selected = shelf::selected_index(&shelf::rows(state), state);
+            selected.saturating_sub(rows / 2).min(furthest)
+        }
+        _ => scroll,
+    };
     Pane { section, title: sections::title(section, state), lines, rows, above }
 }
 
@@ -125,13 +107,19 @@ pub(crate) fn focused_extent(state: &State) -> (usize, usize) {
         .map_or((0, 0), |pane| (pane.rows, pane.lines.len().saturating_sub(pane.rows)))
 }
 
+/// Rows of a section.
+pub(crate) fn rows_of(state: &State, section: Section) -> usize {
+    panes(state).into_iter().find(|pane| pane.section == section).map_or(0, |pane| pane.rows)
+}
+
 /// Lines that the log section grows by when `lines` take the place of the log of `state`: what
 /// stands behind the last line of the old log.
 pub(crate) fn log_growth(state: &State, lines: &[String]) -> usize {
     let Some(last) = state.log.last() else { return 0 };
     let new = lines.iter().rposition(|line| line == last).map_or(0, |at| at + 1);
     let width = usize::from(state.size.width);
-    lines.iter().skip(new).map(|line| sections::log::wrapped(line, width).len()).sum()
+    let shown = lines.iter().skip(new).filter(|line| sections::log::passes(&state.filter, line));
+    shown.map(|line| sections::log::wrapped(line, width).len()).sum()
 }
 
 /// Rows that a section needs.

@@ -195,6 +195,14 @@ impl AgentClient {
         }
     }
 
+    /// Switches the locate LED of the slot of the disk with the lasting name `disk`.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where the slot has none; else the other [`RequestError`]s.
+    pub fn locate(&mut self, disk: &str, on: bool) -> Result<(), RequestError> {
+        self.accepted(Request::Locate { disk: disk.to_owned(), on })
+    }
+
     /// Powers the machine off.
     ///
     /// # Errors

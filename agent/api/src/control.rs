@@ -104,6 +104,13 @@ pub enum Request {
         /// How fine, in milliseconds from one point to the next. What is older may be coarser.
         step_ms: u64,
     },
+    /// Switches the locate LED of a disk's slot.
+    Locate {
+        /// The disk's lasting name, as in the disk report.
+        disk: String,
+        /// Whether it is to be lit.
+        on: bool,
+    },
     /// Asks init to stop every service and power off.
     PowerOff,
     /// Asks init to stop every service and restart the machine.
@@ -197,6 +204,10 @@ mod tests {
         );
         assert_eq!(line(Request::FirstUserSecret), r#"{"v":1,"request":"first_user_secret"}"#);
         assert_eq!(line(Request::PowerOff), r#"{"v":1,"request":"power_off"}"#);
+        assert_eq!(
+            line(Request::Locate { disk: "wwn-0x5".to_owned(), on: true }),
+            r#"{"v":1,"request":"locate","disk":"wwn-0x5","on":true}"#
+        );
     }
 
     #[test]

@@ -51,6 +51,18 @@ pub struct SystemStatus {
     pub services: Vec<ServiceStatus>,
     /// Every network port but loopback.
     pub ports: Vec<PortStatus>,
+    /// Default gateways with their ports, such as `192.0.2.1 eno1`.
+    #[serde(default)]
+    pub gateways: Vec<String>,
+    /// Name servers that are asked, first one first.
+    #[serde(default)]
+    pub dns: Vec<String>,
+    /// Domains in which short names are looked for.
+    #[serde(default)]
+    pub search: Vec<String>,
+    /// Time servers that are asked.
+    #[serde(default)]
+    pub time_servers: Vec<String>,
     /// What was wrong with the configuration or the start-up, in words, with what was done instead.
     pub problems: Vec<String>,
 }
@@ -83,7 +95,7 @@ pub enum ServiceState {
 }
 
 /// One network port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStatus {
     /// The kernel's name, such as `eno1`.
     pub name: String,
@@ -93,6 +105,12 @@ pub struct PortStatus {
     pub link: bool,
     /// Link speed in Mbit/s, where the driver says.
     pub speed_mbps: Option<u32>,
+    /// The longest packet in bytes; `None` where it cannot be read.
+    #[serde(default)]
+    pub mtu_bytes: Option<u32>,
+    /// Whether DHCP and IPv6 autoconfiguration run on it; `None` where init does not say.
+    #[serde(default)]
+    pub dhcp: Option<bool>,
     /// Addresses with prefix length, such as `192.0.2.10/24`.
     pub addresses: Vec<String>,
 }

@@ -10,6 +10,7 @@ pub mod init;
 pub mod pool;
 pub mod sla;
 pub mod status;
+pub mod words;
 
 pub use agent_health as health;
 pub use disk_manager_plan::report as disks;

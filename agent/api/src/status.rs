@@ -29,6 +29,9 @@ pub struct NodeStatus {
     pub disks: Option<DiskReport>,
     /// What the object store does with each data volume.
     pub volumes: Vec<VolumeUse>,
+    /// Where disks are, as far as enclosures tell.
+    #[serde(default)]
+    pub slots: Vec<DiskSlot>,
     /// Space for objects; `None` while no volume is in use.
     pub capacity: Option<Capacity>,
     /// The S3 service.
@@ -68,6 +71,17 @@ pub enum StateWord {
     Unavailable,
     /// Finishing the requests under way.
     Stopping,
+}
+
+/// The slot of an enclosure that a disk is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskSlot {
+    /// The disk's lasting name.
+    pub disk: String,
+    /// The enclosure's address.
+    pub enclosure: String,
+    /// What the enclosure calls the slot.
+    pub slot: String,
 }
 
 /// One data volume in the object store.
@@ -241,6 +255,7 @@ impl Default for NodeStatus {
             system: None,
             disks: None,
             volumes: Vec::new(),
+            slots: Vec::new(),
             capacity: None,
             s3: S3Status {
                 state: S3State::Starting,

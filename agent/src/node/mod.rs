@@ -200,6 +200,7 @@ impl Node {
             Request::HealthHistory { series, from_ms, to_ms, step_ms } => {
                 self.hardware.stretch(series, (from_ms, to_ms), step_ms).await
             }
+            Request::Locate { disk, on } => self.hardware.locate(disk, on).await,
             Request::PowerOff | Request::Reboot => match system::MachineRequest::of(request) {
                 Some(machine) => {
                     info!(?machine, "asked for on the control socket");
@@ -296,6 +297,7 @@ impl Node {
             clock: read_clock(),
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),
+            slots: self.hardware.slots(),
         }
     }
 }

@@ -7,8 +7,8 @@ use agent_api::hardware::Component;
 use agent_api::init::{ServiceState, SystemStatus};
 use agent_api::sla::{Link, SlaStatus};
 use agent_api::status::{
-    Capacity, Credentials, NodeState, NodeStatus, Problem, S3State, S3Status, Severity, StateWord,
-    TlsStatus, VolumeState, VolumeUse,
+    Capacity, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State, S3Status, Severity,
+    StateWord, TlsStatus, VolumeState, VolumeUse,
 };
 use agent_health::{ClockConcern, ClockReading, Health, Kind, MemoryReading, assess_clock};
 use agent_object_store::Usage;
@@ -61,6 +61,8 @@ pub(crate) struct Facts {
     pub(crate) memory: MemoryReading,
     /// Verdicts on the hardware, the gravest first.
     pub(crate) components: Vec<Component>,
+    /// Where disks are.
+    pub(crate) slots: Vec<DiskSlot>,
 }
 
 /// Composes the status.
@@ -80,6 +82,7 @@ pub(crate) fn compose(facts: Facts) -> NodeStatus {
         uptime_seconds: facts.uptime.as_secs(),
         capacity: (capacity > 0).then_some(Capacity { total: Bytes(capacity), used: Bytes(used) }),
         volumes,
+        slots: facts.slots,
         s3: S3Status {
             state: facts.s3,
             endpoints: endpoints(facts.listen, facts.system.latest.as_ref()),

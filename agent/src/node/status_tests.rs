@@ -43,12 +43,12 @@ fn well() -> Facts {
         name: "eno1".to_owned(),
         mac: "52:54:00:12:34:56".to_owned(),
         link: true,
-        speed_mbps: None,
         addresses: vec![
             "192.0.2.7/24".to_owned(),
             "fe80::1/64".to_owned(),
             "2001:db8::7/64".into(),
         ],
+        ..PortStatus::default()
     };
     Facts {
         name: "node-1".to_owned(),
@@ -95,6 +95,7 @@ fn well() -> Facts {
         },
         memory: MemoryReading::Known { total_bytes: 2, available_bytes: 1 },
         components: Vec::new(),
+        slots: Vec::new(),
     }
 }
 

@@ -216,10 +216,11 @@ fn answer_like_init(mut client: UnixStream, asked: &Mutex<Vec<InitRequest>>) {
                     name: "eno1".to_owned(),
                     mac: "52:54:00:12:34:56".to_owned(),
                     link: true,
-                    speed_mbps: None,
                     addresses: vec!["192.0.2.7/24".to_owned()],
+                    ..PortStatus::default()
                 }],
                 problems: vec!["node.toml line 9, console: unknown key \"serail\"".to_owned()],
+                ..SystemStatus::default()
             }),
             InitRequest::PowerOff => {
                 asked.lock().expect("nobody panics with it").push(request);

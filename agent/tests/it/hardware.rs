@@ -192,3 +192,19 @@ fn a_disk_that_keeps_failing_is_emptied_by_itself_and_no_other() {
         assert_eq!(state(name), Some(PoolVolumeState::InUse));
     }
 }
+
+#[test]
+fn a_locate_led_is_switched_through_icn_disks_and_a_slot_without_one_is_told() {
+    let rig = Rig::new("");
+    rig.hardware_answers(|request| match request {
+        Request::Locate { disk, on: true } if disk.0 == "wwn-1" => Answer::Done,
+        Request::Locate { .. } => Answer::Absent { what: "an enclosure".to_owned() },
+        _ => Answer::Absent { what: "a management controller".to_owned() },
+    });
+    let _agent = rig.start();
+    eventually("an answer", || rig.client().status().ok());
+    rig.client().locate("wwn-1", true).expect("lit");
+    let refused = rig.client().locate("wwn-2", true).expect_err("no slot");
+    let RequestError::Refused { reason } = refused else { panic!("{refused}") };
+    assert_eq!(reason, "this machine does not have an enclosure");
+}

@@ -53,6 +53,8 @@ const PORTS_REST: Duration = Duration::from_millis(200);
 const PORTS_NAMED: Duration = Duration::from_secs(10);
 
 const SYSFS: &str = "/sys";
+/// Where the kernel tells of itself.
+const PROC: &str = "/proc";
 const UDEV: &str = "/run/udev";
 const DEVICES: &str = "/dev";
 
@@ -287,7 +289,7 @@ impl Node {
         if self.memory_at.is_some_and(|at| now >= at) {
             self.memory_at = Some(now + resident::EVERY);
             let services = self.supervisor.status().map(|(name, ..)| name);
-            let report = resident::report(Path::new("/proc"), Path::new(launch::GROUPS), services);
+            let report = resident::report(Path::new(PROC), Path::new(launch::GROUPS), services);
             self.note(&report);
         }
         if let Some((pid, deadline)) = self.preparing
@@ -514,8 +516,8 @@ impl Node {
                     last_exit: last_exit.to_owned(),
                 })
                 .collect(),
-            ports: ports::status(Path::new(SYSFS)),
             problems,
+            ..network::status(&self.config, &found, (Path::new(SYSFS), Path::new(PROC)))
         }
     }
 

@@ -3,21 +3,59 @@
 use ratatui::text::Line;
 
 use super::{Tone, span};
-use crate::state::State;
+use crate::state::{Filter, Level, State};
 use crate::text::{safe, wrap_hanging};
 
 /// Columns by which the continuation of a long line is set in.
 const INDENT: usize = 4;
 
-pub(crate) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
-    if state.log.is_empty() {
-        return vec![Line::from(span(Tone::Faint, "no lines yet"))];
+/// What is shown and how much of it.
+pub(super) fn title(state: &State) -> String {
+    let Filter { level, text } = &state.filter;
+    let mut title = match level {
+        Level::All => "Log".to_owned(),
+        Level::Warnings => "Log, warnings and errors".to_owned(),
+        Level::Errors => "Log, errors".to_owned(),
+    };
+    if !text.is_empty() {
+        title.push_str(&format!(", with \"{}\"", safe(text)));
     }
-    state
+    if state.filter != Filter::default() {
+        let shown = state.log.iter().filter(|line| passes(&state.filter, line)).count();
+        title.push_str(&format!(": {shown} of {} lines", state.log.len()));
+    }
+    title
+}
+
+pub(crate) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
+    let shown: Vec<Line<'static>> = state
         .log
         .iter()
+        .filter(|line| passes(&state.filter, line))
         .flat_map(|line| wrapped(line, width).into_iter().map(|text| tinted(line, text)))
-        .collect()
+        .collect();
+    if !shown.is_empty() {
+        return shown;
+    }
+    let none = if state.log.is_empty() { "no lines yet" } else { "no such lines" };
+    vec![Line::from(span(Tone::Faint, none))]
+}
+
+/// Whether a line is to be shown.
+pub(crate) fn passes(filter: &Filter, line: &str) -> bool {
+    let level = match filter.level {
+        Level::All => true,
+        Level::Warnings => matches!(tone(line), Tone::Warning | Tone::Bad),
+        Level::Errors => tone(line) == Tone::Bad,
+    };
+    level && contains(line, &filter.text)
+}
+
+/// Whether `text` stands in `line`; large and small letters of ASCII are alike.
+fn contains(line: &str, text: &str) -> bool {
+    let text = text.as_bytes();
+    text.is_empty()
+        || line.as_bytes().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
 }
 
 /// One line of the log, broken to the width.
@@ -29,15 +67,19 @@ pub(crate) fn wrapped(line: &str, width: usize) -> Vec<String> {
 }
 
 fn tinted(line: &str, text: String) -> Line<'static> {
+    Line::from(span(tone(line), text))
+}
+
+/// By the level, which our own services write behind time and name.
+fn tone(line: &str) -> Tone {
     let level = |word: &str| line.split_whitespace().take(4).any(|found| found == word);
-    let tone = if level("ERROR") {
+    if level("ERROR") {
         Tone::Bad
     } else if level("WARN") {
         Tone::Warning
     } else {
         Tone::Plain
-    };
-    Line::from(span(tone, text))
+    }
 }
 
 /// `2026-03-01T12:34:56.789Z icn-disks …` without the date: the day fits on no small screen, and
@@ -61,6 +103,20 @@ mod tests {
         let line = "2026-03-01T12:34:56.789Z icn-disks INFO mounted";
         assert_eq!(wrapped(line, 60), ["12:34:56 icn-disks INFO mounted"]);
         assert_eq!(wrapped("no time here", 60), ["no time here"]);
+    }
+
+    #[test]
+    fn a_filter_goes_by_level_and_text() {
+        let warning = "2026-03-01T12:34:56.789Z icn-agent WARN Disk slow";
+        let error = "2026-03-01T12:34:56.789Z icn-agent ERROR no room";
+        let passing = |level, text: &str| {
+            let filter = Filter { level, text: text.to_owned() };
+            [warning, error].map(|line| passes(&filter, line))
+        };
+        assert_eq!(passing(Level::All, ""), [true, true]);
+        assert_eq!(passing(Level::Warnings, "dISK"), [true, false]);
+        assert_eq!(passing(Level::Errors, ""), [false, true]);
+        assert_eq!(passing(Level::All, "smart"), [false, false]);
     }
 
     #[test]

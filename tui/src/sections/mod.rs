@@ -1,27 +1,46 @@
 //! The words of each section.
 
+pub(crate) mod disk;
 pub(crate) mod disks;
+mod earning;
+mod hardware;
+pub(crate) mod identity;
+mod labels;
 pub(crate) mod log;
 pub(crate) mod node;
+mod oracles;
+mod ports;
 pub(crate) mod problems;
+mod qr;
+mod servers;
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
+use crate::screen::Section;
 use crate::state::State;
-use crate::view::Section;
-
-/// Columns of the labels in the node section.
-const LABEL_WIDTH: usize = 9;
 
 /// All lines of a section at this width.
 pub(crate) fn lines(section: Section, state: &State, width: usize) -> Vec<Line<'static>> {
     match section {
         Section::Problems => problems::lines(state, width),
         Section::Node => node::lines(state, width),
+        Section::Ports => ports::lines(state, width),
+        Section::Servers => servers::lines(state, width),
         Section::Disks => disks::lines(state, width),
+        Section::Disk => disk::lines(state, width),
+        Section::Identity => identity::lines(state, width),
         Section::Log => log::lines(state, width),
+        Section::Hardware => hardware::lines(state, width),
     }
+}
+
+/// How the node does with its oracles, which is a part of [`Section::Node`].
+pub(crate) fn sla_lines(state: &State, width: usize) -> Vec<Line<'static>> {
+    let Some(status) = &state.status else { return waiting() };
+    let mut lines = labels::Lines::new(width);
+    oracles::lines(&mut lines, status);
+    lines.finish()
 }
 
 /// A shorter form for when not all lines have room; `None` where there is none.
@@ -31,11 +50,7 @@ pub(crate) fn short_lines(
     width: usize,
     rows: usize,
 ) -> Option<Vec<Line<'static>>> {
-    match section {
-        Section::Problems => Some(problems::short_lines(state, width, rows)),
-        Section::Disks => Some(disks::short_lines(state, width)),
-        Section::Node | Section::Log => None,
-    }
+    (section == Section::Problems).then(|| problems::short_lines(state, width, rows))
 }
 
 /// The words in the rule above a section.
@@ -43,8 +58,13 @@ pub(crate) fn title(section: Section, state: &State) -> String {
     match section {
         Section::Problems => problems::title(state),
         Section::Node => node::title(state),
+        Section::Ports => ports::title(state),
+        Section::Servers => "Servers".to_owned(),
         Section::Disks => disks::title(state),
-        Section::Log => "Log".to_owned(),
+        Section::Disk => disk::title(state),
+        Section::Identity => "Identity".to_owned(),
+        Section::Log => log::title(state),
+        Section::Hardware => hardware::title(state),
     }
 }
 
@@ -79,4 +99,9 @@ impl Tone {
 /// Text in a tone.
 fn span(tone: Tone, text: impl Into<String>) -> Span<'static> {
     Span::styled(text.into(), tone.style())
+}
+
+/// The only line of a section while nothing is known.
+fn waiting() -> Vec<Line<'static>> {
+    vec![Line::from("Waiting for the agent's first answer.")]
 }

@@ -1,25 +1,25 @@
-//! Who the node is and how to reach it.
-
-mod oracles;
+//! How the node does, why it earns or not, and how to reach it.
 
 use std::time::Duration;
 
-use agent_api::health::{ClockReading, MemoryReading};
-use agent_api::init::{PortStatus, ServiceState, ServiceStatus};
+use agent_api::health::MemoryReading;
+use agent_api::init::{ServiceState, ServiceStatus};
 use agent_api::status::{
     CertificateOrigin, Credentials, NodeStatus, S3State, S3Status, StateWord, TlsStatus,
 };
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
-use super::{LABEL_WIDTH, Tone, span};
+use super::labels::Lines;
+use super::{Tone, earning, oracles, ports, servers, span, waiting};
+use crate::shelf;
 use crate::state::{SecretShown, State};
-use crate::text::{binary_size, duration, safe, wrap_hanging};
+use crate::text::{binary_size, decimal_size, duration, safe};
 
 /// Hex digits of the node's id that a person needs to tell nodes apart.
 const NODE_ID_SHOWN: usize = 32;
 
-/// Columns by which the continuation of a long text is set in.
-const INDENT: usize = 2;
+/// Endpoints that are shown: one for each address of two ports, as most nodes have.
+const ENDPOINTS_MAX: usize = 4;
 
 /// Characters of a fingerprint on one line: 16 of its 32 pairs with a colon each.
 const FINGERPRINT_HALF: usize = 48;
@@ -45,50 +45,21 @@ pub(crate) fn tone(word: StateWord) -> Tone {
 /// Most important first: a small screen shows the first seven.
 pub(crate) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     let Some(status) = &state.status else {
-        return vec![Line::from("Waiting for the agent's first answer.")];
+        return waiting();
     };
-    let mut lines = Lines { room: width.saturating_sub(LABEL_WIDTH + 1), lines: Vec::new() };
+    let mut lines = Lines::new(width);
     let was = if state.silence().is_some() { "was " } else { "" };
     let word = span(tone(status.state.word), format!("{was}{}: ", status.state.word));
     lines.add_after("State", word, Tone::Plain, &status.state.why);
+    earning::line(&mut lines, status);
     s3(&mut lines, &status.s3);
     sign_in(&mut lines, state, &status.s3.credentials);
-    ports(&mut lines, status);
+    ports::short_lines(&mut lines, status);
+    disks(&mut lines, state);
     oracles::lines(&mut lines, status);
     machine(&mut lines, status);
     services(&mut lines, status);
-    lines.lines
-}
-
-/// Lines with a label in front.
-struct Lines {
-    room: usize,
-    lines: Vec<Line<'static>>,
-}
-
-impl Lines {
-    /// Adds a text, wrapped, behind `label`.
-    fn add(&mut self, label: &str, tone: Tone, text: &str) {
-        self.add_after(label, Span::raw(""), tone, text);
-    }
-
-    /// Adds a text, wrapped, behind `label` and a first word.
-    fn add_after(&mut self, label: &str, first: Span<'static>, tone: Tone, text: &str) {
-        let rest = self.room.saturating_sub(INDENT);
-        let room = self.room.saturating_sub(first.content.chars().count());
-        for (index, text) in wrap_hanging(&safe(text), room, rest).into_iter().enumerate() {
-            if index == 0 {
-                self.push(label, vec![first.clone(), span(tone, text)]);
-            } else {
-                self.push("", vec![" ".repeat(INDENT).into(), span(tone, text)]);
-            }
-        }
-    }
-
-    fn push(&mut self, label: &str, spans: Vec<Span<'static>>) {
-        let label = span(Tone::Faint, format!("{label:LABEL_WIDTH$}"));
-        self.lines.push(std::iter::once(label).chain(spans).collect::<Vec<_>>().into());
-    }
+    lines.finish()
 }
 
 fn s3(lines: &mut Lines, s3: &S3Status) {
@@ -100,7 +71,14 @@ fn s3(lines: &mut Lines, s3: &S3Status) {
         S3State::Listening if s3.endpoints.is_empty() => {
             lines.add("S3", Tone::Warning, "no port has an address yet");
         }
-        S3State::Listening => lines.add("S3", Tone::Plain, &s3.endpoints.join(" ")),
+        S3State::Listening => {
+            let shown: Vec<_> = s3.endpoints.iter().take(ENDPOINTS_MAX).cloned().collect();
+            let more = match s3.endpoints.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            lines.add("S3", Tone::Plain, &format!("{}{more}", shown.join(" ")));
+        }
     }
     match &s3.tls {
         Some(tls) => fingerprint(lines, tls),
@@ -114,7 +92,7 @@ fn s3(lines: &mut Lines, s3: &S3Status) {
 /// The fingerprint in two halves, nothing between them: people compare it pair by pair.
 fn fingerprint(lines: &mut Lines, tls: &TlsStatus) {
     let digits = safe(&tls.fingerprint);
-    let at = digits.floor_char_boundary(FINGERPRINT_HALF.min(lines.room));
+    let at = digits.floor_char_boundary(FINGERPRINT_HALF.min(lines.room()));
     let (first, second) = digits.split_at(at);
     let origin = match tls.origin {
         CertificateOrigin::Seed => format!("seed, to {}", tls.expires),
@@ -157,51 +135,19 @@ fn sign_in(lines: &mut Lines, state: &State, credentials: &Credentials) {
     }
 }
 
-fn ports(lines: &mut Lines, status: &NodeStatus) {
-    let Some(system) = &status.system else {
-        return lines.add("Ports", Tone::Warning, "unknown: init does not answer");
+fn disks(lines: &mut Lines, state: &State) {
+    let Some(mut text) = shelf::summary(state) else {
+        return lines.add("Disks", Tone::Warning, "unknown: icn-disks has not reported yet");
     };
-    if system.ports.is_empty() {
-        return lines.add("Ports", Tone::Bad, "no network port found");
+    if let Some(capacity) = state.status.as_ref().and_then(|status| status.capacity) {
+        let (used, total) = (decimal_size(capacity.used.0), decimal_size(capacity.total.0));
+        text.push_str(&format!("; {used} used of {total}"));
     }
-    // Those with a link first; else as the kernel has them.
-    let (linked, unlinked): (Vec<_>, Vec<_>) = system.ports.iter().partition(|port| port.link);
-    for (index, port) in linked.into_iter().chain(unlinked).enumerate() {
-        let label = if index == 0 { "Ports" } else { "" };
-        let tone = if port.link { Tone::Good } else { Tone::Warning };
-        let link = if port.link { "up" } else { "no link" };
-        let first = span(tone, format!("{:8} {link:7} ", safe(&port.name)));
-        lines.add_after(label, first, Tone::Plain, &port_text(port));
-    }
-}
-
-fn port_text(port: &PortStatus) -> String {
-    let mut text = port.mac.clone();
-    if let Some(speed) = port.speed_mbps.filter(|_| port.link) {
-        text.push_str(&match speed {
-            1000.. if speed.is_multiple_of(1000) => format!(" {}G", speed / 1000),
-            _ => format!(" {speed}M"),
-        });
-    }
-    if port.addresses.is_empty() {
-        text.push_str(if port.link { " no address" } else { "" });
-    }
-    for address in &port.addresses {
-        text.push(' ');
-        text.push_str(address);
-    }
-    text
+    lines.add("Disks", Tone::Plain, &text);
 }
 
 fn machine(lines: &mut Lines, status: &NodeStatus) {
-    let (tone, clock) = match &status.clock {
-        ClockReading::Synchronised { max_error_us, .. } => {
-            let within = max_error_us.div_ceil(1000);
-            (Tone::Plain, format!("clock synchronised within {within} ms"))
-        }
-        ClockReading::Unsynchronised => (Tone::Warning, "clock not synchronised".to_owned()),
-        ClockReading::Unknown { reason } => (Tone::Warning, format!("clock unknown: {reason}")),
-    };
+    let (tone, clock) = servers::clock(&status.clock);
     let memory = match &status.memory {
         MemoryReading::Known { total_bytes, available_bytes } => {
             let (free, total) = (binary_size(*available_bytes), binary_size(*total_bytes));
@@ -209,7 +155,7 @@ fn machine(lines: &mut Lines, status: &NodeStatus) {
         }
         MemoryReading::Unknown { reason } => format!("memory unknown: {reason}"),
     };
-    lines.add("Machine", tone, &format!("{clock}; {memory}"));
+    lines.add("Machine", tone, &format!("clock {clock}; {memory}"));
 }
 
 /// Services that run on one line, the others with what ended them.

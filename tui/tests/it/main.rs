@@ -1,4 +1,8 @@
-//! The program on a terminal whose size the kernel does not know, as on a serial line.
+//! The programs against an agent that is played: on a terminal, on a pipe, as commands.
 
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod fake;
 #[cfg(test)]
 mod serial;

@@ -2,20 +2,24 @@ use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use agent_api::control::Request;
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, tcgetattr};
 
+use crate::fake::Agent;
+
 /// What the program sends to learn where the cursor is, and so how large the terminal is.
 const CURSOR_QUERY: &str = "\x1b[6n";
 
-/// The longest that anything may take here: the program waits 2 s for an answer, and the rest is
-/// for a busy machine.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The longest that anything may take here: the program waits twice 2 s for an answer, and the rest
+/// is for a busy machine.
+const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_console_ends_when_the_terminal_goes_away_instead_of_telling_its_size() {
@@ -26,12 +30,53 @@ fn the_console_ends_when_the_terminal_goes_away_instead_of_telling_its_size() {
 }
 
 #[test]
-fn a_terminal_that_does_not_answer_is_taken_for_a_vt100() {
+fn a_terminal_that_does_not_answer_gets_plain_text_until_it_answers() {
     let mut console = Console::start();
-    console.read_until(|text| text.contains(CURSOR_QUERY));
-    let text = console.read_until(|text| text.contains("\x1b[24;1H"));
-    assert!(!text.contains("\x1b[25;1H"), "more than 24 rows: {text:?}");
+    let text = console.read_until(|text| text.contains("icn> "));
+    assert_eq!(text.matches(CURSOR_QUERY).count(), 2, "a lost byte is no dumb terminal: {text:?}");
+    assert!(!text.contains("\x1b[1;1H"), "a picture: {text:?}");
+    // Somebody plugs another terminal in and presses a key.
+    console.type_keys("x");
+    console.read_until(|text| text.matches(CURSOR_QUERY).count() == 3);
+    console.type_keys("\x1b[43;132R");
+    console.read_until(|text| text.contains("\x1b[43;1H"));
     console.hang_up_and_wait();
+}
+
+#[test]
+fn a_dumb_terminal_is_asked_nothing_and_gets_plain_text() {
+    let agent = Agent::start();
+    let mut console = Console::start_with(&agent.socket(), "dumb");
+    let text = console.read_until(|text| text.contains("icn> "));
+    assert!(text.contains("ICN Node node-1, agent \r\n"), "{text:?}");
+    console.type_keys("nettwork\x7f\x7f\x7f\x7f\x7fwork\r");
+    let text = console.read_until(|text| text.contains("hardware address"));
+    assert!(text.contains("icn> nettwork"), "what is typed is shown: {text:?}");
+    assert!(!text.contains('\x1b'), "{text:?}");
+    console.type_keys("\x03");
+    assert!(console.wait().success());
+}
+
+#[test]
+fn a_disk_is_retired_by_keys_alone() {
+    let agent = Agent::start();
+    let mut console = Console::start_with(&agent.socket(), "vt220");
+    console.read_until(|text| text.contains(CURSOR_QUERY));
+    console.type_keys("\x1b[24;80R");
+    console.read_until(|text| text.contains("node-1"));
+    // F3, which another terminal calls SS3 R; then the second disk.
+    console.type_keys("\x1bOR");
+    // The first key after a while asks for the size again.
+    console.read_until(|text| text.matches(CURSOR_QUERY).count() == 2);
+    console.type_keys("\x1b[24;80R");
+    console.read_until(|text| text.contains("SERIAL000002") && text.contains("failing"));
+    console.type_keys("\x1b[Bt");
+    console.read_until(|text| text.contains("Type the last 6 characters"));
+    console.type_keys("000002\r");
+    console.read_until(|text| text.contains("is being emptied"));
+    assert_eq!(agent.done(), [Request::RetireVolume { volume: "volume-2".to_owned() }]);
+    console.type_keys("\x03");
+    assert!(console.wait().success());
 }
 
 #[test]
@@ -71,6 +116,10 @@ struct Console {
 
 impl Console {
     fn start() -> Self {
+        Self::start_with(Path::new("/nonexistent/agent.sock"), "vt220")
+    }
+
+    fn start_with(socket: &Path, term: &str) -> Self {
         // Closed on exec: a program that inherits the terminal's end keeps it from hanging up.
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let terminal = posix_openpt(flags).expect("pseudo terminal");
@@ -84,7 +133,9 @@ impl Console {
             .expect("its other end");
         let copy = || Stdio::from(line.try_clone().expect("another descriptor"));
         let process = Command::new(env!("CARGO_BIN_EXE_icn-console"))
-            .args(["--socket", "/nonexistent/agent.sock"])
+            .arg("--socket")
+            .arg(socket)
+            .env("TERM", term)
             .stdin(copy())
             .stdout(copy())
             .stderr(Stdio::null())

@@ -12,9 +12,13 @@ use crate::process;
 /// The only target of the image; it is named so that flags do not reach build scripts.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The services: package and program. They are dynamic, as libudev exists only as a shared library.
-const SERVICES: [(&str, &str); 3] =
-    [("disk-manager", "icn-disks"), ("agent", "icn-agent"), ("tui", "icn-console")];
+/// The services and what steers them: package and program. They are dynamic, as libudev exists only as a shared library.
+const SERVICES: [(&str, &str); 4] = [
+    ("disk-manager", "icn-disks"),
+    ("agent", "icn-agent"),
+    ("tui", "icn-console"),
+    ("tui", "icnctl"),
+];
 
 /// The programs that a build made.
 #[derive(Debug)]

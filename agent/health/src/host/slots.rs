@@ -10,7 +10,8 @@ use crate::sample::{Family, Sample};
 use crate::trends::Trends;
 use crate::verdict::{Health, Kind, Verdict};
 
-const FAULT: Family = Family::gauge(
+/// Whether a slot has a fault; its labels tell the slot and the disk in it.
+pub const FAULT: Family = Family::gauge(
     "enclosure_slot_fault",
     "1 while an enclosure reports a fault of a slot, else 0; the disk in it is a label",
 );

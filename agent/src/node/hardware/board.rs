@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use agent_api::hardware::{COMPONENTS_MAX, Component};
+use agent_api::status::DiskSlot;
+use agent_health::host::slots::FAULT;
 use agent_health::sampler::Outcome;
 use agent_health::{Gathered, Health, Kind, Sample, Trends, Verdict};
 
@@ -98,6 +100,12 @@ impl Board {
         all.filter(|sample| seen.insert(sample.series())).cloned().collect()
     }
 
+    /// Where disks are, as the numbers of enclosures tell: those have a disk's lasting name as a label.
+    pub(super) fn slots(&self) -> Vec<DiskSlot> {
+        let all = self.sources.values().flat_map(|kept| &kept.samples);
+        all.filter(|sample| sample.name == FAULT.name).filter_map(slot_of).collect()
+    }
+
     /// The worst verdict on each disk, by lasting names, and when it was read.
     pub(super) fn disks(&self) -> BTreeMap<String, (Health, Duration)> {
         let mut disks: BTreeMap<String, (Health, Duration)> = BTreeMap::new();
@@ -110,6 +118,15 @@ impl Board {
         }
         disks
     }
+}
+
+/// The slot of a disk; none of an empty one.
+fn slot_of(sample: &Sample) -> Option<DiskSlot> {
+    let label = |wanted| {
+        let found = sample.labels.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+    };
+    Some(DiskSlot { disk: label("disk")?, enclosure: label("enclosure")?, slot: label("slot")? })
 }
 
 fn is_silence(evidence: &str) -> bool {
@@ -157,6 +174,23 @@ mod tests {
         assert_eq!(board.samples(), [], "what is not known now is not told as a number");
         take(&mut board, gathered(Health::Healthy), 50);
         assert_eq!(board.components(Duration::from_secs(50))[0].verdict.health, Health::Healthy);
+    }
+
+    #[test]
+    fn a_slot_with_a_disk_is_told_and_an_empty_one_is_not() {
+        let reading = |slot: &str, disk: &str| Sample {
+            name: FAULT.name,
+            labels: [("enclosure", "0:0:9:0"), ("slot", slot), ("disk", disk)]
+                .map(|(name, value)| (name, value.to_owned()))
+                .to_vec(),
+            kind: SampleKind::Gauge,
+            value: 0.0,
+        };
+        let samples = vec![reading("Slot 01", "wwn-1"), reading("Slot 02", "")];
+        let mut board = Board::default();
+        take(&mut board, Outcome::Answer(Gathered::new(samples, |_, _| Vec::new())), 5);
+        let (disk, enclosure) = ("wwn-1".to_owned(), "0:0:9:0".to_owned());
+        assert_eq!(board.slots(), [DiskSlot { disk, enclosure, slot: "Slot 01".to_owned() }]);
     }
 
     #[test]

@@ -19,13 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agent_api::control::Reply;
 use agent_api::hardware::{Component, HealthReport};
+use agent_api::status::DiskSlot;
 use agent_health::sampler::{Order, Orders, Outcome, sampler};
 use agent_health::{Gathered, HardwareSocket, Kind, Sample, Trends};
-use disk_manager_plan::report::DiskReport;
+use disk_manager_plan::hardware::{Answer, Request};
+use disk_manager_plan::report::{DiskId, DiskReport};
+use tracing::info;
 
 use super::control::refused;
 use board::{Board, Now};
@@ -34,6 +37,10 @@ use probes::{Source, Sources};
 
 pub(crate) use latency::FAMILY as LATENCY;
 pub(super) use watch::watch;
+
+/// How long icn-disks may take to switch a locate LED: an enclosure answers within a second, and
+/// one whose disk hangs within the kernel's 30 s.
+const LOCATE_ANSWER: Duration = Duration::from_secs(40);
 
 /// Where the machine's own files are, and who does what needs privileges.
 #[derive(Debug, Clone)]
@@ -143,6 +150,32 @@ impl Hardware {
     /// All numbers.
     pub(super) fn samples(&self) -> Vec<Sample> {
         locked(&self.board).samples()
+    }
+
+    /// Where disks are, as far as enclosures tell.
+    pub(super) fn slots(&self) -> Vec<DiskSlot> {
+        locked(&self.board).slots()
+    }
+
+    /// Switches the locate LED of a disk's slot, on the control socket.
+    pub(super) async fn locate(&self, disk: String, on: bool) -> Reply {
+        let privileged = Arc::clone(&self.sources.privileged);
+        let asking = tokio::task::spawn_blocking(move || {
+            let request = Request::Locate { disk: DiskId(disk.clone()), on };
+            (privileged.ask(&request, LOCATE_ANSWER), disk)
+        });
+        match asking.await {
+            Ok((Answer::Done, disk)) => {
+                info!(disk, on, "the locate LED was switched, as asked for on the control socket");
+                Reply::Accepted
+            }
+            Ok((Answer::Absent { what }, _)) => {
+                refused(format!("this machine does not have {what}"))
+            }
+            Ok((Answer::Failed { reason }, _)) => refused(reason),
+            Ok((other, _)) => refused(format!("not an answer to switching a LED: {other:?}")),
+            Err(error) => refused(format!("asking icn-disks failed: {error}")),
+        }
     }
 
     /// Answers what is asked about hardware on the control socket.

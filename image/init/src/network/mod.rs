@@ -8,6 +8,7 @@ pub(crate) mod hook;
 mod netlink;
 pub(crate) mod ports;
 mod resolver;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,10 +17,12 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use provisioning_config::{Network, Port, PortName};
+use agent_api::init::SystemStatus;
+use provisioning_config::{Config, Network, Port, PortName};
 
 use self::netlink::Netlink;
 use self::ports::Found;
+use self::resolver::resolver;
 use crate::replace::{STAGED, replace};
 
 /// The configuration that init writes for dhcpcd.
@@ -143,6 +146,11 @@ pub(crate) fn absent(network: &Network, found: &[Found]) -> Vec<String> {
         .collect()
 }
 
+/// Whether DHCP and IPv6 autoconfiguration run on a port.
+fn is_dynamic(network: &Network, found: &Found) -> bool {
+    wanted(network, found).is_none_or(|port| port.dhcp)
+}
+
 /// The host name where the configuration gives none: from the first port's hardware address, which
 /// is on a label of the machine.
 pub(crate) fn default_name(found: &[Found]) -> String {
@@ -162,7 +170,7 @@ pub(crate) fn default_name(found: &[Found]) -> String {
 /// - `noarp`: the server probes an address before it offers it (RFC 2131, 2.2); probing once more
 ///   would take five seconds of each boot. `nodelay` saves the random second before.
 pub(crate) fn dhcpcd_conf(network: &Network, found: &[Found]) -> String {
-    let dynamic = found.iter().filter(|port| wanted(network, port).is_none_or(|port| port.dhcp));
+    let dynamic = found.iter().filter(|port| is_dynamic(network, port));
     let names: Vec<&str> = dynamic.map(|port| port.name.as_str()).collect();
     let allowed = match names.as_slice() {
         [] => "denyinterfaces *".to_owned(),
@@ -222,7 +230,31 @@ pub(crate) fn write_resolv_conf(
     dns: &[IpAddr],
     leases: &BTreeMap<String, hook::Lease>,
 ) -> io::Result<()> {
-    replace(path, resolver::resolv_conf(dns, leases.values()))
+    replace(path, resolver::resolv_conf(&resolver(dns, leases.values())))
+}
+
+/// The network as it is now: ports with their addresses, gateways, name and time servers. Nothing else
+/// of the system is told.
+pub(crate) fn status(
+    config: &Config,
+    found: &[Found],
+    (sysfs, proc): (&Path, &Path),
+) -> SystemStatus {
+    let leases = leases(Path::new(LEASES));
+    let names = resolver(&config.network.dns, leases.values());
+    let mut ports = ports::status(sysfs);
+    for port in &mut ports {
+        let found = found.iter().find(|found| found.name == port.name);
+        port.dhcp = found.map(|found| is_dynamic(&config.network, found));
+    }
+    SystemStatus {
+        ports,
+        gateways: routes::gateways(proc),
+        dns: names.servers,
+        search: names.search,
+        time_servers: time_servers(&config.time, leases.values()),
+        ..SystemStatus::default()
+    }
 }
 
 /// Makes the link under which dhcpcd calls init.

@@ -53,6 +53,8 @@ pub(crate) fn status(sysfs: &Path) -> Vec<PortStatus> {
             PortStatus {
                 mac: mac_text(port.mac),
                 link: read("carrier").is_some_and(|text| text.trim() == "1"),
+                mtu_bytes: read("mtu").and_then(|text| text.trim().parse().ok()),
+                dhcp: None,
                 speed_mbps: speed.filter(|speed| *speed > 0).and_then(|s| u32::try_from(s).ok()),
                 addresses: mine.map(|(_, address)| address.clone()).collect(),
                 name: port.name,
@@ -115,6 +117,7 @@ mod tests {
                     ("address", "52:54:00:12:34:56\n"),
                     ("carrier", "1\n"),
                     ("speed", "25000\n"),
+                    ("mtu", "9000\n"),
                 ],
             ),
             ("ib0", vec![("ifindex", "4"), ("address", "80:00:02:08:fe:80:00:00:00:00")]),
@@ -142,6 +145,13 @@ mod tests {
         assert_eq!((of("eno1").link, of("eno1").speed_mbps), (true, Some(25_000)));
         assert_eq!((of("eno2").link, of("eno2").speed_mbps), (false, None));
         assert_eq!(of("eno2").mac, "52:54:00:12:34:57");
+    }
+
+    #[test]
+    fn an_mtu_is_read_where_there_is_one() {
+        let status = status(sysfs().path());
+        let of = |name: &str| status.iter().find(|port| port.name == name).expect("port").mtu_bytes;
+        assert_eq!((of("eno1"), of("eno2")), (Some(9000), None));
     }
 
     #[test]

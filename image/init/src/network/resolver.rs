@@ -11,19 +11,34 @@ const MAX_SERVERS: usize = 3;
 /// Most search domains: more make each wrong name a row of questions.
 const MAX_SEARCH: usize = 6;
 
-/// Configured servers first; each once.
-pub(super) fn resolv_conf<'l>(
+/// Who is asked for names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resolver {
+    /// Name servers, first one first.
+    pub servers: Vec<String>,
+    /// Domains in which short names are looked for.
+    pub search: Vec<String>,
+}
+
+/// Who is asked: configured servers first; each once.
+pub(super) fn resolver<'l>(
     dns: &[IpAddr],
-    leases: impl Iterator<Item = &'l Lease> + Clone,
-) -> String {
+    leases: impl IntoIterator<Item = &'l Lease>,
+) -> Resolver {
     let mut servers: Vec<String> = dns.iter().map(IpAddr::to_string).collect();
     let mut search: Vec<String> = Vec::new();
     for lease in leases {
         servers.extend(lease.name_servers.iter().cloned());
         search.extend(lease.search.iter().cloned());
     }
-    let servers = first_distinct(servers, MAX_SERVERS);
-    let search = first_distinct(search, MAX_SEARCH);
+    Resolver {
+        servers: first_distinct(servers, MAX_SERVERS),
+        search: first_distinct(search, MAX_SEARCH),
+    }
+}
+
+/// The resolver's configuration file.
+pub(super) fn resolv_conf(Resolver { servers, search }: &Resolver) -> String {
     let mut text = "# Made by init from node.toml and DHCP.\n".to_owned();
     // Writing to a string cannot fail.
     if !search.is_empty() {
@@ -66,6 +81,6 @@ mod tests {
             nameserver fe80::1%eno1
             options timeout:2 attempts:2
         "#]];
-        expected.assert_eq(&resolv_conf(&[IpAddr::from([192, 0, 2, 1])], leases.iter()));
+        expected.assert_eq(&resolv_conf(&resolver(&[IpAddr::from([192, 0, 2, 1])], &leases)));
     }
 }

@@ -1,0 +1,80 @@
+//! What console and command line can have the agent do.
+
+use agent_api::client::{AgentClient, RequestError};
+use agent_api::control::Request;
+
+/// Something that changes the node or what a person sees of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Switches the locate LED of a disk's slot.
+    Locate {
+        /// The disk's lasting name.
+        disk: String,
+        /// What a person calls it.
+        called: String,
+        /// Whether it is to be lit.
+        on: bool,
+    },
+    /// Empties a disk, takes it out of the pool and destroys its key.
+    Retire {
+        /// Its volume.
+        volume: String,
+        /// What a person calls it.
+        called: String,
+    },
+    /// Keeps a disk that is being emptied.
+    Keep {
+        /// Its volume.
+        volume: String,
+        /// What a person calls it.
+        called: String,
+    },
+    /// Restarts the machine.
+    Reboot,
+    /// Powers the machine off.
+    PowerOff,
+}
+
+impl Action {
+    /// Has it done.
+    ///
+    /// # Errors
+    /// The agent does not answer, or refuses.
+    pub(crate) fn carry_out(&self, agent: &mut AgentClient) -> Result<(), RequestError> {
+        match self {
+            Self::Locate { disk, on, .. } => agent.locate(disk, *on),
+            Self::Retire { volume, .. } => {
+                agent.change_pool(Request::RetireVolume { volume: volume.clone() })
+            }
+            Self::Keep { volume, .. } => {
+                agent.change_pool(Request::CancelRetire { volume: volume.clone() })
+            }
+            Self::Reboot => agent.reboot(),
+            Self::PowerOff => agent.power_off(),
+        }
+    }
+
+    /// What it is, as a heading.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Self::Locate { called, on: true, .. } => format!("Light the locate LED of {called}"),
+            Self::Locate { called, .. } => format!("Put out the locate LED of {called}"),
+            Self::Retire { called, .. } => format!("Retire {called}"),
+            Self::Keep { called, .. } => format!("Keep {called}"),
+            Self::Reboot => "Restart the node".to_owned(),
+            Self::PowerOff => "Power the node off".to_owned(),
+        }
+    }
+
+    /// What came of it, once the agent has accepted it.
+    pub(crate) fn done(&self) -> String {
+        match self {
+            Self::Locate { called, on: true, .. } => format!("the locate LED of {called} is lit"),
+            Self::Locate { called, .. } => format!("the locate LED of {called} is out"),
+            Self::Retire { called, .. } => format!("{called} is being emptied"),
+            Self::Keep { called, .. } => format!("{called} stays in use"),
+            Self::Reboot => "the node restarts".to_owned(),
+            Self::PowerOff => "the node powers off".to_owned(),
+        }
+    }
+}

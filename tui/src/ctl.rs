@@ -1,0 +1,225 @@
+//! icnctl: everything that the console shows and does, as commands.
+
+mod find;
+mod prepare;
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent_api::client::AgentClient;
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::action::Action;
+use crate::dialog::Confirm;
+use crate::poller::ACTION_TIMEOUT;
+use crate::state::Level;
+
+pub(crate) use prepare::{Answer, Step, prepare};
+
+/// What ends with where something deserves attention.
+const ATTENTION: u8 = 2;
+
+/// Shows the state of the node that runs here, and has it do things. Ends with 0 where that was done, with
+/// 1 where the agent does not answer or refuses, with the reason on standard error, and with 2 where
+/// what `health` or `pool` shows deserves attention.
+#[derive(Debug, Parser)]
+#[command(name = "icnctl", version)]
+pub struct Arguments {
+    /// The agent's control socket.
+    #[arg(long, global = true, default_value = agent_api::control::SOCKET)]
+    socket: PathBuf,
+    /// Prints JSON instead of words.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Does not ask before something that cannot be taken back.
+    #[arg(long, global = true)]
+    yes: bool,
+    /// What to show or to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to show or to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Shows how the node does, and why it earns or not.
+    Status,
+    /// Shows ports, addresses, gateways, name and time servers.
+    Network,
+    /// Shows every disk: where it is, how it does, what it is used for.
+    Disks,
+    /// Shows one disk or does something with it.
+    Disk {
+        /// What.
+        #[command(subcommand)]
+        what: DiskCommand,
+    },
+    /// Shows who the node is to others: its id, its address on chain, its oracles.
+    Identity,
+    /// Shows redundancy, space, healing and every volume.
+    Pool,
+    /// Shows what happened to disks and data since the agent was started.
+    Events,
+    /// Shows every component of the machine that is not healthy.
+    Health {
+        /// Shows the healthy ones too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows how the node does with its oracles.
+    Sla,
+    /// Shows the end of the log of all services.
+    Log {
+        /// How many lines are looked at.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+        lines: u32,
+        /// Which levels are shown.
+        #[arg(long, value_enum, default_value = "all")]
+        level: LevelArgument,
+        /// Shows only lines with this text.
+        #[arg(long, default_value = "")]
+        text: String,
+    },
+    /// Shows the secret key of the S3 user that the node made for itself.
+    Secret,
+    /// Restarts the machine.
+    Reboot,
+    /// Powers the machine off.
+    Poweroff,
+}
+
+/// What to do with a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum DiskCommand {
+    /// Shows everything that is known of it.
+    Show {
+        /// Its serial number, the end of that, its lasting name, or the kernel's.
+        disk: String,
+    },
+    /// Switches the locate LED of its slot.
+    Locate {
+        /// As for `show`.
+        disk: String,
+        /// Whether the LED is to be lit.
+        led: Led,
+    },
+    /// Empties it, takes it out of the pool and destroys its key.
+    Retire {
+        /// As for `show`.
+        disk: String,
+    },
+    /// Keeps a disk that is being emptied.
+    Keep {
+        /// As for `show`.
+        disk: String,
+    },
+}
+
+/// Whether an LED is lit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Led {
+    /// Lit.
+    On,
+    /// Out.
+    Off,
+}
+
+/// Which levels of the log are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelArgument {
+    /// All lines.
+    All,
+    /// Warnings and errors.
+    Warnings,
+    /// Errors alone.
+    Errors,
+}
+
+impl From<LevelArgument> for Level {
+    fn from(level: LevelArgument) -> Self {
+        match level {
+            LevelArgument::All => Self::All,
+            LevelArgument::Warnings => Self::Warnings,
+            LevelArgument::Errors => Self::Errors,
+        }
+    }
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// The agent does not answer, or refuses; or nobody confirms what has to be.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut agent = AgentClient::new(&arguments.socket, ACTION_TIMEOUT);
+    match prepare(&arguments.command, &mut agent)? {
+        Step::Show(Answer { text, json, needs_attention }) => {
+            let json = || serde_json::to_string_pretty(&json).context("cannot write JSON");
+            say(&if arguments.json { json()? + "\n" } else { text })?;
+            if needs_attention {
+                return Ok(ExitCode::from(ATTENTION));
+            }
+        }
+        Step::Ask(confirm) => {
+            if !arguments.yes {
+                confirmed(&confirm)?;
+            }
+            act(arguments, &mut agent, &confirm.action)?;
+        }
+        Step::Do(action) => act(arguments, &mut agent, &action)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn act(arguments: &Arguments, agent: &mut AgentClient, action: &Action) -> Result<()> {
+    action.carry_out(agent)?;
+    say(&match arguments.json {
+        true => format!("{}\n", json!({ "done": action.done() })),
+        false => format!("{}\n", action.done()),
+    })
+}
+
+/// Has the word typed that confirms.
+///
+/// # Errors
+/// There is no terminal to ask on, or another word was typed.
+fn confirmed(confirm: &Confirm) -> Result<()> {
+    let title = confirm.action.title();
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        bail!(
+            "not done, as nobody is there to be asked: {title}; --yes does it without a question"
+        );
+    }
+    let mut asking = io::stderr().lock();
+    write!(asking, "{}", question(confirm)).and_then(|()| asking.flush()).context("stderr")?;
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed).context("cannot read the answer")?;
+    if !confirm.accepts(&typed) {
+        bail!("that was another word; nothing was done");
+    }
+    Ok(())
+}
+
+/// The question before something that cannot be taken back, up to where the word is typed.
+pub(crate) fn question(confirm: &Confirm) -> String {
+    let means = confirm.means.join("\n");
+    format!("{}\n{means}\n{}: ", confirm.action.title(), confirm.asks)
+}
+
+fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("stdout")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

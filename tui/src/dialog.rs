@@ -1,0 +1,195 @@
+//! Questions that stand in the middle of the screen. Pure.
+
+use crate::action::Action;
+use crate::shelf::Row;
+use crate::state::Key;
+use crate::text::{decimal_size, sentence};
+
+/// The longest answer in characters; every word that is asked for is shorter, and a text to search
+/// for need not be longer.
+const ANSWER_MAX: usize = 40;
+
+/// Characters at the end of a serial number that are typed to name a disk: enough that two disks of
+/// one delivery do not have them alike.
+const SERIAL_END: usize = 6;
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Dialog {
+    /// Whether something is really to be done.
+    Confirm(Confirm),
+    /// What to look for in the log; so much is typed.
+    Search(String),
+}
+
+/// A question that is answered by typing a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Confirm {
+    /// What would be done.
+    pub(crate) action: Action,
+    /// What that means and what will be lost, a paragraph each.
+    pub(crate) means: Vec<String>,
+    /// What the word is, for the line that asks for it.
+    pub(crate) asks: String,
+    /// The word.
+    pub(crate) word: String,
+    /// What is typed.
+    pub(crate) typed: String,
+    /// Whether another word was entered.
+    pub(crate) is_wrong: bool,
+}
+
+/// What comes of a key in a dialog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It stays open.
+    Open(Dialog),
+    /// It is closed and nothing is done.
+    Dropped,
+    /// It is closed and this is to be done.
+    Do(Action),
+    /// It is closed and this is to be looked for; nothing where it is empty.
+    Find(String),
+}
+
+impl Confirm {
+    /// Before the node is restarted.
+    pub(crate) fn reboot() -> Self {
+        Self::new(
+            Action::Reboot,
+            "reboot",
+            "Type reboot",
+            &[
+                "Requests under way are finished. Then no object can be read or written until the \
+                 node is up again, and an oracle that asks meanwhile gets no answer.",
+                "Nothing that was acknowledged is lost.",
+            ],
+        )
+    }
+
+    /// Before the node is powered off.
+    pub(crate) fn power_off() -> Self {
+        Self::new(
+            Action::PowerOff,
+            "poweroff",
+            "Type poweroff",
+            &[
+                "Requests under way are finished. Then no object can be read or written, and no \
+                 oracle is answered, until somebody switches the machine on where it stands.",
+                "Nothing that was acknowledged is lost.",
+            ],
+        )
+    }
+
+    /// Before a disk is retired; none where it holds no volume.
+    pub(crate) fn retire(row: &Row<'_>) -> Option<Self> {
+        let volume = row.volume_id()?.to_owned();
+        let name = row.serial().or(row.id)?;
+        let end = name.chars().count().saturating_sub(SERIAL_END);
+        let word: String = name.chars().skip(end).collect();
+        let size = decimal_size(row.disk?.size.0);
+        let what = format!(
+            "{} ({size}): what is on it moves to the other disks, which may take hours; the pool \
+             becomes smaller by that disk.",
+            sentence(&row.called())
+        );
+        let lost = "Then its key is destroyed: what is left on it can never be read again. Until \
+                    then it can be kept. No object is lost.";
+        let action = Action::Retire { volume, called: row.called() };
+        let asks = format!("Type the last {SERIAL_END} characters of its serial");
+        Some(Self::new(action, &word, &asks, &[&what, lost]))
+    }
+
+    fn new(action: Action, word: &str, asks: &str, means: &[&str]) -> Self {
+        Self {
+            action,
+            means: means.iter().map(|text| (*text).to_owned()).collect(),
+            asks: asks.to_owned(),
+            word: word.to_owned(),
+            typed: String::new(),
+            is_wrong: false,
+        }
+    }
+
+    /// Whether `typed` is the word; large and small letters are alike.
+    pub(crate) fn accepts(&self, typed: &str) -> bool {
+        !self.word.is_empty() && typed.trim().eq_ignore_ascii_case(&self.word)
+    }
+}
+
+impl Dialog {
+    /// Takes in a key.
+    pub(crate) fn press(mut self, key: Key) -> Outcome {
+        let typed = match &mut self {
+            Self::Confirm(confirm) => &mut confirm.typed,
+            Self::Search(typed) => typed,
+        };
+        match key {
+            Key::Escape => return Outcome::Dropped,
+            Key::Char(letter) if typed.chars().count() < ANSWER_MAX => typed.push(letter),
+            Key::Erase => {
+                typed.pop();
+            }
+            Key::Enter => return self.enter(),
+            _ => {}
+        }
+        Outcome::Open(self)
+    }
+
+    fn enter(self) -> Outcome {
+        match self {
+            Self::Search(typed) => Outcome::Find(typed),
+            Self::Confirm(confirm) if confirm.accepts(&confirm.typed) => {
+                Outcome::Do(confirm.action)
+            }
+            Self::Confirm(confirm) => Outcome::Open(Self::Confirm(Confirm {
+                typed: String::new(),
+                is_wrong: true,
+                ..confirm
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(dialog: Dialog, text: &str) -> Outcome {
+        let mut dialog = dialog;
+        for letter in text.chars() {
+            match dialog.press(Key::Char(letter)) {
+                Outcome::Open(open) => dialog = open,
+                other => return other,
+            }
+        }
+        dialog.press(Key::Enter)
+    }
+
+    #[test]
+    fn only_the_whole_word_confirms_in_large_letters_or_small() {
+        let ask = || Dialog::Confirm(Confirm::reboot());
+        assert_eq!(typed(ask(), "Reboot"), Outcome::Do(Action::Reboot));
+        for wrong in ["", "y", "reboo", "reboott", "poweroff"] {
+            let Outcome::Open(Dialog::Confirm(open)) = typed(ask(), wrong) else {
+                panic!("{wrong:?} was taken")
+            };
+            assert!(open.is_wrong && open.typed.is_empty());
+            assert_eq!(typed(Dialog::Confirm(open), "reboot"), Outcome::Do(Action::Reboot));
+        }
+        assert_eq!(ask().press(Key::Escape), Outcome::Dropped);
+    }
+
+    #[test]
+    fn an_answer_can_be_corrected_and_does_not_grow_for_ever() {
+        let long = "x".repeat(100);
+        let Outcome::Find(found) = typed(Dialog::Search(String::new()), &long) else {
+            panic!("not a search")
+        };
+        assert_eq!(found.len(), ANSWER_MAX);
+        let Outcome::Open(dialog) = Dialog::Search("warm".to_owned()).press(Key::Erase) else {
+            panic!("closed")
+        };
+        assert_eq!(dialog, Dialog::Search("war".to_owned()));
+    }
+}

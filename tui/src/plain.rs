@@ -1,0 +1,187 @@
+//! The console on a line that is logged or whose terminal cannot place its cursor: the status as text
+//! each minute, and commands by the line, which are those of icnctl.
+
+mod line;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use agent_api::client::AgentClient;
+use anyhow::{Context, Result};
+
+use crate::action::Action;
+use crate::ctl::{Answer, Command, Step, prepare, question};
+use crate::dialog::Confirm;
+use crate::poller::ACTION_TIMEOUT;
+use crate::state::Size;
+use crate::terminal::Terminal;
+use crate::update::TERMINAL_FORGOTTEN_AFTER;
+use line::{Edited, Editor, Wish};
+
+/// How often the status is told.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How long a key is waited for before it is looked whether the console is to end.
+const STEP: Duration = Duration::from_secs(1);
+
+/// After this long without a key whoever typed the last has gone: what he began is dropped.
+const GONE_AFTER: Duration = Duration::from_secs(120);
+
+/// What stands before a command.
+const PROMPT: &str = "icn> ";
+
+/// What can be typed.
+const MENU: &str = "\n1 status  2 network  3 disks  4 identity  5 log  6 health  7 pool  8 restart  \
+                    9 power off\ndisk show|locate|retire|keep SERIAL; help tells more. Then Enter.\n";
+
+/// How long the line stays plain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// To the end.
+    Lasting,
+    /// Until the terminal says how large it is, which it is asked when somebody types.
+    UntilAnswered,
+}
+
+/// Serves the line until it ends; gives the size of a terminal that has said it.
+///
+/// # Errors
+/// The terminal is gone.
+pub(crate) fn run(
+    socket: &Path,
+    terminal: &mut Terminal,
+    leave: &AtomicBool,
+    kind: Kind,
+) -> Result<Option<Size>> {
+    terminal.wipe().context("cannot write to the terminal")?;
+    let socket = socket.to_owned();
+    let mut session =
+        Session { socket, editor: Editor::default(), asked: None, typed_at: None, told_at: None };
+    loop {
+        if leave.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let text = session.minute();
+        say(terminal, &text)?;
+        let key = match terminal.wait_for_key(STEP) {
+            // The end of a pipe is no failure; that of a terminal is.
+            Err(error)
+                if error.kind() == io::ErrorKind::UnexpectedEof && !terminal.is_terminal() =>
+            {
+                return Ok(None);
+            }
+            key => key.context("cannot read from the terminal")?,
+        };
+        let Some(key) = key else { continue };
+        let is_new = session.typed_at.is_none_or(|at| at.elapsed() >= TERMINAL_FORGOTTEN_AFTER);
+        session.typed_at = Some(Instant::now());
+        if kind == Kind::UntilAnswered && is_new {
+            let size = terminal.measure().context("cannot read from the terminal")?;
+            if size.is_some() {
+                return Ok(size);
+            }
+        }
+        match session.editor.press(key) {
+            Edited::Echo(text) if terminal.is_terminal() => say(terminal, &text)?,
+            Edited::Echo(_) => {}
+            Edited::Quit => return Ok(None),
+            Edited::Line(line) => {
+                let newline = if terminal.is_terminal() { "\n" } else { "" };
+                say(terminal, newline)?;
+                let text = session.line(&line);
+                say(terminal, &text)?;
+            }
+        }
+    }
+}
+
+fn say(terminal: &mut Terminal, text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    terminal.say(text).context("cannot write to the terminal")
+}
+
+/// Has something done, and tells what came of it.
+fn act(action: &Action, agent: &mut AgentClient) -> String {
+    match action.carry_out(agent) {
+        Ok(()) => format!("{}\n", action.done()),
+        Err(error) => format!("{error}\n"),
+    }
+}
+
+/// What a line knows.
+struct Session {
+    socket: PathBuf,
+    editor: Editor,
+    /// What waits for its word.
+    asked: Option<Confirm>,
+    /// When the last key came.
+    typed_at: Option<Instant>,
+    /// When the status was told last.
+    told_at: Option<Instant>,
+}
+
+impl Session {
+    /// The status, when it is time for it and nobody types.
+    fn minute(&mut self) -> String {
+        if self.typed_at.is_some_and(|at| at.elapsed() >= GONE_AFTER) {
+            self.typed_at = None;
+            self.asked = None;
+            self.editor = Editor::default();
+        }
+        let is_busy = self.asked.is_some() || !self.editor.is_empty();
+        if is_busy || self.told_at.is_some_and(|at| at.elapsed() < EVERY) {
+            return String::new();
+        }
+        format!("\n{}{MENU}{PROMPT}", self.carry_out(&Command::Status))
+    }
+
+    /// What comes of a line.
+    fn line(&mut self, line: &str) -> String {
+        if let Some(confirm) = self.asked.take() {
+            return format!("{}{PROMPT}", self.confirm(&confirm, line));
+        }
+        match line::wish(line) {
+            Wish::Nothing => PROMPT.to_owned(),
+            Wish::Menu => format!("{MENU}{PROMPT}"),
+            Wish::Wrong(text) => format!("{text}{PROMPT}"),
+            Wish::Command(command) => {
+                let text = self.carry_out(&command);
+                let prompt = if self.asked.is_some() { "" } else { PROMPT };
+                format!("{text}{prompt}")
+            }
+        }
+    }
+
+    fn confirm(&mut self, confirm: &Confirm, typed: &str) -> String {
+        if !confirm.accepts(typed) {
+            return "That was another word. Nothing was done.\n".to_owned();
+        }
+        act(&confirm.action, &mut self.agent())
+    }
+
+    /// A connection of its own for each command: the agent closes one that rests for a minute.
+    fn agent(&self) -> AgentClient {
+        AgentClient::new(&self.socket, ACTION_TIMEOUT)
+    }
+
+    fn carry_out(&mut self, command: &Command) -> String {
+        if *command == Command::Status {
+            self.told_at = Some(Instant::now());
+        }
+        let mut agent = self.agent();
+        match prepare(command, &mut agent) {
+            Ok(Step::Show(Answer { text, .. })) => text,
+            Ok(Step::Do(action)) => act(&action, &mut agent),
+            Ok(Step::Ask(confirm)) => {
+                let text = question(&confirm);
+                self.asked = Some(confirm);
+                text
+            }
+            Err(error) => format!("{error:#}\n"),
+        }
+    }
+}

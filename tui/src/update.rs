@@ -1,0 +1,361 @@
+//! How events change what the console shows. Pure.
+
+use std::time::Duration;
+
+use agent_api::status::Credentials;
+
+use crate::action::Action;
+use crate::dialog::{Confirm, Dialog, Outcome};
+use crate::screen::{Screen, Section};
+use crate::shelf;
+use crate::state::{Command, Contact, Event, Filter, Key, Level, Notice, SecretShown, State};
+use crate::view;
+
+/// How often the whole picture is sent again though nothing changed. A serial line loses bytes,
+/// and whoever plugs in a terminal late must not stare at a blank one: 2 to 3 kB take 0.25 s at
+/// 115200 baud.
+const REPAINT_EVERY: Duration = Duration::from_secs(10);
+
+/// After this long without a key the next key may come from another terminal than the last.
+pub(crate) const TERMINAL_FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+
+/// After this long without a key whoever pressed the last has gone: what he opened is closed.
+const GONE_AFTER: Duration = Duration::from_secs(120);
+
+/// How long a secret stays on the screen: long enough to copy 40 characters by hand.
+const SECRET_SHOWN_FOR: Duration = Duration::from_secs(60);
+
+/// How long a message stays: long enough to read two lines twice.
+const NOTICE_SHOWN_FOR: Duration = Duration::from_secs(15);
+
+/// Takes in an event and says what to do.
+pub(crate) fn update(state: &mut State, event: Event) -> Vec<Command> {
+    match event {
+        Event::Tick(now) => return tick(state, now),
+        Event::Key(key) => return press(state, key),
+        Event::Resized(size) => {
+            state.size = size;
+            clamp_scroll(state);
+            return vec![Command::Repaint];
+        }
+        Event::Status(status) => {
+            state.contact = Contact::Answering;
+            state.status = Some(status);
+            clamp_scroll(state);
+        }
+        Event::Health(report) => {
+            state.health = Some(report);
+            clamp_scroll(state);
+        }
+        Event::Pool(status) => {
+            state.pool = Some(status);
+            clamp_scroll(state);
+        }
+        Event::Log(lines) => {
+            // A reader who scrolled back keeps what is being read in place.
+            if state.focus == Some(Section::Log) && state.scroll > 0 {
+                state.scroll += view::log_growth(state, &lines);
+            }
+            state.log = lines;
+            clamp_scroll(state);
+        }
+        Event::Silent(reason) => {
+            let since = match state.contact {
+                Contact::Silent { since, .. } => since,
+                _ => state.now,
+            };
+            state.contact = Contact::Silent { since, reason };
+        }
+        Event::Secret(answer) => {
+            // Whoever asked may have left the screen meanwhile.
+            if state.screen == Screen::Status {
+                let until = state.now + SECRET_SHOWN_FOR;
+                state.secret = match answer {
+                    Ok(secret) => SecretShown::Until(until, secret),
+                    Err(reason) => SecretShown::Refused(until, reason),
+                };
+            }
+        }
+        Event::Done(action, outcome) => done(state, &action, outcome),
+    }
+    vec![Command::Draw]
+}
+
+fn tick(state: &mut State, now: Duration) -> Vec<Command> {
+    state.now = now;
+    if state.last_key.is_some_and(|last| now.saturating_sub(last) >= GONE_AFTER) {
+        state.last_key = None;
+        return go_home(state);
+    }
+    if let SecretShown::Until(end, _) | SecretShown::Refused(end, _) = &state.secret
+        && *end <= now
+    {
+        state.secret = SecretShown::Hidden;
+        return vec![Command::Draw];
+    }
+    if state.notice.as_ref().is_some_and(|notice| notice.until <= now) {
+        state.notice = None;
+        return vec![Command::Draw];
+    }
+    if now.saturating_sub(state.last_repaint) >= REPAINT_EVERY {
+        state.last_repaint = now;
+        return vec![Command::Repaint];
+    }
+    if now.saturating_sub(state.last_draw) >= Duration::from_secs(1) {
+        state.last_draw = now;
+        return vec![Command::Draw];
+    }
+    Vec::new()
+}
+
+/// As a console that has just started: what a person opened is closed, and no secret stands there.
+fn go_home(state: &mut State) -> Vec<Command> {
+    state.dialog = None;
+    state.notice = None;
+    state.filter = Filter::default();
+    state.selected = None;
+    show(state, Screen::Status)
+}
+
+fn press(state: &mut State, key: Key) -> Vec<Command> {
+    let other_terminal = state
+        .last_key
+        .is_none_or(|last| state.now.saturating_sub(last) >= TERMINAL_FORGOTTEN_AFTER);
+    state.last_key = Some(state.now);
+    let mut commands = match (key, state.dialog.take()) {
+        (Key::Quit, _) => return vec![Command::Quit],
+        (Key::Repaint, dialog) => {
+            state.dialog = dialog;
+            return vec![Command::Measure];
+        }
+        (key, Some(dialog)) => answer(state, dialog.press(key)),
+        (key, None) => press_on_screen(state, key),
+    };
+    commands.push(if other_terminal { Command::Measure } else { Command::Draw });
+    commands
+}
+
+fn answer(state: &mut State, outcome: Outcome) -> Vec<Command> {
+    match outcome {
+        Outcome::Open(dialog) => state.dialog = Some(dialog),
+        Outcome::Dropped => {}
+        Outcome::Do(action) => return act(state, action),
+        Outcome::Find(text) => {
+            state.filter.text = text;
+            focus(state, None);
+        }
+    }
+    Vec::new()
+}
+
+fn press_on_screen(state: &mut State, key: Key) -> Vec<Command> {
+    match key {
+        Key::Function(number) => return go(state, number),
+        Key::Left => return show(state, state.screen.previous()),
+        Key::Right => return show(state, state.screen.next()),
+        Key::Next => move_focus(state, Direction::Forward),
+        Key::Previous => move_focus(state, Direction::Back),
+        Key::Escape => {
+            state.notice = None;
+            focus(state, None);
+        }
+        Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Top | Key::Bottom => {
+            travel(state, key);
+        }
+        Key::Char(letter) => return press_letter(state, letter.to_ascii_lowercase()),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn press_letter(state: &mut State, letter: char) -> Vec<Command> {
+    match (state.screen, letter) {
+        (_, '1'..='9') => {
+            let number = letter.to_digit(10).and_then(|number| u8::try_from(number).ok());
+            return number.map_or_else(Vec::new, |number| go(state, number));
+        }
+        (_, 'r') => return vec![Command::Measure],
+        (Screen::Status, 's') => match state.secret {
+            SecretShown::Hidden if has_secret(state) => return vec![Command::AskSecret],
+            SecretShown::Hidden => {}
+            _ => state.secret = SecretShown::Hidden,
+        },
+        (Screen::Disks, 'l') => return locate(state),
+        (Screen::Disks, 't') => retire(state),
+        (Screen::Disks, 'k') => return keep(state),
+        (Screen::Logs, '/') => state.dialog = Some(Dialog::Search(state.filter.text.clone())),
+        (Screen::Logs, 'w') => {
+            state.filter.level = match state.filter.level {
+                Level::All => Level::Warnings,
+                Level::Warnings => Level::Errors,
+                Level::Errors => Level::All,
+            };
+            focus(state, None);
+        }
+        (Screen::Logs, 'b') => state.dialog = Some(Dialog::Confirm(Confirm::reboot())),
+        (Screen::Logs, 'o') => state.dialog = Some(Dialog::Confirm(Confirm::power_off())),
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// Whether the node has a secret key of its own to show.
+pub(crate) fn has_secret(state: &State) -> bool {
+    let credentials = state.status.as_ref().map(|status| &status.s3.credentials);
+    matches!(credentials, Some(Credentials::FirstUser { .. }))
+}
+
+fn go(state: &mut State, number: u8) -> Vec<Command> {
+    Screen::of_number(number).map_or_else(Vec::new, |screen| show(state, screen))
+}
+
+/// Shows a screen; one that is shown already stays as it is.
+fn show(state: &mut State, screen: Screen) -> Vec<Command> {
+    if state.screen == screen && screen != Screen::Status {
+        return Vec::new();
+    }
+    state.screen = screen;
+    state.secret = SecretShown::Hidden;
+    focus(state, None);
+    vec![Command::Look(screen), Command::Draw]
+}
+
+fn locate(state: &mut State) -> Vec<Command> {
+    let rows = shelf::rows(state);
+    let Some(row) = shelf::selected(&rows, state) else { return Vec::new() };
+    let (called, id) = (row.called(), row.id.map(str::to_owned));
+    match id {
+        Some(disk) if row.disk.is_some() => {
+            let on = !state.lit.contains(&disk);
+            act(state, Action::Locate { disk, called, on })
+        }
+        _ => tell(state, true, format!("{called} is not there or has no lasting name")),
+    }
+}
+
+fn retire(state: &mut State) {
+    let rows = shelf::rows(state);
+    let Some(row) = shelf::selected(&rows, state) else { return };
+    let question = if row.is_in_use() { Confirm::retire(row) } else { None };
+    let called = row.called();
+    match question {
+        Some(confirm) => state.dialog = Some(Dialog::Confirm(confirm)),
+        None => {
+            tell(state, true, format!("{called} is not in use: there is nothing to retire"));
+        }
+    }
+}
+
+fn keep(state: &mut State) -> Vec<Command> {
+    let rows = shelf::rows(state);
+    let Some(row) = shelf::selected(&rows, state) else { return Vec::new() };
+    let (called, volume) = (row.called(), row.volume_id().map(str::to_owned));
+    match volume {
+        Some(volume) if row.is_retiring() => act(state, Action::Keep { volume, called }),
+        _ => tell(state, true, format!("{called} is not being retired")),
+    }
+}
+
+/// Has something done, and says so until the answer is there.
+fn act(state: &mut State, action: Action) -> Vec<Command> {
+    tell(state, false, format!("{} ...", action.title()));
+    vec![Command::Act(action)]
+}
+
+fn done(state: &mut State, action: &Action, outcome: Result<(), String>) {
+    match outcome {
+        Ok(()) => {
+            if let Action::Locate { disk, on, .. } = action {
+                if *on {
+                    state.lit.insert(disk.clone());
+                } else {
+                    state.lit.remove(disk);
+                }
+            }
+            tell(state, false, action.done());
+        }
+        Err(reason) => {
+            tell(state, true, format!("{}: {reason}", action.title()));
+        }
+    }
+}
+
+fn tell(state: &mut State, is_bad: bool, text: String) -> Vec<Command> {
+    state.notice = Some(Notice { until: state.now + NOTICE_SHOWN_FOR, is_bad, text });
+    Vec::new()
+}
+
+enum Direction {
+    Forward,
+    Back,
+}
+
+/// Moves the focus in the circle of no section and the sections that there are.
+fn move_focus(state: &mut State, direction: Direction) {
+    let stops: Vec<Option<Section>> =
+        std::iter::once(None).chain(view::sections(state).into_iter().map(Some)).collect();
+    let now = stops.iter().position(|stop| *stop == state.focus).unwrap_or(0);
+    let steps = match direction {
+        Direction::Forward => 1,
+        Direction::Back => stops.len() - 1,
+    };
+    focus(state, stops.get((now + steps) % stops.len()).copied().flatten());
+}
+
+fn focus(state: &mut State, section: Option<Section>) {
+    state.focus = section;
+    state.scroll = 0;
+}
+
+/// Scrolls, or in the list of disks selects.
+fn travel(state: &mut State, key: Key) {
+    let section = state.focus.unwrap_or(state.screen.main_section());
+    if section == Section::Disks {
+        return select(state, key);
+    }
+    state.focus = Some(section);
+    let (rows, furthest) = view::focused_extent(state);
+    let page = rows.saturating_sub(1).max(1);
+    // The log is counted from its end, where the newest line is.
+    let from_end = section == Section::Log;
+    let forward = |by: usize| (state.scroll + by).min(furthest);
+    let back = |by: usize| state.scroll.saturating_sub(by);
+    state.scroll = match (key, from_end) {
+        (Key::Down, false) | (Key::Up, true) => forward(1),
+        (Key::Up, false) | (Key::Down, true) => back(1),
+        (Key::PageDown, false) | (Key::PageUp, true) => forward(page),
+        (Key::PageUp, false) | (Key::PageDown, true) => back(page),
+        (Key::Bottom, false) | (Key::Top, true) => furthest,
+        _ => 0,
+    };
+}
+
+fn select(state: &mut State, key: Key) {
+    let page = view::rows_of(state, Section::Disks).saturating_sub(1).max(1);
+    let rows = shelf::rows(state);
+    let now = shelf::selected_index(&rows, state);
+    let last = rows.len().saturating_sub(1);
+    let next = match key {
+        Key::Down => now + 1,
+        Key::Up => now.saturating_sub(1),
+        Key::PageDown => now + page,
+        Key::PageUp => now.saturating_sub(page),
+        Key::Bottom => last,
+        _ => 0,
+    };
+    let key = rows.get(next.min(last)).map(|row| row.key.clone());
+    state.selected = key;
+}
+
+fn clamp_scroll(state: &mut State) {
+    if state.focus.is_some_and(|section| !view::sections(state).contains(&section)) {
+        focus(state, None);
+    }
+    if state.scroll > 0 {
+        state.scroll = state.scroll.min(view::focused_extent(state).1);
+    }
+}
+
+#[cfg(test)]
+#[path = "update_tests.rs"]
+mod tests;

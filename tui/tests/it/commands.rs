@@ -1,0 +1,174 @@
+//! icnctl, and the same commands on a plain line.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use agent_api::control::Request;
+use agent_api::hardware::HealthReport;
+use agent_api::pool::PoolStatus;
+use agent_api::status::NodeStatus;
+use serde_json::Value;
+
+use crate::fake::{self, Agent};
+
+fn icnctl(agent: &Agent, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_icnctl"))
+        .args(arguments)
+        .arg("--socket")
+        .arg(agent.socket())
+        .stdin(Stdio::null())
+        .output()
+        .expect("icnctl runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+/// What a command prints; it must end well.
+fn shown(agent: &Agent, arguments: &[&str]) -> String {
+    let output = icnctl(agent, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    text(&output)
+}
+
+fn json(agent: &Agent, arguments: &[&str]) -> Value {
+    let output = icnctl(agent, &[arguments, &["--json"]].concat());
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn every_screen_and_reading_is_shown_in_words() {
+    let agent = Agent::start();
+    for (arguments, wanted) in [
+        (&["status"][..], "Earning  not yet: the agent has just started"),
+        (&["network"], "192.0.2.7/24"),
+        (&["disks"], "sdb      HDD       1.0 TB failing SERIAL000002         in use"),
+        (&["disk", "show", "000002"], "3 reads failed"),
+        (&["identity"], "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"),
+        (&["identity"], "################"),
+        (&["sla"], "the agent has just started"),
+        (&["pool"], "nothing is missing of 0 groups"),
+        (&["log"], "WARN a client is slow"),
+        (&["secret"], "the-secret-key"),
+    ] {
+        let text = shown(&agent, arguments);
+        assert!(text.contains(wanted), "{arguments:?}: {text}");
+    }
+    assert_eq!(agent.done(), []);
+}
+
+#[test]
+fn json_has_the_types_of_the_control_socket() {
+    let agent = Agent::start();
+    let status: NodeStatus = serde_json::from_value(json(&agent, &["status"])).expect("a status");
+    assert_eq!(status, fake::status());
+    let pool: PoolStatus = serde_json::from_value(json(&agent, &["pool"])).expect("a pool");
+    assert_eq!(pool, fake::pool());
+    let health: HealthReport = serde_json::from_value(json(&agent, &["health"])).expect("health");
+    assert_eq!(health.components.len(), 1);
+    let disks = json(&agent, &["disks"]);
+    assert_eq!(disks["v"], 1);
+    assert_eq!(disks["disks"][1]["verdict"]["health"], "failing");
+    assert_eq!(disks["disks"][1]["disk"]["serial"], "SERIAL000002");
+    assert_eq!(json(&agent, &["disk", "show", "sda"])["disks"].as_array().map(Vec::len), Some(1));
+    assert_eq!(json(&agent, &["network"])["ports"][0]["name"], "eno1");
+    assert_eq!(json(&agent, &["identity"])["node_id"], "7f83b1657ff1fc53b92dc18148a1d65d");
+    assert_eq!(
+        json(&agent, &["log", "--level", "errors"])["lines"].as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[test]
+fn what_deserves_attention_is_the_exit_status_2() {
+    let agent = Agent::start();
+    let output = icnctl(&agent, &["health"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("failing  disk wwn-2"), "{output:?}");
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_an_error_in_words() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_icnctl"));
+    let output = command.args(["status", "--socket", "/nonexistent/agent.sock"]).output();
+    let output = output.expect("icnctl runs");
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("cannot connect to /nonexistent/agent.sock"), "{words}");
+}
+
+#[test]
+fn nothing_that_cannot_be_taken_back_is_done_without_a_person_or_yes() {
+    let agent = Agent::start();
+    for arguments in [&["reboot"][..], &["poweroff"], &["disk", "retire", "000002"]] {
+        let output = icnctl(&agent, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--yes"), "{output:?}");
+    }
+    assert_eq!(agent.done(), []);
+    shown(&agent, &["reboot", "--yes"]);
+    shown(&agent, &["poweroff", "--yes"]);
+    let text = shown(&agent, &["disk", "retire", "SERIAL000002", "--yes"]);
+    assert_eq!(text, "disk sdb with serial SERIAL000002 is being emptied\n");
+    let retired = Request::RetireVolume { volume: "volume-2".to_owned() };
+    assert_eq!(agent.done(), [Request::Reboot, Request::PowerOff, retired]);
+}
+
+#[test]
+fn a_locate_led_is_switched_and_a_refusal_is_told() {
+    let agent = Agent::start();
+    shown(&agent, &["disk", "locate", "sda", "on"]);
+    assert_eq!(agent.done(), [Request::Locate { disk: "wwn-1".to_owned(), on: true }]);
+    let output = icnctl(&agent, &["disk", "locate", "sda", "off"]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("the enclosure does not answer"), "{words}");
+    for wrong in [&["disk", "locate", "sdz", "on"][..], &["disk", "keep", "sda"]] {
+        assert_eq!(icnctl(&agent, wrong).status.code(), Some(1), "{wrong:?}");
+    }
+}
+
+/// What the console prints on a pipe into which `lines` go.
+fn plain(agent: &Agent, lines: &str) -> String {
+    let mut console = Command::new(env!("CARGO_BIN_EXE_icn-console"))
+        .arg("--socket")
+        .arg(agent.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("icn-console");
+    let mut input = console.stdin.take().expect("a pipe");
+    input.write_all(lines.as_bytes()).expect("written");
+    drop(input);
+    let output = console.wait_with_output().expect("an end");
+    assert!(output.status.success(), "{output:?}");
+    text(&output)
+}
+
+#[test]
+fn a_line_that_is_no_terminal_gets_the_status_and_takes_commands_by_number_or_word() {
+    let agent = Agent::start();
+    let text = plain(&agent, "3\ndisk show 000002\nstatsu\n2");
+    assert!(!text.contains('\x1b'), "{text}");
+    let order = ["ICN Node node-1", "1 status  2 network", "Disks: 2 of 2", "3 reads failed"];
+    let places: Vec<_> = order.iter().map(|wanted| text.find(wanted)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {text}");
+    assert!(text.contains("unrecognized subcommand 'statsu'"), "{text}");
+    assert!(!text.contains("192.0.2.7/24\n\nServers"), "a line that has no end is no command");
+    assert_eq!(agent.done(), []);
+}
+
+#[test]
+fn a_plain_line_asks_for_the_word_too() {
+    let agent = Agent::start();
+    let text = plain(&agent, "8\nyes\n9\n\ndisk retire 000001\nreboot\n");
+    assert_eq!(agent.done(), [], "{text}");
+    assert!(text.contains("Type the last 6 characters of its serial: "), "{text}");
+    let text = plain(&agent, "8\nreboot\ndisk retire 000001\n000001\ndisk locate sda on\n");
+    assert!(text.contains("the node restarts\n"), "{text}");
+    let retired = Request::RetireVolume { volume: "volume-1".to_owned() };
+    let lit = Request::Locate { disk: "wwn-1".to_owned(), on: true };
+    assert_eq!(agent.done(), [Request::Reboot, retired, lit]);
+}

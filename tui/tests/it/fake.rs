@@ -1,0 +1,142 @@
+//! An agent that answers with what a test gives it and keeps what it was asked to do.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use agent_api::control::{Reply, Request, Secret, Versioned};
+use agent_api::disks::{
+    Bytes, DiskClass, DiskId, DiskReport, DiskStatus, Ownership, VolumePhase, VolumeStatus,
+};
+use agent_api::hardware::{Component, HealthReport};
+use agent_api::health::{Health, Kind, Verdict};
+use agent_api::init::{PortStatus, SystemStatus};
+use agent_api::pool::PoolStatus;
+use agent_api::status::{Credentials, NodeStatus, VolumeState, VolumeUse};
+
+/// The agent; it ends with the test.
+pub(crate) struct Agent {
+    folder: tempfile::TempDir,
+    done: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Agent {
+    /// With two disks in use, of which the second fails.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let listener = UnixListener::bind(folder.path().join("agent.sock")).expect("socket");
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&done);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let kept = Arc::clone(&kept);
+                thread::spawn(move || answer(client, &kept));
+            }
+        });
+        Self { folder, done }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("agent.sock")
+    }
+
+    /// What it was asked to do, so far.
+    pub(crate) fn done(&self) -> Vec<Request> {
+        self.done.lock().expect("nobody panics with it").clone()
+    }
+}
+
+fn answer(mut client: UnixStream, done: &Mutex<Vec<Request>>) {
+    let lines = BufReader::new(client.try_clone().expect("a stream")).lines();
+    for line in lines.map_while(Result::ok) {
+        let request: Versioned<Request> = serde_json::from_str(&line).expect("a request");
+        let reply = match request.body {
+            Request::Status => Reply::Status(Box::new(status())),
+            Request::Health => Reply::Health(Box::new(health())),
+            Request::PoolStatus => Reply::PoolStatus(Box::default()),
+            Request::PoolEvents { .. } => Reply::PoolEvents { events: Vec::new() },
+            Request::LogTail { .. } => Reply::LogTail { lines: log() },
+            Request::FirstUserSecret => {
+                Reply::FirstUserSecret { secret_key: Secret::new("the-secret-key".to_owned()) }
+            }
+            Request::Locate { on: false, .. } => {
+                Reply::Refused { reason: "the enclosure does not answer".to_owned() }
+            }
+            other => {
+                done.lock().expect("nobody panics with it").push(other);
+                Reply::Accepted
+            }
+        };
+        let line = serde_json::to_string(&Versioned::current(reply)).expect("JSON") + "\n";
+        if client.write_all(line.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+pub(crate) fn status() -> NodeStatus {
+    let disks: Vec<_> = (1..=2).map(disk).collect();
+    let volumes = disks.iter().filter_map(|disk| disk.volume.as_ref());
+    let port = PortStatus {
+        name: "eno1".to_owned(),
+        mac: "52:54:00:12:34:56".to_owned(),
+        link: true,
+        addresses: vec!["192.0.2.7/24".to_owned()],
+        ..PortStatus::default()
+    };
+    let mut status = NodeStatus {
+        name: "node-1".to_owned(),
+        node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
+        daemon: Some("0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf".to_owned()),
+        system: Some(SystemStatus { ports: vec![port], ..SystemStatus::default() }),
+        volumes: volumes
+            .map(|volume| VolumeUse { id: volume.id.clone(), state: VolumeState::Attached })
+            .collect(),
+        disks: Some(DiskReport { disks, ..DiskReport::default() }),
+        ..NodeStatus::default()
+    };
+    status.s3.credentials =
+        Credentials::FirstUser { name: "first".to_owned(), access_key: "ICNKEY".to_owned() };
+    status
+}
+
+fn disk(number: u64) -> DiskStatus {
+    DiskStatus {
+        id: Some(DiskId(format!("wwn-{number}"))),
+        device: format!("/dev/sd{}", if number == 1 { 'a' } else { 'b' }).into(),
+        model: "Model".to_owned(),
+        serial: format!("SERIAL00000{number}"),
+        size: Bytes(1_000_000_000_000),
+        class: DiskClass::Hdd,
+        ownership: Ownership::Ours,
+        reasons: Vec::new(),
+        volume: Some(VolumeStatus {
+            id: format!("volume-{number}"),
+            phase: VolumePhase::Mounted { mount: format!("/data/{number}").into() },
+        }),
+    }
+}
+
+fn health() -> HealthReport {
+    let verdict = Verdict {
+        kind: Kind::Disk,
+        name: "wwn-2".to_owned(),
+        health: Health::Failing,
+        evidence: vec!["3 reads failed".to_owned()],
+    };
+    let components = vec![Component { verdict, age_ms: 1000 }];
+    HealthReport { components, ..HealthReport::default() }
+}
+
+fn log() -> Vec<String> {
+    ["INFO serves objects", "WARN a client is slow", "ERROR a disk went"]
+        .map(|text| format!("2026-03-01T12:00:00.000Z icn-agent {text}"))
+        .to_vec()
+}
+
+/// The pool that it tells of.
+pub(crate) fn pool() -> PoolStatus {
+    PoolStatus::default()
+}
