@@ -22,11 +22,11 @@ use crate::protocol::signed::{ChallengeRequest, Signed};
 const SMALL: Duration = Duration::from_secs(30);
 
 /// How long a request of megabytes may take: 16 MiB in two minutes are 1.2 Mbit/s.
-const LARGE: Duration = Duration::from_secs(120);
+pub(crate) const LARGE: Duration = Duration::from_secs(120);
 
 /// Why a request has no good answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum CallError {
+pub enum CallError {
     /// There is no answer.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
@@ -97,7 +97,16 @@ impl Client {
         self.post(format!("/v1/challenges/{request}"), answer, LARGE).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    /// Reads what needs no session.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: String,
+    ) -> Result<T, CallError> {
+        self.call(method, path, Bytes::new(), LARGE).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: String,
         body: &(impl Serialize + Sync),

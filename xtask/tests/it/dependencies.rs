@@ -47,8 +47,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("image-init", &["agent-api", "provisioning-config"]),
     ("provisioning", &["provisioning-config", "provisioning-protocol"]),
-    ("reference-oracle", &["agent-proofs", "agent-sla"]),
     ("e2e", &["test-network"]),
+    ("reference-oracle", &["agent-proofs", "agent-settlement", "agent-sla"]),
     ("tui", &["agent-api"]),
     ("xtask", &["test-network"]),
 ];
