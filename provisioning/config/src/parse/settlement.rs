@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::MAX_RPC;
 use crate::section::Section;
-use crate::settlement::{Abi, CLAIM_EVERY, DAY_BUDGET_WEI, Gas, MAX_FEE_WEI, Network, Settlement};
+use crate::settlement::{CLAIM_EVERY, DAY_BUDGET_WEI, Gas, MAX_FEE_WEI, Network, Settlement};
 use crate::value::{self, Backend};
 
 /// How often may be claimed: networks of tests have eras of seconds; who waits for more than a month forgot it.
@@ -106,6 +106,7 @@ fn every(section: &mut Section<'_, '_, '_>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settlement::Abi;
     use crate::{ClaimMode, parse};
 
     const SLA: &str = r#"
