@@ -94,6 +94,12 @@ impl<C: Chain> Reference<C> {
         Self { network, chain }
     }
 
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     pub(super) async fn ask<T: SolCall>(
         &self,
         contract: &'static str,

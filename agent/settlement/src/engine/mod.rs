@@ -161,9 +161,11 @@ impl<B: Backend, C: Chain> Engine<B, C> {
             Opened::Ready(outbox, records) => (outbox, records),
             Opened::Absent(backend) => {
                 // What another chain counts says nothing of this one.
-                let found = chain.chain_id().await?;
-                if found != owner.chain {
-                    return Err(EngineError::OtherChain { expected: owner.chain, found });
+                if may_lose {
+                    let (expected, found) = (owner.chain, chain.chain_id().await?);
+                    if found != expected {
+                        return Err(EngineError::OtherChain { expected, found });
+                    }
                 }
                 let count = chain.nonce(owner.account, At::Pending).await?;
                 let waits = count != chain.nonce(owner.account, At::Latest).await?;
