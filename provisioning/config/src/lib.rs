@@ -10,6 +10,7 @@ mod nearest;
 mod parse;
 mod section;
 pub mod seed;
+pub mod settlement;
 pub mod sla;
 mod value;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[sla]`; none where the node works for no network.
     pub sla: Option<sla::Sla>,
+    /// `[settlement]`; none where the node does not look at the chain.
+    pub settlement: Option<settlement::Settlement>,
     /// `[health]`.
     pub health: Health,
     /// `[console]`.
