@@ -46,6 +46,8 @@ pub struct Policy {
     pub retry_max_ms: u64,
     /// How far the clock may be from the newest block's, in seconds.
     pub skew_max_s: u64,
+    /// Whether the HP account itself may pay: only for a person at a machine of their own, never on a node.
+    pub hp_pays: bool,
 }
 
 impl Default for Policy {
@@ -71,6 +73,7 @@ impl Default for Policy {
             retry_ms: 5_000,
             retry_max_ms: 600_000,
             skew_max_s: 60,
+            hp_pays: false,
         }
     }
 }
