@@ -167,7 +167,8 @@ impl PeerTask {
         };
         let session = Signed::new(message, &core.domain, &core.key)?;
         let s3 = self.s3();
-        let opened = self.client.open(&OpenSession { session, s3: s3.clone() }).await?;
+        let opened =
+            self.client.open(&OpenSession { session, s3: s3.clone(), binding: None }).await?;
         Ok((self.taken(opened.delivered).await?, s3))
     }
 
@@ -363,6 +364,7 @@ impl PeerTask {
                 | Refusal::Replayed
                 | Refusal::TooLate
                 | Refusal::Malformed { .. }
+                | Refusal::Unknown { .. }
                 | Refusal::BadSignature { .. } => (unreachable(), Next::Later),
             },
             CallError::Exchange(_) | CallError::Form { .. } | CallError::TooLong { .. } => {

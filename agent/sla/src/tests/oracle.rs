@@ -92,7 +92,7 @@ impl Oracle {
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
-        let OpenSession { session, s3 } = serde_json::from_slice(body).expect("a session");
+        let OpenSession { session, s3, .. } = serde_json::from_slice(body).expect("a session");
         let domain = self.parameters.domain();
         session.verify(&domain, daemon().address()).expect("the daemon's");
         assert_eq!(session.message.oracleId, self.key.address());
