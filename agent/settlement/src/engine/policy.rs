@@ -80,7 +80,8 @@ impl Default for Policy {
 
 impl Policy {
     /// What is offered; none while the chain is dearer than the cap.
-    pub(crate) fn fee(&self, base_wei: u128, tip_wei: u128) -> Option<Fee> {
+    #[must_use]
+    pub fn fee(&self, base_wei: u128, tip_wei: u128) -> Option<Fee> {
         // A tip of nothing is taken by nobody.
         let tip_wei = tip_wei.clamp(1, self.tip_cap_wei.max(1));
         let least = base_wei.saturating_add(tip_wei);
@@ -107,7 +108,8 @@ impl Policy {
     }
 
     /// The gas that a call is given, for what it needed when it was simulated; none if that is too much.
-    pub(crate) fn gas(&self, needed: u64) -> Option<u64> {
+    #[must_use]
+    pub fn gas(&self, needed: u64) -> Option<u64> {
         let margin = needed / 100 * GAS_MARGIN_PERCENT;
         (needed <= self.gas_max).then(|| needed.saturating_add(margin).min(self.gas_max))
     }
