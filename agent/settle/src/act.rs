@@ -27,31 +27,34 @@ pub(crate) struct Wish {
 }
 
 /// The key that signs here, opened, and the account's outbox; none where nothing is signed here.
-pub(crate) struct Hand {
+struct Hand {
     key: SecretKey,
     place: Place,
 }
 
+/// The keystore that is named, if one is, unopened: of the HP, as far as it says.
+fn named(acting: &Acting, hp: Address) -> Result<Option<String>> {
+    let Some(path) = &acting.key.keystore else { return Ok(None) };
+    let text = files::keystore(path)?;
+    match keystore::account(&text)? {
+        Some(found) if found != hp => bail!(
+            "the keystore is of {found}, and the HP is {hp}: take the HP's keystore, or correct --hp"
+        ),
+        _ => Ok(Some(text)),
+    }
+}
+
 impl Hand {
-    /// Opens the keystore that is named, if one is.
-    pub(crate) fn open(acting: &Acting, chain: u64, hp: Address) -> Result<Option<Self>> {
-        let Some(path) = &acting.key.keystore else { return Ok(None) };
-        let text = files::keystore(path)?;
-        if let Some(found) = keystore::account(&text)?
-            && found != hp
-        {
-            bail!(
-                "the keystore is of {found}, and the HP is {hp}: take the HP's keystore, or correct --hp"
-            );
-        }
+    /// Opens a keystore.
+    fn open(text: &str, acting: &Acting, chain: u64, hp: Address) -> Result<Self> {
         let password = files::password(acting.key.password_file.as_deref(), false)?;
-        let key = keystore::open(&text, &password)?;
+        let key = keystore::open(text, &password)?;
         let found = key.address()?;
         if found != hp {
             bail!("the keystore holds the key of {found}, and the HP is {hp}");
         }
         let place = Place::open(acting.state.as_deref(), &format!("{chain}-{hp:?}"))?;
-        Ok(Some(Self { key, place }))
+        Ok(Self { key, place })
     }
 
     async fn direct<C: Chain + Clone>(
@@ -67,7 +70,7 @@ impl Hand {
 }
 
 /// Whether anything at all is to become of it.
-pub(crate) fn some_way(acting: &Acting) -> Result<()> {
+fn some_way(acting: &Acting) -> Result<()> {
     match acting.dry_run || acting.out.is_some() || acting.key.keystore.is_some() {
         true => Ok(()),
         false => bail!(
@@ -88,8 +91,13 @@ where
     F: Future<Output = Result<Wish>>,
 {
     some_way(acting)?;
-    let hand = Hand::open(acting, desk.network.chain(), desk.hp)?;
+    // What stands against signing is told before a password is asked for.
+    let keystore = named(acting, desk.hp)?;
     let survey = sound(desk).await?;
+    let hand = match &keystore {
+        Some(text) => Some(Hand::open(text, acting, desk.network.chain(), desk.hp)?),
+        None => None,
+    };
     let before = match &hand {
         Some(hand) => hand.direct(desk, acting, None).await?.finish_before().await?,
         None => Default::default(),
