@@ -29,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent-health", &["agent-kv", "disk-manager-plan"]),
     ("agent-object-store", &["agent-object-store-pool", "agent-proofs"]),
     ("agent-s3", &["agent-object-store"]),
+    ("agent-settle", &["agent-settlement", "agent-sla"]),
     ("agent-sla", &["agent-health", "agent-kv", "agent-proofs"]),
     ("bench", &["agent-object-store", "agent-object-store-pool"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),

@@ -6,8 +6,45 @@ use super::{Engine, StepError};
 use crate::call::{Call, Seq};
 use crate::chain::{At, Chain, ChainError, Heads, Simulated};
 use crate::outbox::{Backend, Inclusion, Signed};
-use crate::preflight::{self, Contract, Facts, Seen};
+use crate::preflight::{self, Contract, Facts, Refusal, Seen, Target};
 use crate::revert::{Class, Revert, decode};
+
+/// What is known of a chain and its contracts, as [`preflight::check`] wants it.
+///
+/// # Errors
+/// The chain does not say.
+pub async fn observe<C: Chain>(
+    chain: &C,
+    target: &Target,
+    heads: &Heads,
+) -> Result<Facts, ChainError> {
+    let mut contracts = Vec::new();
+    for contract in &target.contracts {
+        contracts.push(look_at(chain, contract, heads).await?);
+    }
+    let number = chain.chain_id().await?;
+    Ok(Facts { chain: number, block_time: heads.latest.time, contracts })
+}
+
+async fn look_at<C: Chain>(
+    chain: &C,
+    contract: &Contract,
+    heads: &Heads,
+) -> Result<Seen, ChainError> {
+    let code = !chain.code(contract.address).await?.is_empty();
+    let answer = match &contract.version {
+        Some((question, _)) if code => {
+            let at = At::Number(heads.latest.number);
+            match chain.read(contract.address, question.clone(), at).await {
+                Ok(answer) => Some(answer),
+                Err(error) if error.revert().is_some() => None,
+                Err(error) => return Err(error),
+            }
+        }
+        _ => None,
+    };
+    Ok(Seen { code, answer })
+}
 
 impl<B: Backend, C: Chain> Engine<B, C> {
     fn open_entry(&self, seq: Seq) -> Result<&Entry, StepError> {
@@ -29,10 +66,12 @@ impl<B: Backend, C: Chain> Engine<B, C> {
         let call = &self.open_entry(seq)?.intent.call;
         let payer = self.key.address();
         let balance_wei = self.chain.balance(payer).await?;
-        let facts = self.facts(&heads).await?;
+        let facts = observe(&self.chain, &self.setup.target, &heads).await?;
         let (target, skew_max_s) = (&self.setup.target, self.setup.policy.skew_max_s);
         let refusals = preflight::check(target, &facts, payer, balance_wei, now.unix_s, skew_max_s);
-        if let Some(refusal) = refusals.into_iter().next() {
+        let hp_pays = self.setup.policy.hp_pays;
+        let stands = |refusal: &Refusal| !(hp_pays && *refusal == Refusal::PayerIsHp);
+        if let Some(refusal) = refusals.into_iter().find(stands) {
             return Ok(Event::Refused(seq, refusal));
         }
         let prepared = Prepared {
@@ -47,31 +86,6 @@ impl<B: Backend, C: Chain> Engine<B, C> {
             },
         };
         Ok(Event::Prepared(seq, prepared))
-    }
-
-    async fn facts(&self, heads: &Heads) -> Result<Facts, ChainError> {
-        let mut contracts = Vec::new();
-        for contract in &self.setup.target.contracts {
-            contracts.push(self.look_at(contract, heads).await?);
-        }
-        let chain = self.chain.chain_id().await?;
-        Ok(Facts { chain, block_time: heads.latest.time, contracts })
-    }
-
-    async fn look_at(&self, contract: &Contract, heads: &Heads) -> Result<Seen, ChainError> {
-        let code = !self.chain.code(contract.address).await?.is_empty();
-        let answer = match &contract.version {
-            Some((question, _)) if code => {
-                let at = At::Number(heads.latest.number);
-                match self.chain.read(contract.address, question.clone(), at).await {
-                    Ok(answer) => Some(answer),
-                    Err(error) if error.revert().is_some() => None,
-                    Err(error) => return Err(error),
-                }
-            }
-            _ => None,
-        };
-        Ok(Seen { code, answer })
     }
 
     /// Whether the contract shows that a call took effect, whoever made it.

@@ -13,6 +13,8 @@ mod tests;
 
 use std::collections::VecDeque;
 
+pub use facts::observe;
+
 use event::{Action, Event, Moment, Notice};
 use policy::Policy;
 use state::{QueueError, ReplayError, State};
@@ -201,6 +203,17 @@ impl<B: Backend, C: Chain> Engine<B, C> {
     /// Tries again what was parked; false if it was not.
     pub fn unpark(&mut self, seq: Seq) -> bool {
         self.state.unpark(seq)
+    }
+
+    /// Gives up a call of which nothing is signed that could still be mined; false if there is such a transaction, or the
+    /// call is not open.
+    ///
+    /// # Errors
+    /// The outbox failed: nothing is signed or sent from then on.
+    pub fn give_up(&mut self, seq: Seq) -> Result<bool, EngineError> {
+        let Some(record) = self.state.give_up(seq) else { return Ok(false) };
+        self.persist(&record)?;
+        Ok(true)
     }
 
     /// Looks how far everything is, and does what is to be done. Call it every two seconds or more rarely.

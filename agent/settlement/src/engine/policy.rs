@@ -46,6 +46,8 @@ pub struct Policy {
     pub retry_max_ms: u64,
     /// How far the clock may be from the newest block's, in seconds.
     pub skew_max_s: u64,
+    /// Whether the HP account itself may pay: only for a person at a machine of their own, never on a node.
+    pub hp_pays: bool,
 }
 
 impl Default for Policy {
@@ -71,13 +73,15 @@ impl Default for Policy {
             retry_ms: 5_000,
             retry_max_ms: 600_000,
             skew_max_s: 60,
+            hp_pays: false,
         }
     }
 }
 
 impl Policy {
     /// What is offered; none while the chain is dearer than the cap.
-    pub(crate) fn fee(&self, base_wei: u128, tip_wei: u128) -> Option<Fee> {
+    #[must_use]
+    pub fn fee(&self, base_wei: u128, tip_wei: u128) -> Option<Fee> {
         // A tip of nothing is taken by nobody.
         let tip_wei = tip_wei.clamp(1, self.tip_cap_wei.max(1));
         let least = base_wei.saturating_add(tip_wei);
@@ -104,7 +108,8 @@ impl Policy {
     }
 
     /// The gas that a call is given, for what it needed when it was simulated; none if that is too much.
-    pub(crate) fn gas(&self, needed: u64) -> Option<u64> {
+    #[must_use]
+    pub fn gas(&self, needed: u64) -> Option<u64> {
         let margin = needed / 100 * GAS_MARGIN_PERCENT;
         (needed <= self.gas_max).then(|| needed.saturating_add(margin).min(self.gas_max))
     }

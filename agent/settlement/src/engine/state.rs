@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::policy::Policy;
 use crate::call::{CALL_DATA_MAX, Seq, Wanted};
 use crate::engine::event::Action;
-use crate::outbox::{Inclusion, Intent, ParkReason, Purpose, Record, Signed, Spent};
+use crate::outbox::{Inclusion, Intent, Outcome, ParkReason, Purpose, Record, Signed, Spent};
 
 /// Fewer intents that are over are not worth writing the outbox anew.
 const COMPACT_FROM: usize = 32;
@@ -283,6 +283,20 @@ impl State {
             }
             _ => false,
         }
+    }
+
+    /// Forgets a call of which nothing is signed that could still be mined; none if there is such a transaction, or the
+    /// call is not open. What was signed for one that is parked was reverted, or its nonce is used.
+    pub(super) fn give_up(&mut self, seq: Seq) -> Option<Record> {
+        let entry = self.open.get(&seq)?;
+        if !matches!(entry.stage, Stage::Queued | Stage::Parked(_)) {
+            return None;
+        }
+        if self.signing == Some(seq) {
+            self.signing = None;
+        }
+        self.forget(seq);
+        Some(Record::Final { seq, how: Outcome::NotNeeded })
     }
 
     /// Intents that are not over, in the order in which they were wanted.

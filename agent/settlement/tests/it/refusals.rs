@@ -113,3 +113,34 @@ async fn a_lost_outbox_is_begun_anew_only_where_nothing_waits_and_that_does_no_h
     rig.finish(&anvil).await;
     assert_eq!(anvil.count(1).await, 1);
 }
+
+#[tokio::test]
+async fn the_hps_own_key_pays_only_where_that_is_wanted() {
+    let anvil = Anvil::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut own = setup();
+    own.target.hp = key().address();
+    own.policy.hp_pays = true;
+    let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), own).await;
+    rig.want(count_up(1));
+    rig.finish(&anvil).await;
+    assert_eq!(anvil.count(1).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_not_signed_can_be_given_up_and_what_is_cannot() {
+    let anvil = Anvil::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), setup()).await;
+    let (first, second) = (rig.want(count_up(1)), rig.want(count_up(2)));
+    assert!(rig.engine.give_up(second).expect("it is remembered"));
+    assert!(!rig.engine.give_up(second).expect("it is over"));
+    rig.tick(2000).await;
+    assert_eq!(rig.stage(first), Some(&Stage::Waits));
+    assert!(!rig.engine.give_up(first).expect("it is left alone"));
+    drop(rig);
+    let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), setup()).await;
+    assert_eq!(rig.engine.state().open().count(), 1, "what was given up stays so");
+    rig.finish(&anvil).await;
+    assert_eq!((anvil.count(1).await, anvil.count(2).await), (1, 0));
+}

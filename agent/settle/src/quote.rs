@@ -1,0 +1,116 @@
+//! What transactions cost, before they are signed.
+
+use agent_settlement::engine::policy::Policy;
+use agent_settlement::outbox::Fee;
+
+use crate::units::{eth, gwei};
+
+/// What a gas limit and a price come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Quote {
+    /// The gas that each transaction is given.
+    pub gas: Vec<u64>,
+    /// What is offered for a unit.
+    pub fee: Fee,
+    /// What they cost at the price of now, in wei.
+    pub now_wei: u128,
+    /// The most that they can cost, in wei: at the highest price.
+    pub most_wei: u128,
+}
+
+/// Why there is no price.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QuoteError {
+    #[error(
+        "gas costs {}, more than {}: wait, or raise --max-fee", gwei(*now_wei), gwei(*cap_wei)
+    )]
+    AboveCap { now_wei: u128, cap_wei: u128 },
+    #[error("a call needs {0} gas, more than any of this program should: nothing is signed")]
+    TooMuchGas(u64),
+    #[error("the account has {}, and {} are needed for gas: pay into it", eth(*has_wei), eth(*needs_wei))]
+    NoFunds { has_wei: u128, needs_wei: u128 },
+}
+
+/// What an HP spends: no budget of a day, as each call is confirmed.
+pub(crate) fn policy(cap_wei: u128) -> Policy {
+    Policy {
+        fee_cap_wei: cap_wei,
+        tip_cap_wei: cap_wei,
+        day_budget_wei: u128::MAX,
+        hp_pays: true,
+        // Somebody sits before it: what is mined is looked at each five seconds instead of ten.
+        look_up_ms: 1_000,
+        ..Policy::default()
+    }
+}
+
+/// What calls that need so much gas cost. Where the fee may be raised until they are mined, the most is at the cap.
+pub(crate) fn quote(
+    policy: &Policy,
+    needed: &[u64],
+    (base_wei, tip_wei): (u128, u128),
+    balance_wei: u128,
+    may_be_raised: bool,
+) -> Result<Quote, QuoteError> {
+    let cap_wei = policy.fee_cap_wei;
+    let now_wei = base_wei.saturating_add(tip_wei.clamp(1, policy.tip_cap_wei.max(1)));
+    let fee = policy.fee(base_wei, tip_wei).ok_or(QuoteError::AboveCap { now_wei, cap_wei })?;
+    let gas: Vec<u64> = needed
+        .iter()
+        .map(|needed| policy.gas(*needed).ok_or(QuoteError::TooMuchGas(*needed)))
+        .collect::<Result<_, _>>()?;
+    let all = |gas: &[u64]| gas.iter().map(|gas| u128::from(*gas)).sum::<u128>();
+    let highest = if may_be_raised { cap_wei } else { fee.max_wei };
+    let needs_wei = fee.max_wei.saturating_mul(all(&gas));
+    if balance_wei < needs_wei {
+        return Err(QuoteError::NoFunds { has_wei: balance_wei, needs_wei });
+    }
+    Ok(Quote {
+        now_wei: now_wei.saturating_mul(all(needed)),
+        most_wei: highest.saturating_mul(all(&gas)),
+        gas,
+        fee,
+    })
+}
+
+impl Quote {
+    /// In words: a line each.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let gas: u64 = self.gas.iter().sum();
+        vec![
+            format!("costs some {} now, and at most {}", eth(self.now_wei), eth(self.most_wei)),
+            format!(
+                "gas: at most {gas} units for {}; tip {}",
+                gwei(self.fee.max_wei),
+                gwei(self.fee.tip_wei)
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_bounds_what_is_paid() {
+        let policy = policy(100);
+        let quoted = |raised| quote(&policy, &[1000, 100], (20, 5), u128::MAX, raised).unwrap();
+        let quote = quoted(false);
+        assert_eq!((quote.gas.clone(), quote.fee.max_wei), (vec![1250, 125], 45));
+        assert_eq!((quote.now_wei, quote.most_wei), (25 * 1100, 45 * 1375));
+        assert_eq!(quoted(true).most_wei, 100 * 1375);
+        assert!(quote.words()[0].contains("at most 0.000000000000061875 ETH"));
+    }
+
+    #[test]
+    fn what_cannot_be_paid_is_refused() {
+        let policy = policy(100);
+        let quoted = |needed: &[u64], base, has| quote(&policy, needed, (base, 5), has, false);
+        let above = QuoteError::AboveCap { now_wei: 101, cap_wei: 100 };
+        assert_eq!(quoted(&[1], 96, u128::MAX), Err(above));
+        assert_eq!(quoted(&[2_000_001], 1, u128::MAX), Err(QuoteError::TooMuchGas(2_000_001)));
+        let broke = QuoteError::NoFunds { has_wei: 45 * 1250 - 1, needs_wei: 45 * 1250 };
+        assert_eq!(quoted(&[1000], 20, 45 * 1250 - 1), Err(broke));
+    }
+}

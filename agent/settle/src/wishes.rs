@@ -1,0 +1,241 @@
+//! What each command wants of the chain.
+
+use agent_settlement::backend::icn_v5::Icn;
+use agent_settlement::backend::{ClaimOf, Settlement};
+use agent_settlement::chain::Chain;
+use alloy::primitives::{Address, B256, U256};
+use anyhow::{Result, bail};
+
+use crate::act::Wish;
+use crate::args::{Nodes, OneNode};
+use crate::binding::{self, Expected};
+use crate::desk::{Desk, Survey};
+use crate::files;
+use crate::network::{Contracts, Reference, icn};
+use crate::now_s;
+use crate::oracles::{self, Answers};
+use crate::plan::{self, Refused, node_id};
+use crate::say::note;
+use crate::units::moment;
+
+/// The longest file with a leaf, in bytes: 168 eras of 300 bytes, and a proof.
+const LEAF_FILE_MAX: u64 = 128 << 10;
+
+/// A binding that is in a file, or to be fetched.
+#[derive(Debug)]
+pub(crate) struct BindingFrom<'a> {
+    pub file: Option<&'a std::path::Path>,
+    pub daemon: Option<Address>,
+    pub node: Option<B256>,
+}
+
+impl<C: Chain + Clone> Desk<C> {
+    /// Our contracts; of others this is not possible.
+    pub(crate) fn ours(&self) -> Result<Reference> {
+        match self.network.contracts {
+            Contracts::Reference(reference) => Ok(reference),
+            Contracts::Icn { .. } => bail!(
+                "the ICN protocol has no call for this that is public: use ICN's own page; status and claim are possible"
+            ),
+        }
+    }
+
+    pub(crate) fn one(&self, node: &OneNode) -> Result<B256> {
+        match (node.node, node.label) {
+            (Some(node), _) => Ok(node),
+            (None, Some(label)) => Ok(node_id(self.hp, label)),
+            (None, None) => bail!("name a node: --node or --label"),
+        }
+    }
+
+    pub(crate) fn many(&self, nodes: &Nodes) -> Result<Vec<B256>> {
+        if nodes.count()? == 0 {
+            bail!("name a node: --node or --label");
+        }
+        let labels = nodes.label.iter().map(|label| node_id(self.hp, *label));
+        let mut all: Vec<B256> = nodes.node.iter().copied().chain(labels).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|node| seen.insert(*node));
+        Ok(all)
+    }
+
+    async fn effect(&self, contracts: &Reference) -> Result<String> {
+        let (era, at) = self.next_era_but_one(contracts).await?;
+        Ok(format!("in effect from era {era} on, which begins at {}", moment(at)))
+    }
+
+    pub(crate) async fn register(&self, label: B256) -> Result<Wish> {
+        let contracts = self.ours()?;
+        let id = node_id(self.hp, label);
+        let node = self.node(&contracts, id).await?;
+        let step = self.backend(&contracts).register(label)?;
+        let plan = plan::register(&self.network, &contracts, &node, step)?;
+        Ok(Wish { plan, follows: vec![format!("the chain calls this node {id}")] })
+    }
+
+    pub(crate) async fn bind(&self, from: &BindingFrom<'_>) -> Result<Wish> {
+        let contracts = self.ours()?;
+        let signed = match (from.file, from.daemon) {
+            (Some(path), _) => binding::parse(&files::text(path, binding::FILE_MAX)?)?,
+            (None, Some(daemon)) => self.fetched(&contracts, daemon).await?,
+            (None, None) => bail!("say where the binding is: --binding or --daemon"),
+        };
+        let expected = Expected {
+            chain: contracts.chain,
+            settlement: contracts.settlement,
+            hp: self.hp,
+            node: from.node,
+            daemon: from.daemon,
+            now_s: now_s()?,
+        };
+        let signed = binding::check(&signed, &expected)?;
+        let node = self.node(&contracts, signed.binding.nodeId).await?;
+        let taken = self.bound_to(&contracts, signed.binding.daemonAddress).await?;
+        let step = self.backend(&contracts).bind(&signed)?;
+        let plan = plan::bind(&self.network, &contracts, &node, &signed, taken, step)?;
+        let mut follows = vec![self.effect(&contracts).await?];
+        if let Some(before) = node.daemon_next {
+            follows.push(format!("until then the node signs with {before}"));
+        }
+        Ok(Wish { plan, follows })
+    }
+
+    async fn fetched(
+        &self,
+        contracts: &Reference,
+        daemon: Address,
+    ) -> Result<agent_sla::protocol::settled::SignedBinding> {
+        if self.network.oracles.is_empty() {
+            bail!(
+                "the description of the network names no oracle to ask: add [[oracle]], or use --binding"
+            );
+        }
+        let (found, errors) = oracles::binding(&self.network, contracts, daemon).await;
+        errors.iter().for_each(|error| note(&error.to_string()));
+        match found {
+            Some(binding) => Ok(binding),
+            None => bail!(
+                "no oracle has a binding of {daemon}: see that the node speaks with them, or use --binding"
+            ),
+        }
+    }
+
+    pub(crate) async fn revoke(&self, node: B256) -> Result<Wish> {
+        let contracts = self.ours()?;
+        let node = self.node(&contracts, node).await?;
+        let plan = plan::revoke(&self.network, &contracts, &node, self.hp)?;
+        Ok(Wish { plan, follows: vec![self.effect(&contracts).await?] })
+    }
+
+    pub(crate) async fn exit(&self, node: B256) -> Result<Wish> {
+        let contracts = self.ours()?;
+        let node = self.node(&contracts, node).await?;
+        let step = self.backend(&contracts).exit(node.id)?;
+        let plan = plan::exit(&self.network, &contracts, &node, self.hp, step)?;
+        let at = now_s()?.saturating_add(self.exit_delay(&contracts).await?);
+        let follows = vec![format!("collateral can be withdrawn from about {} on", moment(at))];
+        Ok(Wish { plan, follows })
+    }
+
+    pub(crate) async fn deposit(&self, node: B256, amount: U256) -> Result<Wish> {
+        let contracts = self.ours()?;
+        let node = self.node(&contracts, node).await?;
+        let tokens = self.tokens(&contracts).await?;
+        let plan = plan::deposit(&self.network, &contracts, &node, self.hp, amount, tokens)?;
+        Ok(Wish { plan, follows: Vec::new() })
+    }
+
+    pub(crate) async fn withdraw(&self, node: B256, survey: &Survey) -> Result<Wish> {
+        let contracts = self.ours()?;
+        let node = self.node(&contracts, node).await?;
+        let at = survey.heads.latest.time;
+        let plan = plan::withdraw(&self.network, &contracts, &node, self.hp, at)?;
+        Ok(Wish { plan, follows: Vec::new() })
+    }
+
+    /// Claims for nodes that have something to be claimed; the others are named.
+    pub(crate) async fn claim(
+        &self,
+        nodes: &Nodes,
+        files: &[std::path::PathBuf],
+        begun: Option<U256>,
+        survey: &Survey,
+    ) -> Result<Wish> {
+        if let Contracts::Icn { .. } = self.network.contracts {
+            return self.claim_of_icn(nodes, files, begun);
+        }
+        if begun.is_some() {
+            bail!("--begun is of ICN's protocol: claims of these contracts are one step");
+        }
+        let contracts = self.ours()?;
+        let mut claims = Vec::new();
+        for path in files {
+            let text = files::text(path, LEAF_FILE_MAX)?;
+            let settled: agent_sla::protocol::settled::Settled = serde_json::from_str(&text)?;
+            let node = settled.leaf.nodeId;
+            let mut answers = Answers::default();
+            let name = path.display().to_string();
+            answers.take(self, &contracts, &name, node, settled).await?;
+            claims.push((node, answers));
+        }
+        if files.is_empty() {
+            if self.network.oracles.is_empty() {
+                bail!(
+                    "the description of the network names no oracle to ask: add [[oracle]], or use --leaf"
+                );
+            }
+            for node in self.many(nodes)? {
+                claims.push((node, oracles::leaf(self, &contracts, node).await?));
+            }
+        }
+        let (mut plan, mut refused) = (Vec::new(), Vec::new());
+        for (id, answers) in claims {
+            answers.errors.iter().for_each(|error| note(&error.to_string()));
+            let Some(proven) = answers.newest else {
+                refused.push(format!("no oracle proves anything that node {id} earned"));
+                continue;
+            };
+            let node = self.node(&contracts, id).await?;
+            let (root, leaf, proof) = (proven.root, proven.earned.leaf.clone(), proven.proof);
+            let of = ClaimOf::Leaf { id: proven.earned.root, root, leaf, proof };
+            let step = self.backend(&contracts).claim(&of)?;
+            let at = survey.heads.latest.time;
+            match plan::claim(&self.network, &node, self.hp, &proven.earned, step, at) {
+                Ok(planned) => plan.push(planned),
+                // No time changes whose a node is: the command is wrong.
+                Err(error @ (Refused::OtherHp { .. } | Refused::NotRegistered(_))) => bail!(error),
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        if plan.is_empty() {
+            bail!("there is nothing to claim: {}", refused.join("; "));
+        }
+        refused.iter().for_each(|line| note(line));
+        Ok(Wish { plan, follows: vec![format!("paid to the HP account {}", self.hp)] })
+    }
+
+    fn claim_of_icn(
+        &self,
+        nodes: &Nodes,
+        files: &[std::path::PathBuf],
+        begun: Option<U256>,
+    ) -> Result<Wish> {
+        let Contracts::Icn { chain, protocol, version } = self.network.contracts else {
+            bail!("these contracts are our own");
+        };
+        if !files.is_empty() {
+            bail!("the ICN protocol has no leaves: name nodes by their numbers");
+        }
+        let backend = Icn::new(icn(chain, self.hp, protocol, version), self.chain.clone());
+        let (of, follows) = match begun {
+            Some(index) => (ClaimOf::Begun(index), Vec::new()),
+            None => {
+                let follows =
+                    "when the protocol's delay is over, run claim --begun with the claim's index";
+                (ClaimOf::Nodes(self.many(nodes)?), vec![follows.to_owned()])
+            }
+        };
+        let plan = vec![plan::planned(&self.network, backend.claim(&of)?)?];
+        Ok(Wish { plan, follows })
+    }
+}
