@@ -55,13 +55,24 @@ impl Artefacts {
     }
 }
 
-/// A program of this workspace, built in the profile that `ICN_BIN_DIR` or `target/release` holds.
+/// A program of this workspace that runs on a node, built in the profile that `ICN_BIN_DIR` or `target/release` holds.
 ///
 /// # Errors
 /// Names the program that is missing.
 pub fn program(name: &str) -> Result<PathBuf> {
-    let dir = std::env::var_os("ICN_BIN_DIR")
-        .map_or_else(|| workspace().join("target/release"), PathBuf::from);
+    found("ICN_BIN_DIR", "target/release", name)
+}
+
+/// A program that runs beside a node, in `ICN_TOOLS_DIR` or `target/debug`.
+///
+/// # Errors
+/// Names the program that is missing.
+pub fn tool(name: &str) -> Result<PathBuf> {
+    found("ICN_TOOLS_DIR", "target/debug", name)
+}
+
+fn found(variable: &str, otherwise: &str, name: &str) -> Result<PathBuf> {
+    let dir = std::env::var_os(variable).map_or_else(|| workspace().join(otherwise), PathBuf::from);
     let path = dir.join(name);
     ensure!(
         path.exists(),

@@ -100,6 +100,7 @@ pub(crate) fn normal() -> NodeStatus {
     let disks: Vec<_> = (0..4).map(|number| disk(number, Ownership::Ours, &[])).collect();
     let services = ["udevd", "dhcpcd", "chronyd", "icn-disks", "icn-agent", "icn-console@tty1"];
     NodeStatus {
+        settlement: None,
         version: "0.1.0".to_owned(),
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
         name: "cs-rack4-u12".to_owned(),
@@ -290,6 +291,7 @@ fn pool_volume(disk: usize, state: PoolVolumeState) -> PoolVolume {
         free_bytes: 1_620_000_000_000,
         has_index: disk == 0,
         has_standby: disk == 1,
+        is_hot: false,
         files: 1000,
         reads: Calls::default(),
         writes: Calls::default(),

@@ -97,6 +97,17 @@ pub(crate) fn forge(layout: &Layout) -> Result<PathBuf> {
     Ok(forge_in(&modules(layout, &layout.root.join(FOLDER))?))
 }
 
+/// Their folder, with the packages linked into it.
+///
+/// # Errors
+///
+/// When these cannot be fetched.
+pub(crate) fn folder(layout: &Layout) -> Result<PathBuf> {
+    let folder = layout.root.join(FOLDER);
+    link(&modules(layout, &folder)?, &folder.join("node_modules"))?;
+    Ok(folder)
+}
+
 fn forge_in(modules: &Path) -> PathBuf {
     modules.join("@foundry-rs/forge-linux-amd64/bin/forge")
 }

@@ -18,6 +18,7 @@ mod serve;
 mod soak;
 mod step;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use crate::image::{self, Compression};
 use crate::layout::{self, Layout};
 use crate::process;
 use crate::step;
+use crate::tools::Tools;
 
 /// Machines that run at once: each needs most of a core while it boots.
 const MACHINES: &str = "2";
@@ -57,7 +58,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         return Ok(());
     }
     let built = image::build(&layout, Compression::Fast)?;
-    image::oracle(&layout)?;
+    let tools = Tools::build(&layout)?;
     let clients = clients::ensure(&layout)?;
     let mut command = cargo(&layout);
     command
@@ -65,6 +66,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         .args(["--test-threads", MACHINES])
         .env("ICN_IMAGE_DIR", &built.image_dir)
         .env("ICN_BIN_DIR", &built.bin_dir)
+        .env("ICN_TOOLS_DIR", &tools.folder)
         .env("ICN_CLIENTS", &clients);
     for (name, number) in [("ICN_CUTS", args.cuts), ("ICN_SEED", args.seed)] {
         command.envs(number.map(|number| (name, number.to_string())));

@@ -73,19 +73,31 @@ impl Hp {
         Ok(serde_json::from_str(&output(&mut command, COMMAND)?)?)
     }
 
-    /// Registers a node, puts collateral in for it, and binds its daemon key as an oracle has its binding.
+    /// Registers a node, puts collateral in for it, and binds its daemon key as an oracle has its binding; what was
+    /// done before is left as it is.
     ///
     /// # Errors
     /// The tool's own, in words.
     pub fn enrol(&self, label: &str, daemon: &str) -> Result<()> {
-        self.act(&["register", "--label", label])?;
-        self.act(&["deposit", "--label", label, "--amount", "1000"])?;
-        self.act(&["bind", "--daemon", daemon]).map(drop)
+        let is_new = done_once(self.act(&["register", "--label", label]), "is registered already")?;
+        if is_new {
+            self.act(&["deposit", "--label", label, "--amount", "1000"])?;
+        }
+        done_once(self.act(&["bind", "--daemon", daemon]), "was bound before").map(drop)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).args(["--network", "network.toml"]).current_dir(&self.dir);
         command
+    }
+}
+
+/// Whether something was done now; where the answer says that it was done `before`, it was not.
+fn done_once(answer: Result<String>, before: &str) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.to_string().contains(before) => Ok(false),
+        Err(error) => Err(error),
     }
 }

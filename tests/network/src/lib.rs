@@ -189,6 +189,20 @@ pub fn daemon_in(log: &str) -> Option<String> {
     last_hex(log, "daemon=0x", DIGITS).map(|digits| format!("0x{digits}"))
 }
 
+/// The id that a node made for itself, as its log told it last.
+#[must_use]
+pub fn label_in(log: &str) -> Option<String> {
+    /// Digits of an id.
+    const DIGITS: usize = 32;
+    last_hex(log, "label=\"", DIGITS).map(str::to_owned)
+}
+
+/// The address that a node pays gas from, as its log told it last.
+#[must_use]
+pub fn gas_in(log: &str) -> Option<String> {
+    last_hex(log, "gas=0x", 40).map(|digits| format!("0x{digits}"))
+}
+
 /// The hexadecimal digits behind the last `mark` in a log.
 fn last_hex<'a>(log: &'a str, mark: &str, digits: usize) -> Option<&'a str> {
     let (at, _) = log.rmatch_indices(mark).next()?;

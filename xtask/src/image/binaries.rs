@@ -55,18 +55,6 @@ pub(crate) fn build(layout: &Layout) -> Result<Binaries> {
     })
 }
 
-/// Builds the SLA oracle that runs beside nodes under test, and returns where it is: beside the services.
-/// Apart from them, as features that it wants of a library are not to get into the image.
-///
-/// # Errors
-///
-/// When the build fails.
-pub(crate) fn oracle(layout: &Layout) -> Result<PathBuf> {
-    const PROGRAM: &str = "reference-oracle";
-    let folder = cargo(layout, "image-services", &["-p", PROGRAM, "--bin", PROGRAM], &[])?;
-    Ok(folder.join(PROGRAM))
-}
-
 /// Runs cargo with a target directory of its own, so that other flags elsewhere do not make it
 /// build anew, and returns where the programs are.
 fn cargo(layout: &Layout, name: &str, what: &[&str], flags: &[&str]) -> Result<PathBuf> {

@@ -19,7 +19,6 @@ use anyhow::Result;
 
 use crate::deps::{self, Need};
 use crate::layout::Layout;
-pub(crate) use binaries::oracle;
 pub(crate) use build::{Built, Compression};
 pub(crate) use disk::Fat;
 

@@ -27,6 +27,7 @@ use crate::deps::{self, Need};
 use crate::image::{self, Compression};
 use crate::layout::Layout;
 use crate::step;
+use crate::tools::Tools;
 use machine::{Machine, Setup};
 use oracles::Oracles;
 use seed::User;
@@ -72,6 +73,10 @@ pub(crate) struct Args {
     #[arg(long)]
     no_oracles: bool,
 
+    /// Settle on no chain.
+    #[arg(long)]
+    no_chain: bool,
+
     /// How long an era of the oracles is, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(20..=86_400))]
     era: u32,
@@ -88,13 +93,15 @@ pub(crate) struct Args {
 /// When the image cannot be built, the machine does not serve S3 in time, or gives back other
 /// bytes than were stored.
 pub(crate) fn command(args: &Args) -> Result<()> {
-    deps::ensure(&[Need::Compile, Need::Image, Need::Machine, Need::Client])?;
+    deps::ensure(&[Need::Compile, Need::Image, Need::Machine, Need::Client, Need::Contracts])?;
     let layout = Layout::find()?;
     let compression = if args.release { Compression::Release } else { Compression::Fast };
     let built = image::build(&layout, compression)?;
     let client = clients::ensure(&layout)?.join("bin/s5cmd");
 
-    let oracle = if args.no_oracles { None } else { Some(image::oracle(&layout)?) };
+    let tools = if args.no_oracles { None } else { Some(Tools::build(&layout)?) };
+    let chain = tools.as_ref().filter(|_| !args.no_chain).map(|tools| tools.chain(&layout));
+    let chain = chain.transpose()?;
 
     let place = Place::take(&layout, args.fresh)?;
     check_port(args.port)?;
@@ -104,8 +111,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let setup = Setup { image: &built.image_dir, port: args.port, memory_mib: args.memory, accel };
     let mut node_toml = user.node_toml();
     let mut oracles = None;
-    if let Some(program) = oracle {
-        let started = Oracles::start(program, &place.dir, args.era)?;
+    if let Some(tools) = tools {
+        let started = Oracles::start(tools.oracle(), chain, &place.dir, args.era)?;
         node_toml.push_str(&started.node_toml(args.port));
         oracles = Some(started);
     }

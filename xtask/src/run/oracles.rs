@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use test_network::{Network, Settings, daemon_in};
+use test_network::{ChainPrograms, Network, Settings, daemon_in, gas_in, label_in};
 
 /// How many: one may be down, and two still agree.
 const ORACLES: u8 = 3;
@@ -20,6 +20,12 @@ const REPORT_EVERY: u32 = 30;
 /// How long an oracle that ended stays away before it is started again.
 const AWAY: Duration = Duration::from_secs(60);
 
+/// How long the HP waits before it tries again.
+const BETWEEN_TRIES: Duration = Duration::from_secs(10);
+
+/// How often is looked at what the HP has.
+const LOOK_AT_TOKENS: Duration = Duration::from_secs(5);
+
 /// Where they keep what they know, in the machine's directory.
 pub(crate) const FOLDER: &str = "oracles";
 
@@ -29,6 +35,12 @@ pub(crate) struct Oracles {
     network: Network,
     /// Since when oracles are away, in their order.
     away: Vec<Option<Instant>>,
+    /// What was done for the node on chain.
+    enrolled: Option<String>,
+    tried: Option<Instant>,
+    is_funded: bool,
+    /// Tokens of the HP when this was looked at last, and when that was.
+    paid: Option<(String, Instant)>,
 }
 
 impl Oracles {
@@ -37,18 +49,23 @@ impl Oracles {
     /// # Errors
     ///
     /// When one of them does not start.
-    pub(crate) fn start(program: PathBuf, dir: &Path, era_seconds: u32) -> Result<Self> {
+    pub(crate) fn start(
+        program: PathBuf,
+        chain: Option<ChainPrograms>,
+        dir: &Path,
+        era_seconds: u32,
+    ) -> Result<Self> {
         let settings = Settings {
             oracle: program,
             oracles: ORACLES,
             era_seconds,
             samples: SAMPLES,
             report_every: REPORT_EVERY,
-            chain: None,
+            chain,
         };
         let network = Network::start(&dir.join(FOLDER), settings)?;
         let away = vec![None; network.oracles.len()];
-        Ok(Self { network, away })
+        Ok(Self { network, away, enrolled: None, tried: None, is_funded: false, paid: None })
     }
 
     /// What the machine's `node.toml` says of them; `s3_port` of this machine leads to its S3.
@@ -65,6 +82,13 @@ impl Oracles {
                 .map_or_else(|| "down".to_owned(), |process| format!("process {process}"));
             let (name, page) = (&oracle.name, oracle.page_port);
             let _ = writeln!(text, "  {name}    http://127.0.0.1:{page}/   ({process})");
+        }
+        if let Some(chain) = &self.network.chain {
+            let _ = writeln!(
+                text,
+                "  chain       {}   (worth nothing; contracts: {FOLDER}/deployment.json)",
+                chain.url()
+            );
         }
         let away = AWAY.as_secs();
         let _ = writeln!(text, "  end one with `kill`, and it is started again after {away} s");
@@ -85,6 +109,9 @@ impl Oracles {
         {
             said.push(format!("the oracles admit the node's daemon address {daemon}"));
         }
+        if self.network.chain.is_some() {
+            said.extend(self.settle(&String::from_utf8_lossy(&text))?);
+        }
         for (oracle, away) in self.network.oracles.iter_mut().zip(&mut self.away) {
             if let Some(status) = oracle.ended()? {
                 said.push(format!("{} ended ({status})", oracle.name));
@@ -95,6 +122,46 @@ impl Oracles {
                 oracle.start()?;
                 said.push(format!("{} is up again", oracle.name));
             }
+        }
+        Ok(said)
+    }
+
+    /// Does what the node's HP does on chain, and looks at what it is paid.
+    fn settle(&mut self, log: &str) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        let Some(chain) = &self.network.chain else { return Ok(said) };
+        if !self.is_funded
+            && let Some(gas) = gas_in(log)
+        {
+            self.is_funded = true;
+            if chain.fund(&gas)? {
+                said.push(format!("{gas}, from which the node pays gas, has 10 ETH"));
+            }
+        }
+        let due = self.paid.as_ref().is_none_or(|(_, at)| at.elapsed() >= LOOK_AT_TOKENS);
+        if due {
+            let now = chain.tokens_of_hp()?;
+            if let Some((before, _)) = &self.paid
+                && *before != now
+            {
+                said.push(format!("the HP has {now} tokens"));
+            }
+            self.paid = Some((now, Instant::now()));
+        }
+        let (Some(label), Some(daemon)) = (label_in(log), daemon_in(log)) else { return Ok(said) };
+        // Its binding comes to the oracles with its session.
+        let is_early = !log.contains("signed a binding") || !log.contains("in session");
+        let tried = self.tried.is_some_and(|at| at.elapsed() < BETWEEN_TRIES);
+        if self.enrolled.as_ref() == Some(&label) || is_early || tried {
+            return Ok(said);
+        }
+        self.tried = Some(Instant::now());
+        match self.network.hp().and_then(|hp| hp.enrol(&label, &daemon)) {
+            Ok(()) => {
+                said.push(format!("the HP registered node {label} and bound its daemon key"));
+                self.enrolled = Some(label);
+            }
+            Err(error) => said.push(format!("the HP tries again: {error:#}")),
         }
         Ok(said)
     }

@@ -192,10 +192,10 @@ impl Actor {
         };
         let setup =
             Setup { target: backend.network().target(), policy: policy(&gas), errors: errors() };
-        let folder = Folder::new(&place);
+        let (folder, gas) = (Folder::new(&place), key.address());
         match Engine::open_or_begin(folder, self.servers.clone(), key, setup).await {
             Ok(engine) => {
-                info!(folder = %place.display(), "claims are sent from here");
+                info!(folder = %place.display(), %gas, "claims are sent from here");
                 (self.engine, self.no_engine) = (Some(engine), None);
             }
             Err(error) => {

@@ -59,7 +59,7 @@ pub(crate) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
     let Some((key, node_id)) = identity(&node, &cancel).await else { return };
     let config = config(&section, node_id);
     info!(
-        daemon = %key.address(), node = %node_id, oracles = config.oracles.len(), config = %config.parameters.digest(),
+        daemon = %key.address(), node = %node_id, label = own_id(&node), oracles = config.oracles.len(), config = %config.parameters.digest(),
         "the node speaks for its daemon address"
     );
     let (status, mut changes) = watch::channel(agent_sla::status::SlaStatus::default());
@@ -99,6 +99,14 @@ pub(super) async fn identity(
             changed = held.changed() => changed.ok()?,
             () = cancel.cancelled() => return None,
         }
+    }
+}
+
+/// The id that the node made for itself: by it its HP registers it.
+fn own_id(node: &Node) -> String {
+    match &node.held.borrow().identity {
+        Identity::Known(state) => state.node_id.clone(),
+        _ => String::new(),
     }
 }
 
