@@ -18,6 +18,7 @@ mod health;
 mod hot_plug;
 mod oracles;
 mod power_cut;
+mod settlement;
 mod space;
 mod supervision;
 mod write_log;

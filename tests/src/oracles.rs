@@ -1,18 +1,36 @@
-//! SLA oracles on the host, as [`test_network`] starts them.
+//! SLA oracles on the host, and a chain on which they settle, as [`test_network`] starts them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use test_network::{Network, Settings};
+use anyhow::{Context, Result};
+use test_network::{ChainPrograms, Network, Settings};
 
-use crate::artefacts::tool;
+use crate::artefacts::{tool, workspace};
 
 /// Starts oracles below `dir`, with eras of this length in seconds; they settle on no chain. Nobody is admitted yet.
 ///
 /// # Errors
 /// The program is not built or one does not start, with what it said.
 pub fn start(dir: &Path, oracles: u8, era_seconds: u32) -> Result<Network> {
-    let settings = Settings {
+    Network::start(dir, settings(oracles, era_seconds)?)
+}
+
+/// The same, with a local chain on which they settle.
+///
+/// # Errors
+/// As for [`start`], and what the chain is made with is not there.
+pub fn start_with_chain(dir: &Path, oracles: u8, era_seconds: u32) -> Result<Network> {
+    let chain = ChainPrograms {
+        anvil: named_by("ICN_ANVIL")?,
+        forge: named_by("ICN_FORGE")?,
+        contracts: workspace().join("agent/settlement/contracts"),
+        settle: tool("icn-settle")?,
+    };
+    Network::start(dir, Settings { chain: Some(chain), ..settings(oracles, era_seconds)? })
+}
+
+fn settings(oracles: u8, era_seconds: u32) -> Result<Settings> {
+    Ok(Settings {
         oracle: tool("reference-oracle")?,
         oracles,
         era_seconds,
@@ -20,6 +38,11 @@ pub fn start(dir: &Path, oracles: u8, era_seconds: u32) -> Result<Network> {
         samples: 12,
         report_every: 10,
         chain: None,
-    };
-    Network::start(dir, settings)
+    })
+}
+
+fn named_by(variable: &str) -> Result<PathBuf> {
+    let path = std::env::var_os(variable);
+    path.map(PathBuf::from)
+        .with_context(|| format!("{variable} names no program: run `cargo xtask test --node`"))
 }

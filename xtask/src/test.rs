@@ -42,10 +42,16 @@ pub(crate) struct Args {
 ///
 /// When one fails, or something cannot be built.
 pub(crate) fn command(args: &Args) -> Result<()> {
-    deps::ensure(&[Need::Compile, Need::Image, Need::Machine, Need::Client, Need::Test])?;
+    deps::ensure(&[
+        Need::Compile,
+        Need::Image,
+        Need::Machine,
+        Need::Client,
+        Need::Test,
+        Need::Contracts,
+    ])?;
     let layout = Layout::find()?;
     if !args.node {
-        deps::ensure(&[Need::Contracts])?;
         let mut command = cargo(&layout);
         command
             .args(["test", "--workspace", "--exclude", "e2e"])
@@ -60,6 +66,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let built = image::build(&layout, Compression::Fast)?;
     let tools = Tools::build(&layout)?;
     let clients = clients::ensure(&layout)?;
+    // Linked for the tests that settle.
+    contracts::folder(&layout)?;
     let mut command = cargo(&layout);
     command
         .args(["test", "--package", "e2e", "--"])
@@ -67,6 +75,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         .env("ICN_IMAGE_DIR", &built.image_dir)
         .env("ICN_BIN_DIR", &built.bin_dir)
         .env("ICN_TOOLS_DIR", &tools.folder)
+        .env("ICN_ANVIL", contracts::anvil(&layout)?)
+        .env("ICN_FORGE", contracts::forge(&layout)?)
         .env("ICN_CLIENTS", &clients);
     for (name, number) in [("ICN_CUTS", args.cuts), ("ICN_SEED", args.seed)] {
         command.envs(number.map(|number| (name, number.to_string())));
