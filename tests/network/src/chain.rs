@@ -187,17 +187,18 @@ impl Chain {
         Ok(true)
     }
 
-    /// Tokens that the HP has, in the smallest unit, as 64 hexadecimal digits.
+    /// Tokens that the HP has, in the smallest unit.
     ///
     /// # Errors
     /// The chain does not answer.
-    pub fn tokens_of_hp(&self) -> Result<String> {
+    pub fn tokens_of_hp(&self) -> Result<u128> {
         let digits = HP.trim_start_matches("0x").to_lowercase();
         // balanceOf(address), ERC-20.
         let data = format!("0x70a08231{digits:0>64}");
         let call = json!([{ "to": self.contract("token")?, "data": data }, "latest"]);
         let answer = self.ask("eth_call", &call)?;
-        answer.as_str().map(str::to_owned).context("a balance is a text")
+        let digits = answer.as_str().context("a balance is a text")?.trim_start_matches("0x");
+        u128::from_str_radix(digits, 16).with_context(|| format!("{digits} is no balance"))
     }
 
     fn contract(&self, name: &str) -> Result<&str> {
@@ -266,6 +267,16 @@ impl Chain {
     }
 }
 
+/// An amount in tokens, which have 18 digits behind the point.
+#[must_use]
+pub fn tokens(amount: u128) -> String {
+    const ONE: u128 = 1_000_000_000_000_000_000;
+    format!("{}.{:018}", amount / ONE, amount % ONE)
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
+}
+
 /// Writes what only its user may read.
 pub(crate) fn write_secret(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
@@ -279,5 +290,17 @@ impl Drop for Chain {
         if let Some(child) = self.child.take() {
             stop(child);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tokens;
+
+    #[test]
+    fn amounts_are_told_in_tokens() {
+        assert_eq!(tokens(99_000_000_000_000_000_000_000), "99000");
+        assert_eq!(tokens(1_050_000_000_000_000_000), "1.05");
+        assert_eq!(tokens(0), "0");
     }
 }

@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-pub use chain::{Chain, ChainPrograms};
+pub use chain::{Chain, ChainPrograms, tokens};
 pub use hp::Hp;
 pub use oracle::Oracle;
 

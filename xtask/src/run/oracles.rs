@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use test_network::{ChainPrograms, Network, Settings, daemon_in, gas_in, label_in};
+use test_network::{ChainPrograms, Network, Settings, daemon_in, gas_in, label_in, tokens};
 
 /// How many: one may be down, and two still agree.
 const ORACLES: u8 = 3;
@@ -40,7 +40,7 @@ pub(crate) struct Oracles {
     tried: Option<Instant>,
     is_funded: bool,
     /// Tokens of the HP when this was looked at last, and when that was.
-    paid: Option<(String, Instant)>,
+    paid: Option<(u128, Instant)>,
 }
 
 impl Oracles {
@@ -144,7 +144,7 @@ impl Oracles {
             if let Some((before, _)) = &self.paid
                 && *before != now
             {
-                said.push(format!("the HP has {now} tokens"));
+                said.push(format!("the HP has {} tokens", tokens(now)));
             }
             self.paid = Some((now, Instant::now()));
         }
