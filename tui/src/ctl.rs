@@ -91,6 +91,28 @@ pub(crate) enum Command {
     Poweroff,
 }
 
+impl Command {
+    /// Whether a PIN of the console guards it. Here nobody asks for that: whoever may start programs
+    /// on the node does not stand before a console.
+    pub(crate) fn is_guarded(&self) -> bool {
+        match self {
+            Self::Secret | Self::Reboot | Self::Poweroff => true,
+            Self::Disk { what } => {
+                matches!(what, DiskCommand::Retire { .. } | DiskCommand::Keep { .. })
+            }
+            Self::Status
+            | Self::Network
+            | Self::Disks
+            | Self::Identity
+            | Self::Pool
+            | Self::Events
+            | Self::Health { .. }
+            | Self::Sla
+            | Self::Log { .. } => false,
+        }
+    }
+}
+
 /// What to do with a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum DiskCommand {

@@ -13,8 +13,8 @@ use agent_api::sla::{
     EraStatus, Link, PeerStatus, ReceiptStatus, ReportStatus, SlaStatus, SpoolStatus,
 };
 use agent_api::status::{
-    Capacity, CertificateOrigin, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State,
-    S3Status, Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
+    Capacity, CertificateOrigin, ConsoleChanges, Credentials, DiskSlot, NodeState, NodeStatus,
+    Problem, S3State, S3Status, Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
 };
 
 pub(crate) fn disk(number: usize, ownership: Ownership, reasons: &[&str]) -> DiskStatus {
@@ -164,6 +164,7 @@ pub(crate) fn normal() -> NodeStatus {
             total_bytes: 64 << 30,
             available_bytes: (64 << 30) - (300 << 20),
         },
+        console: ConsoleChanges::Anybody,
         problems: Vec::new(),
     }
 }

@@ -15,6 +15,7 @@ mod hardware;
 mod heard;
 mod identity;
 mod log_tail;
+mod pin;
 mod pool;
 mod reports;
 mod service;
@@ -82,6 +83,7 @@ pub(crate) struct Node {
     /// A verdict on the health of a component is another one than before.
     verdicts_changed: Arc<Notify>,
     hardware: Arc<Hardware>,
+    console: pin::Guard,
 }
 
 /// Runs until `cancel`.
@@ -118,6 +120,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         retired: Notify::new(),
         verdicts_changed: Arc::default(),
         hardware,
+        console: pin::Guard::new(config.console.changes.clone()),
         arguments,
         config,
     });
@@ -182,6 +185,7 @@ impl Node {
                 }
             }
             Request::FirstUserSecret => self.first_user_secret(),
+            Request::CheckPin { pin } => self.console.check(pin).await,
             Request::PoolStatus
             | Request::PoolEvents { .. }
             | Request::BucketUsage { .. }
@@ -298,6 +302,7 @@ impl Node {
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),
             slots: self.hardware.slots(),
+            console: self.console.told(),
         }
     }
 }

@@ -7,8 +7,8 @@ use agent_api::hardware::Component;
 use agent_api::init::{ServiceState, SystemStatus};
 use agent_api::sla::{Link, SlaStatus};
 use agent_api::status::{
-    Capacity, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State, S3Status, Severity,
-    StateWord, TlsStatus, VolumeState, VolumeUse,
+    Capacity, ConsoleChanges, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State,
+    S3Status, Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
 };
 use agent_health::{ClockConcern, ClockReading, Health, Kind, MemoryReading, assess_clock};
 use agent_object_store::Usage;
@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     pub(crate) components: Vec<Component>,
     /// Where disks are.
     pub(crate) slots: Vec<DiskSlot>,
+    /// Who may change something on a console.
+    pub(crate) console: ConsoleChanges,
 }
 
 /// Composes the status.
@@ -93,6 +95,7 @@ pub(crate) fn compose(facts: Facts) -> NodeStatus {
         sla: facts.sla,
         clock: facts.clock,
         memory: facts.memory,
+        console: facts.console,
         problems,
         system: facts.system.latest.filter(|_| facts.system.silent.is_none()),
         disks: facts.disks.latest,

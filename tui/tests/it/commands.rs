@@ -62,7 +62,7 @@ fn every_screen_and_reading_is_shown_in_words() {
 fn json_has_the_types_of_the_control_socket() {
     let agent = Agent::start();
     let status: NodeStatus = serde_json::from_value(json(&agent, &["status"])).expect("a status");
-    assert_eq!(status, fake::status());
+    assert_eq!(status, fake::status(2));
     let pool: PoolStatus = serde_json::from_value(json(&agent, &["pool"])).expect("a pool");
     assert_eq!(pool, fake::pool());
     let health: HealthReport = serde_json::from_value(json(&agent, &["health"])).expect("health");
@@ -171,4 +171,16 @@ fn a_plain_line_asks_for_the_word_too() {
     let retired = Request::RetireVolume { volume: "volume-1".to_owned() };
     let lit = Request::Locate { disk: "wwn-1".to_owned(), on: true };
     assert_eq!(agent.done(), [Request::Reboot, retired, lit]);
+}
+
+#[test]
+fn a_plain_line_asks_for_the_pin_before_the_word() {
+    let agent = Agent::start_with_pin();
+    let text = plain(&agent, "8\n1111\nreboot\n9\n\npoweroff\n");
+    assert_eq!(agent.done(), [], "{text}");
+    assert!(text.contains("PIN: refused: that is not the PIN\n"), "{text}");
+    let text = plain(&agent, &format!("8\n{}\nreboot\n9\npoweroff\nsecret\n", fake::PIN));
+    assert_eq!(agent.done(), [Request::Reboot, Request::PowerOff], "{text}");
+    assert!(text.contains("the-secret-key"), "{text}");
+    assert_eq!(text.matches("PIN: ").count(), 1, "it is asked for once: {text}");
 }

@@ -159,7 +159,7 @@ fn every_key_is_read() {
             }],
         }),
         health: Health { drain: false },
-        console: Console { serial: vec!["ttyS1".to_owned()] },
+        console: Console { serial: vec!["ttyS1".to_owned()], changes: Changes::Anybody },
         log: Log { serial: Some("ttyS0".to_owned()) },
     };
     assert_eq!(config, expected);
@@ -331,7 +331,7 @@ serial = ["ttyS1"]
             node.toml line 27, s3.user.secret_key: the secret is too short: write 8 to 128 characters; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 28, s3.user.access_key: the key is missing: add access_key = "…"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 28, s3.user.secret_key: the key is missing: add secret_key = "…"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 31, console.serial: "tty1" is not a serial line: write one such as "ttyS0"; [console] is ignored and the consoles are tty1 and ttyS0
+            node.toml line 31, console.serial: "tty1" is not a serial line: write one such as "ttyS0"; [console] is ignored: the consoles are tty1 and ttyS0, and nobody can change anything there
             node.toml line 33, log.serial: write text in double quotes; [log] is ignored and no serial line gets the log
         "#]],
     );
