@@ -42,6 +42,34 @@ pub(crate) enum Mode {
     Pool(PoolArguments),
     /// Shows how the hardware of the node that runs here does.
     Health(HealthArguments),
+    /// Shows what the node that runs here earned, and what its HP has to sign.
+    Settlement(SettlementArguments),
+}
+
+/// What to show of what was earned. Ends with 0 where it was shown, with 1 where the agent does not answer or refuses, or
+/// there is none of it, with the reason on standard error, and with 2 where the status has an alarm.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SettlementArguments {
+    /// The control socket of the agent.
+    #[arg(long, global = true, default_value = agent_api::control::SOCKET)]
+    pub(crate) control_socket: PathBuf,
+    /// Prints JSON instead of words.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to show; without it, the status.
+    #[command(subcommand)]
+    pub(crate) command: Option<SettlementCommand>,
+}
+
+/// What to show of what was earned.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum SettlementCommand {
+    /// Shows what was earned, pending, claimable and paid, and what waits.
+    Status,
+    /// Prints the daemon key's word on whose it is, as JSON: the HP binds the key with it.
+    Binding,
+    /// Prints the transactions that the HP's wallet has to sign, with links that wallets read.
+    Unsigned,
 }
 
 /// What to show of the hardware. Ends with 0 where it was shown, with 1 where the agent does not answer or

@@ -11,6 +11,7 @@ mod metrics;
 mod node;
 mod pool;
 mod serve;
+mod settlement;
 mod state;
 mod tls;
 
@@ -60,6 +61,9 @@ fn run(mode: Mode) -> Result<ExitCode> {
     if let Mode::Health(arguments) = &mode {
         return health::run(arguments);
     }
+    if let Mode::Settlement(arguments) = &mode {
+        return settlement::run(arguments);
+    }
     let workers = available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -74,7 +78,7 @@ fn run(mode: Mode) -> Result<ExitCode> {
         match mode {
             Mode::Run(arguments) => node::run(arguments, cancel).await,
             Mode::Serve(arguments) => serve::run(arguments, cancel).await,
-            Mode::Pool(_) | Mode::Health(_) => Ok(()),
+            Mode::Pool(_) | Mode::Health(_) | Mode::Settlement(_) => Ok(()),
         }
     });
     // A thread that hangs on a dead disk must not keep the process.

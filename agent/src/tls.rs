@@ -167,6 +167,7 @@ mod tests {
             key_pem: made.key_pem,
             pool_key: crate::state::SecretKey::default(),
             daemon_key: None,
+            gas_key: None,
             first_user: first_user::make().expect("a user"),
         }
     }

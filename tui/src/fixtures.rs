@@ -164,6 +164,7 @@ pub(crate) fn normal() -> NodeStatus {
             total_bytes: 64 << 30,
             available_bytes: (64 << 30) - (300 << 20),
         },
+        settlement: None,
         console: ConsoleChanges::Anybody,
         problems: Vec::new(),
     }

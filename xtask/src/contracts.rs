@@ -60,7 +60,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let folder = layout.root.join(FOLDER);
     let modules = modules(&layout, &folder)?;
     link(&modules, &folder.join("node_modules"))?;
-    let forge = modules.join("@foundry-rs/forge-linux-amd64/bin/forge");
+    let forge = forge_in(&modules);
     step::timed("contracts", || test(&forge, &folder, args))?;
     // Gas is complete only where all tests ran.
     if args.filter.is_some() {
@@ -86,6 +86,19 @@ pub(crate) fn command(args: &Args) -> Result<()> {
 pub(crate) fn anvil(layout: &Layout) -> Result<PathBuf> {
     let modules = modules(layout, &layout.root.join(FOLDER))?;
     Ok(modules.join("@foundry-rs/anvil-linux-amd64/bin/anvil"))
+}
+
+/// What compiles the contracts and puts them on that chain.
+///
+/// # Errors
+///
+/// When it cannot be fetched.
+pub(crate) fn forge(layout: &Layout) -> Result<PathBuf> {
+    Ok(forge_in(&modules(layout, &layout.root.join(FOLDER))?))
+}
+
+fn forge_in(modules: &Path) -> PathBuf {
+    modules.join("@foundry-rs/forge-linux-amd64/bin/forge")
 }
 
 /// The folder with the npm packages of the lock; fetched where they are not there.

@@ -14,6 +14,7 @@ use crate::control::{REPLY_MAX, Reply, Request, Secret, VERSION, Versioned};
 use crate::hardware::{HealthReport, Series, Stretch};
 use crate::init::{InitReply, InitRequest, SystemStatus};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
+use crate::settlement::SettlementReport;
 use crate::status::NodeStatus;
 
 /// Why a request got no useful answer.
@@ -171,6 +172,17 @@ impl AgentClient {
     pub fn health(&mut self) -> Result<HealthReport, RequestError> {
         match self.ask(Request::Health)? {
             Reply::Health(report) => Ok(*report),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// What the node earned, and what its HP has to sign.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where the configuration has no `[settlement]`; else the other [`RequestError`]s.
+    pub fn settlement(&mut self) -> Result<SettlementReport, RequestError> {
+        match self.ask(Request::Settlement)? {
+            Reply::Settlement(report) => Ok(*report),
             other => Err(self.0.unexpected(&other)),
         }
     }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::hardware::{HealthReport, Series, Stretch};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
+use crate::settlement::SettlementReport;
 use crate::status::NodeStatus;
 
 /// Where the agent listens. The socket's mode (0660, group `icn`) decides who may ask.
@@ -117,6 +118,8 @@ pub enum Request {
         /// Whether it is to be lit.
         on: bool,
     },
+    /// Asks for what the node earned, and what its HP has to sign.
+    Settlement,
     /// Asks init to stop every service and power off.
     PowerOff,
     /// Asks init to stop every service and restart the machine.
@@ -162,6 +165,8 @@ pub enum Reply {
     },
     /// To [`Request::HealthHistory`].
     HealthHistory(Box<Stretch>),
+    /// To [`Request::Settlement`].
+    Settlement(Box<SettlementReport>),
     /// To all requests that change something: it is decided, and being carried out.
     Accepted,
     /// The request was refused or could not be carried out.

@@ -8,6 +8,7 @@ pub mod control;
 pub mod hardware;
 pub mod init;
 pub mod pool;
+pub mod settlement;
 pub mod sla;
 pub mod status;
 pub mod words;

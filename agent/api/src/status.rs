@@ -8,6 +8,7 @@ use disk_manager_plan::report::{Bytes, DiskReport};
 use serde::{Deserialize, Serialize};
 
 use crate::init::SystemStatus;
+use crate::settlement::SettlementSummary;
 use crate::sla::SlaStatus;
 
 /// Everything the agent knows about its node at one moment.
@@ -40,6 +41,9 @@ pub struct NodeStatus {
     pub daemon: Option<String>,
     /// Its SLA oracles; `None` where the configuration names no network.
     pub sla: Option<SlaStatus>,
+    /// What it earned; `None` where the configuration has no `[settlement]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<SettlementSummary>,
     /// The system clock.
     pub clock: ClockReading,
     /// Main memory.
@@ -284,6 +288,7 @@ impl Default for NodeStatus {
                 awaited: Some("the agent has just started".into()),
                 ..SlaStatus::default()
             }),
+            settlement: None,
             clock: ClockReading::Unknown { reason: unknown() },
             memory: MemoryReading::Unknown { reason: unknown() },
             console: ConsoleChanges::default(),

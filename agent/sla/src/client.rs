@@ -26,7 +26,7 @@ const LARGE: Duration = Duration::from_secs(120);
 
 /// Why a request has no good answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum CallError {
+pub enum CallError {
     /// There is no answer.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
@@ -95,6 +95,15 @@ impl Client {
         answer: &ChallengeAnswer,
     ) -> Result<Receipt, CallError> {
         self.post(format!("/v1/challenges/{request}"), answer, LARGE).await
+    }
+
+    /// Reads what needs no session.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: String,
+    ) -> Result<T, CallError> {
+        self.call(method, path, Bytes::new(), LARGE).await
     }
 
     async fn post<T: DeserializeOwned>(

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
 
-pub(crate) use self::pinned::OwnCertificate;
 pub use self::pinned::OwnCertificateError;
+pub(crate) use self::pinned::{OwnCertificate, anonymous};
 pub(crate) use self::place::Place;
 pub(crate) use self::wire::Wire;
 use crate::protocol::B256;
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum ExchangeError {
+pub enum ExchangeError {
     /// Another's certificate.
     #[error("{url} shows the certificate {found}, not {expected}")]
     WrongCertificate {

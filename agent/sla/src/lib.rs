@@ -2,7 +2,7 @@
 //!
 //! [`protocol`] is what both sides speak, pure: messages, what is signed and how, and the
 //! verification of proofs. [`run()`] is the node's side: sessions, reports, challenges. Both are drawn in
-//! `docs/design/sla.md`.
+//! `docs/design/sla.md`. [`Reader`] reads what oracles show to anyone.
 
 mod challenge;
 mod client;
@@ -15,6 +15,7 @@ mod local;
 mod pace;
 mod peer;
 pub mod protocol;
+mod reader;
 mod reporter;
 mod run;
 mod spool;
@@ -24,9 +25,11 @@ mod tests;
 mod view;
 mod words;
 
+pub use client::CallError;
 pub use clock::SKEW_WARN_MS;
 pub use config::SlaConfig;
-pub use exchange::OwnCertificateError;
+pub use exchange::{ExchangeError, OwnCertificateError};
+pub use reader::{ReadError, Reader, ReaderError};
 pub use run::{SlaError, run};
 pub use status::SlaStatus;
 pub use view::{HealthView, NodeView};

@@ -24,6 +24,7 @@ use crate::protocol::Address;
 use crate::protocol::key::CannotSign;
 use crate::protocol::messages::{Hello, OpenSession, Refusal, S3Access};
 use crate::protocol::report::SentReport;
+use crate::protocol::settled::SignedBinding;
 use crate::protocol::signed::{Session, Signed};
 use crate::status::LinkState;
 use crate::words::{reasons, shown};
@@ -35,9 +36,9 @@ const LOOK: Duration = Duration::from_secs(300);
 /// of a clock that may have been wrong, but are not used up within any time.
 const AHEAD_MAX_MS: u64 = 100 * 365 * 86_400_000;
 
-/// How often it is looked whether the oracle would reach the node's S3 in another way: it is served only
-/// some time after the node began, and its users can be changed.
-const S3_LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked whether the oracle would be told something else: S3 is served only some time after the
+/// node began, its users can be changed, and bindings are made anew.
+const TOLD_LOOK: Duration = Duration::from_secs(10);
 
 /// How long a session lasts that counts as a good one: waits begin anew after it.
 const STEADY: Duration = Duration::from_secs(60);
@@ -75,6 +76,13 @@ pub(crate) struct PeerTask {
     pub(crate) peers: Arc<Vec<String>>,
 }
 
+/// What an oracle is told of the node as a session begins.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Told {
+    s3: Option<S3Access>,
+    binding: Option<SignedBinding>,
+}
+
 /// Why a session is not opened, or ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -89,8 +97,8 @@ enum Ended {
     /// It took none of the reports that it was sent.
     #[error("it took none of the reports that it was sent")]
     NothingTaken,
-    /// The oracle was told another way to the node's S3 than there is now.
-    #[error("the node's S3 is reached in another way now")]
+    /// The oracle was told another way to the node's S3, or another binding, than there is now.
+    #[error("the node's S3 is reached in another way now, or its binding is another")]
     Moved,
 }
 
@@ -112,10 +120,10 @@ impl PeerTask {
         loop {
             let begun = Instant::now();
             let ended = match self.open().await {
-                Ok((delivered, s3)) => {
+                Ok((delivered, told)) => {
                     self.turn(LinkState::InSession { since: self.core.clock.now_ms() }, None);
                     self.link.open.send_replace(true);
-                    let Err(ended) = self.serve(delivered, s3).await;
+                    let Err(ended) = self.serve(delivered, told).await;
                     if matches!(ended, Ended::Moved) {
                         continue;
                     }
@@ -147,7 +155,7 @@ impl PeerTask {
     }
 
     /// Opens a session, and says what the peer has.
-    async fn open(&self) -> Result<(Option<u64>, Option<S3Access>), Ended> {
+    async fn open(&self) -> Result<(Option<u64>, Told), Ended> {
         let core = &self.core;
         let hello = self.hello().await?;
         let mut differences = core.config.parameters.differences(&hello.parameters);
@@ -166,13 +174,17 @@ impl PeerTask {
             configDigest: core.digest,
         };
         let session = Signed::new(message, &core.domain, &core.key)?;
-        let s3 = self.s3();
-        let opened = self.client.open(&OpenSession { session, s3: s3.clone() }).await?;
-        Ok((self.taken(opened.delivered).await?, s3))
+        let told = self.told();
+        let Told { s3, binding } = told.clone();
+        let opened = self.client.open(&OpenSession { session, s3, binding }).await?;
+        Ok((self.taken(opened.delivered).await?, told))
     }
 
-    fn s3(&self) -> Option<S3Access> {
-        self.oracle.and_then(|oracle| self.core.node.s3_access(oracle))
+    /// What an oracle is told now; a report store is told nothing.
+    fn told(&self) -> Told {
+        let Some(oracle) = self.oracle else { return Told::default() };
+        let node = &self.core.node;
+        Told { s3: node.s3_access(oracle), binding: node.binding() }
     }
 
     /// Asks who the peer is, and compares the clocks.
@@ -185,7 +197,7 @@ impl PeerTask {
     }
 
     /// Delivers reports until something is wrong.
-    async fn serve(&self, mut has: Option<u64>, s3: Option<S3Access>) -> Result<Infallible, Ended> {
+    async fn serve(&self, mut has: Option<u64>, told: Told) -> Result<Infallible, Ended> {
         let mut latest = self.core.latest.subscribe();
         let mut look = Instant::now() + LOOK;
         loop {
@@ -196,9 +208,9 @@ impl PeerTask {
                 tokio::select! {
                     _ = latest.changed() => {}
                     () = self.link.lost.notified() => return Err(self.forgotten()),
-                    () = tokio::time::sleep(S3_LOOK) => {}
+                    () = tokio::time::sleep(TOLD_LOOK) => {}
                 }
-                if self.s3() != s3 {
+                if self.told() != told {
                     return Err(Ended::Moved);
                 }
                 if Instant::now() >= look {
@@ -363,6 +375,7 @@ impl PeerTask {
                 | Refusal::Replayed
                 | Refusal::TooLate
                 | Refusal::Malformed { .. }
+                | Refusal::Unknown { .. }
                 | Refusal::BadSignature { .. } => (unreachable(), Next::Later),
             },
             CallError::Exchange(_) | CallError::Form { .. } | CallError::TooLong { .. } => {

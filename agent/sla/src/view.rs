@@ -8,6 +8,7 @@ use crate::protocol::Address;
 use crate::protocol::messages::{S3Access, Sample};
 use crate::protocol::parameters::Era;
 use crate::protocol::report::{Capacity, Reading};
+use crate::protocol::settled::SignedBinding;
 
 /// How the node does, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,11 @@ pub trait NodeView: Send + Sync {
 
     /// How an oracle reaches this node's S3 as a tenant; none while no S3 is served.
     fn s3_access(&self, oracle: Address) -> Option<S3Access>;
+
+    /// The daemon key's word on whose it is; none where the node names no HP. Oracles are told anew when it is another.
+    fn binding(&self) -> Option<SignedBinding> {
+        None
+    }
 
     /// The root over everything stored at the cut of an era: made at the first call, the same at each
     /// later one, also by a later process if it still can be proven. Cuts before `keep_from` can go.

@@ -7,8 +7,9 @@
 
 use agent_sla::protocol::key::SigningKey;
 use agent_sla::protocol::parameters::Parameters;
+use agent_sla::protocol::settled::{DaemonBinding, EraRoot, Leaf};
 use agent_sla::protocol::signed::{ChallengeReceipt, ChallengeRequest, PASSED, Signed, SlaVote};
-use agent_sla::protocol::{Address, B256};
+use agent_sla::protocol::{Address, B256, U256};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -60,6 +61,33 @@ fn computed() -> Value {
         configDigest: config,
     };
     let vote = Signed::new(vote, &domain, &key).expect("signed");
+    let binding = DaemonBinding {
+        nodeId: B256::repeat_byte(0x11),
+        hpAccount: Address::repeat_byte(0xaa),
+        daemonAddress: key.address(),
+        attestationKeyHash: B256::repeat_byte(0x66),
+        hardwareReportHash: B256::repeat_byte(0x77),
+        deadline: U256::from(1_900_000_000_u64),
+    };
+    let binding = Signed::new(binding, &domain, &key).expect("signed");
+    let leaf = Leaf {
+        nodeId: B256::repeat_byte(0x11),
+        toEra: 5,
+        cumulativeReward: U256::from(2).pow(U256::from(90)),
+        cumulativePenalty: U256::from(9),
+        votesHash: B256::repeat_byte(0x88),
+    };
+    let root = EraRoot {
+        fromEra: 3,
+        toEra: 5,
+        previous: B256::repeat_byte(0x99),
+        root: leaf.hash(),
+        votesRoot: B256::repeat_byte(0xbb),
+        totalReward: U256::from(2).pow(U256::from(80)),
+        totalPenalty: U256::from(7),
+        configDigest: config,
+    };
+    let root = Signed::new(root, &domain, &key).expect("signed");
     json!({
         "configDigest": config,
         "oracle": key.address().to_string().to_lowercase(),
@@ -67,6 +95,9 @@ fn computed() -> Value {
         "receiptDigest": receipt.digest(&domain),
         "voteDigest": vote.digest(&domain),
         "voteSignature": vote.signature,
+        "bindingDigest": binding.digest(&domain),
+        "leafHash": leaf.hash(),
+        "rootDigest": root.digest(&domain),
     })
 }
 

@@ -12,11 +12,13 @@ use crate::state::{Held, Identity, Keeper, Surroundings};
 /// Reads, makes and mirrors the state as volumes come and go, for ever.
 pub(crate) async fn keep(node: Arc<Node>) {
     let mut reports = node.disks.subscribe();
-    let mut keeper = Some(Keeper::new(node.name.clone()));
+    let pays_gas = node.config.settlement.as_ref().is_some_and(|section| section.gas.is_some());
+    let fresh = || Keeper::new(node.name.clone()).paying_gas(pays_gas);
+    let mut keeper = Some(fresh());
     loop {
         let report = reports.borrow_and_update().latest.clone();
         if let Some((mounts, surroundings)) = report.as_ref().and_then(surroundings) {
-            let mut looking = keeper.take().unwrap_or_else(|| Keeper::new(node.name.clone()));
+            let mut looking = keeper.take().unwrap_or_else(fresh);
             let look = tokio::task::spawn_blocking(move || {
                 let held = looking.look(&mounts, &surroundings);
                 (looking, held)

@@ -16,9 +16,11 @@ mod heard;
 mod identity;
 mod log_tail;
 mod pin;
+mod place;
 mod pool;
 mod reports;
 mod service;
+mod settlement;
 mod sla;
 mod status;
 mod system;
@@ -37,6 +39,7 @@ use agent_api::status::{Credentials, S3State};
 use agent_health::{read_clock, read_memory};
 use agent_object_store::{Engine, ObjectStore, Usage};
 use agent_s3::S3Server;
+use agent_sla::protocol::settled::SignedBinding;
 use anyhow::{Context, Result};
 use disk_manager_plan::report::DiskReport;
 use provisioning_config::Config;
@@ -78,6 +81,9 @@ pub(crate) struct Node {
     /// What serves `store`.
     server: watch::Sender<Option<S3Server>>,
     sla: watch::Sender<sla::Known>,
+    settlement: watch::Sender<settlement::Known>,
+    /// The daemon key's word on whose it is.
+    binding: watch::Sender<Option<SignedBinding>>,
     /// A volume was retired.
     retired: Notify,
     /// A verdict on the health of a component is another one than before.
@@ -117,6 +123,8 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         store: watch::Sender::default(),
         server: watch::Sender::default(),
         sla: watch::Sender::default(),
+        settlement: watch::Sender::default(),
+        binding: watch::Sender::default(),
         retired: Notify::new(),
         verdicts_changed: Arc::default(),
         hardware,
@@ -137,6 +145,10 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
     spawn(&node, {
         let cancel = cancel.clone();
         |node| sla::keep(node, cancel)
+    });
+    spawn(&node, {
+        let cancel = cancel.clone();
+        |node| settlement::keep(node, cancel)
     });
     spawn(&node, |node| hardware::watch(Arc::clone(&node), Arc::clone(&node.hardware)));
     if let Some(address) = node.config.metrics.listen {
@@ -199,6 +211,7 @@ impl Node {
                     None => control::refused("the agent has just started; ask again in a minute"),
                 }
             }
+            Request::Settlement => settlement::answer(self),
             Request::Health => self.hardware.report(),
             Request::HealthSeries => self.hardware.series().await,
             Request::HealthHistory { series, from_ms, to_ms, step_ms } => {
@@ -297,6 +310,11 @@ impl Node {
             credentials: self.credentials(),
             daemon: self.daemon(),
             sla: self.config.sla.is_some().then(|| self.sla.borrow().shown(now_ms)),
+            settlement: self
+                .config
+                .settlement
+                .is_some()
+                .then(|| self.settlement.borrow().shown(now_ms)),
             state_problems: self.held.borrow().problems.clone(),
             clock: read_clock(),
             memory: read_memory(Path::new("/proc")),

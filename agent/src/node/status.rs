@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use agent_api::hardware::Component;
 use agent_api::init::{ServiceState, SystemStatus};
+use agent_api::settlement::SettlementStatus;
 use agent_api::sla::{Link, SlaStatus};
 use agent_api::status::{
     Capacity, ConsoleChanges, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State,
@@ -15,6 +16,7 @@ use agent_object_store::Usage;
 use disk_manager_plan::report::{Bytes, DiskReport, DiskStatus, Ownership, VolumePhase};
 
 use super::heard::Heard;
+use super::settlement;
 use super::volumes::Failures;
 
 /// How long the agent may wait for disks and services before their absence is called a problem:
@@ -55,6 +57,8 @@ pub(crate) struct Facts {
     pub(crate) daemon: Option<String>,
     /// None where the configuration names no network.
     pub(crate) sla: Option<SlaStatus>,
+    /// None where the configuration does not look at the chain.
+    pub(crate) settlement: Option<SettlementStatus>,
     /// Trouble with copies of the node's own state.
     pub(crate) state_problems: Vec<String>,
     pub(crate) clock: ClockReading,
@@ -93,6 +97,7 @@ pub(crate) fn compose(facts: Facts) -> NodeStatus {
         },
         daemon: facts.daemon,
         sla: facts.sla,
+        settlement: facts.settlement.as_ref().map(SettlementStatus::summary),
         clock: facts.clock,
         memory: facts.memory,
         console: facts.console,
@@ -311,6 +316,11 @@ fn problems(facts: &Facts, volumes: &[VolumeUse]) -> Vec<Problem> {
         problems.warning("users", format!("certificate and first user: {why}"));
     }
     sla_problems(&mut problems, facts);
+    if let Some(status) = facts.settlement.as_ref().filter(|_| facts.running >= STARTING) {
+        for (severity, text) in settlement::problems(status) {
+            problems.add(severity, "settlement", text);
+        }
+    }
     hardware_problems(&mut problems, facts);
     clock_problem(&mut problems, facts);
     problems.0

@@ -87,6 +87,7 @@ fn well() -> Facts {
         state_problems: Vec::new(),
         daemon: None,
         sla: None,
+        settlement: None,
         clock: ClockReading::Synchronised {
             max_error_us: 10,
             estimated_error_us: 5,

@@ -10,7 +10,7 @@ pub(crate) enum Found {
     /// No record.
     Nothing,
     /// A record.
-    Record(Record),
+    Record(Box<Record>),
     /// A file that is no record this release can use.
     Unusable(RecordError),
     /// The file could not be read; the reason in words.
@@ -69,7 +69,7 @@ pub(crate) fn decide(
 ) -> Decision {
     let ours = |record: &&Record| record.state.node_id == surroundings.node_id;
     let on_volumes = volumes.iter().filter_map(|volume| match &volume.found {
-        Found::Record(record) => Some(record),
+        Found::Record(record) => Some(&**record),
         _ => None,
     });
     // The first of the newest stays.
@@ -90,7 +90,7 @@ fn lacking(record: &Record, volumes: &[VolumeFound]) -> Vec<Write> {
     let write = |volume: &VolumeFound| {
         let set_aside = match &volume.found {
             Found::Nothing => false,
-            Found::Record(found) if found == record => return None,
+            Found::Record(found) if **found == *record => return None,
             // An older generation, or another node's: superseded by rule.
             Found::Record(_) => false,
             Found::Unusable(RecordError::Damaged(_)) => true,
@@ -177,15 +177,15 @@ mod tests {
     #[test]
     fn a_record_is_used_though_a_disk_is_missing() {
         let surroundings = Surroundings { absent: vec!["wwn-1".to_owned()], ..node() };
-        let volumes = [at("/a", Found::Record(example("n1", 1)))];
+        let volumes = [at("/a", Found::Record(Box::new(example("n1", 1))))];
         assert!(matches!(decide(None, &volumes, &surroundings), Decision::Use { .. }));
     }
 
     #[test]
     fn the_newest_generation_wins_and_goes_to_the_others() {
         let volumes = [
-            at("/old", Found::Record(example("n1", 1))),
-            at("/new", Found::Record(example("n1", 2))),
+            at("/old", Found::Record(Box::new(example("n1", 1)))),
+            at("/new", Found::Record(Box::new(example("n1", 2)))),
             at("/none", Found::Nothing),
             at("/torn", damaged()),
         ];
@@ -199,14 +199,14 @@ mod tests {
         let mut other = example("n1", 3);
         other.state.first_user.access_key = "OTHER".to_owned();
         let current = example("n1", 3);
-        let decision = decide(Some(&current), &[at("/a", Found::Record(other))], &node());
+        let decision = decide(Some(&current), &[at("/a", Found::Record(Box::new(other)))], &node());
         assert!(matches!(&decision, Decision::Use { record, .. } if **record == current));
         assert_eq!(writes(&decision), [("/a", false)]);
     }
 
     #[test]
     fn a_record_of_another_node_counts_as_none() {
-        let volumes = [at("/a", Found::Record(example("n2", 9)))];
+        let volumes = [at("/a", Found::Record(Box::new(example("n2", 9))))];
         assert_eq!(decide(None, &volumes, &node()), Decision::Make);
     }
 

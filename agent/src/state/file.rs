@@ -45,7 +45,7 @@ pub(crate) fn read(mount: &Path) -> VolumeFound {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
         Err(error) => Found::Unreadable(format!("{}: {error}", path.display())),
         Ok(bytes) => match Record::decode(&bytes) {
-            Ok(record) => Found::Record(record),
+            Ok(record) => Found::Record(Box::new(record)),
             Err(error) => Found::Unusable(error),
         },
     };
@@ -143,7 +143,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         write(&place(&dir, false), &example("n1", 1)).expect("written");
         write(&place(&dir, false), &example("n1", 2)).expect("written again");
-        assert_eq!(read(dir.path()).found, Found::Record(example("n1", 2)));
+        assert_eq!(read(dir.path()).found, Found::Record(Box::new(example("n1", 2))));
         let mode = |path: &str| {
             let meta = fs::metadata(dir.path().join(path)).expect("it is there");
             meta.permissions().mode() & 0o777
@@ -156,9 +156,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         write(&place(&dir, false), &example("n1", 1)).expect("written");
         fs::write(dir.path().join("state/.agent.json.new"), "half").expect("a leftover");
-        assert_eq!(read(dir.path()).found, Found::Record(example("n1", 1)));
+        assert_eq!(read(dir.path()).found, Found::Record(Box::new(example("n1", 1))));
         write(&place(&dir, false), &example("n1", 2)).expect("written");
-        assert_eq!(read(dir.path()).found, Found::Record(example("n1", 2)));
+        assert_eq!(read(dir.path()).found, Found::Record(Box::new(example("n1", 2))));
     }
 
     #[test]

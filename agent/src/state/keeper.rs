@@ -52,6 +52,8 @@ enum MakeError {
 pub(crate) struct Keeper {
     /// Host name for the certificate.
     name: String,
+    /// Whether the node needs a key that pays gas.
+    pays_gas: bool,
     current: Option<Record>,
     /// What stands on the volumes, as far as it was read.
     known: Vec<VolumeFound>,
@@ -62,7 +64,12 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// A keeper that knows nothing yet; `name` is the host name for a certificate.
     pub(crate) fn new(name: String) -> Self {
-        Self { name, current: None, known: Vec::new(), retired: Vec::new() }
+        Self { name, pays_gas: false, current: None, known: Vec::new(), retired: Vec::new() }
+    }
+
+    /// The same for a node that pays gas where `pays_gas`.
+    pub(crate) fn paying_gas(self, pays_gas: bool) -> Self {
+        Self { pays_gas, ..self }
     }
 
     /// Takes note of the mounted volumes and brings every copy up to date.
@@ -98,8 +105,8 @@ impl Keeper {
                 }
             }
         }
-        if let Some(with_key) = self.with_daemon_key(&decision, surroundings) {
-            self.current = Some(with_key);
+        if let Some(with_keys) = self.with_keys(&decision, surroundings) {
+            self.current = Some(with_keys);
             decision = decide(self.current.as_ref(), &self.known, surroundings);
         }
         match decision {
@@ -110,23 +117,36 @@ impl Keeper {
         }
     }
 
-    /// The record in use with a new daemon key, where no disk can have one. It is the node's address
-    /// on chain: while a disk is away that may hold the real one, none is made.
-    fn with_daemon_key(&self, decision: &Decision, surroundings: &Surroundings) -> Option<Record> {
+    /// The record in use with keys that it lacks, where no disk can have them. They are the node's addresses on
+    /// chain: while a disk is away that may hold the real ones, none is made.
+    fn with_keys(&self, decision: &Decision, surroundings: &Surroundings) -> Option<Record> {
         let Decision::Use { record, .. } = decision else { return None };
-        if record.state.daemon_key.is_some() || !may_make(&self.known, surroundings) {
+        let Record { generation, state } = &**record;
+        let lacks_daemon = state.daemon_key.is_none();
+        let lacks_gas = self.pays_gas && state.gas_key.is_none();
+        if !(lacks_daemon || lacks_gas) || !may_make(&self.known, surroundings) {
             return None;
         }
-        let daemon_key = match random_key() {
-            Ok(key) => Some(key),
+        let made = |lacks: bool, held: &Option<SecretKey>| match lacks {
+            true => random_key().map(Some),
+            false => Ok(held.clone()),
+        };
+        let keys = made(lacks_daemon, &state.daemon_key)
+            .and_then(|daemon| Ok((daemon, made(lacks_gas, &state.gas_key)?)));
+        let (daemon_key, gas_key) = match keys {
+            Ok(keys) => keys,
             Err(error) => {
-                error!(%error, "cannot make the daemon key");
+                error!(%error, "cannot make the node's keys on chain");
                 return None;
             }
         };
-        info!("made the daemon key, which records of earlier releases do not have");
-        let state = NodeState { daemon_key, ..record.state.clone() };
-        Some(Record { generation: record.generation + 1, state })
+        info!(
+            daemon = lacks_daemon,
+            gas = lacks_gas,
+            "made keys that the node's record did not have"
+        );
+        let state = NodeState { daemon_key, gas_key, ..state.clone() };
+        Some(Record { generation: generation + 1, state })
     }
 
     /// Looks at every volume again the next time, as one was retired.
@@ -185,6 +205,7 @@ fn make(name: &str, node_id: &str) -> Result<NodeState, MakeError> {
         first_user: first_user::make()?,
         pool_key: random_key()?,
         daemon_key: Some(random_key()?),
+        gas_key: None,
     })
 }
 
@@ -270,6 +291,25 @@ mod tests {
         let mut restarted = Keeper::new("node".to_owned());
         let held = restarted.look(&mounts[1..], &absent);
         assert_eq!((daemon_key(&held), access_key(&held)), (Some(made), "ACCESS3".to_owned()));
+    }
+
+    #[test]
+    fn a_gas_key_is_made_once_for_a_node_that_pays_and_stays_when_it_does_not() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mounts = volumes(&dir, &["a", "b"]);
+        let gas_key = |pays: bool, mounts: &[PathBuf], absent: &[&str]| {
+            let absent = absent.iter().map(|name| (*name).to_owned()).collect();
+            let mut keeper = Keeper::new("node".to_owned()).paying_gas(pays);
+            let held = keeper.look(mounts, &Surroundings { absent, ..node() });
+            let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
+            state.gas_key.clone()
+        };
+        assert_eq!(gas_key(false, &mounts, &[]), None);
+        assert_eq!(gas_key(true, &mounts[..1], &["b"]), None, "b may hold it");
+        let made = gas_key(true, &mounts, &[]).expect("a key");
+        assert!(*made != [0; 32]);
+        assert_eq!(gas_key(true, &mounts[1..], &["a"]), Some(made.clone()));
+        assert_eq!(gas_key(false, &mounts, &[]), Some(made));
     }
 
     #[test]

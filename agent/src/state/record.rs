@@ -36,6 +36,10 @@ pub(crate) struct NodeState {
     /// Signs for the node, and is its address on chain. None in records of releases that had none.
     #[serde(default, with = "hex_key_or_none", skip_serializing_if = "Option::is_none")]
     pub(crate) daemon_key: Option<SecretKey>,
+    /// Pays gas, and nothing else. None where the node was never told to pay. An earlier release that changes the record
+    /// loses it.
+    #[serde(default, with = "hex_key_or_none", skip_serializing_if = "Option::is_none")]
+    pub(crate) gas_key: Option<SecretKey>,
 }
 
 /// A key; never logged or shown.
@@ -200,6 +204,7 @@ pub(crate) fn example(node: &str, generation: u64) -> Record {
         },
         pool_key: Zeroizing::new([0xa5; 32]),
         daemon_key: Some(Zeroizing::new([0x5a; 32])),
+        gas_key: None,
     };
     Record { generation, state }
 }
@@ -226,6 +231,16 @@ mod tests {
         let bytes = record.encode().expect("a record");
         assert!(!String::from_utf8_lossy(&bytes).contains("daemon_key"));
         assert_eq!(Record::decode(&bytes), Ok(record));
+    }
+
+    #[test]
+    fn a_gas_key_is_kept_and_never_printed() {
+        let mut record = example("n1", 7);
+        record.state.gas_key = Some(Zeroizing::new([0x77; 32]));
+        let bytes = record.encode().expect("a record");
+        let read = Record::decode(&bytes).expect("a record");
+        assert!(!format!("{read:?}").contains("7777") && !format!("{read:?}").contains("119"));
+        assert_eq!(read, record);
     }
 
     #[test]

@@ -8,11 +8,14 @@
     reason = "functions that only tests use; a failure is a failed test"
 )]
 
+mod chain;
 mod fakes;
 mod hardware;
 mod host;
 mod metrics;
 mod node;
+mod oracle;
 mod pool;
 mod process;
 mod s3;
+mod settlement;

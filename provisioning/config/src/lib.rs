@@ -11,6 +11,7 @@ mod parse;
 mod pin;
 mod section;
 pub mod seed;
+pub mod settlement;
 pub mod sla;
 mod value;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[sla]`; none where the node works for no network.
     pub sla: Option<sla::Sla>,
+    /// `[settlement]`; none where the node does not look at the chain.
+    pub settlement: Option<settlement::Settlement>,
     /// `[health]`.
     pub health: Health,
     /// `[console]`.

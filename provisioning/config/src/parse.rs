@@ -1,5 +1,6 @@
 //! From text to [`Config`] and [`Problem`]s.
 
+mod settlement;
 mod sla;
 
 use std::fs::File;
@@ -11,6 +12,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::section::{self, Complaints, Section};
+use crate::settlement::Settlement;
 use crate::sla::Sla;
 use crate::value::{self, contains};
 use crate::{
@@ -41,11 +43,13 @@ const MAX_USERS: usize = 256;
 const MAX_ORACLES: usize = 32;
 /// Most report stores: more than two keep no more.
 const MAX_REPORT_STORES: usize = 8;
+/// Most RPC servers: two are compared, a third would decide nothing.
+const MAX_RPC: usize = 2;
 /// Most serial lines with a console: what 8250 drivers offer by default.
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 14] = [
+pub(crate) const KEYS: [(&str, &[&str]); 15] = [
     ("node", &["name"]),
     ("network", &["dns", "port"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
@@ -70,14 +74,43 @@ pub(crate) const KEYS: [(&str, &[&str]); 14] = [
     ),
     ("sla.oracle", &["name", "url", "address", "certificate"]),
     ("sla.report_store", &["name", "url", "certificate"]),
+    (
+        "settlement",
+        &[
+            "backend",
+            "rpc",
+            "hp_account",
+            "registry",
+            "eras",
+            "claims",
+            "protocol",
+            "node",
+            "abi",
+            "pay_gas",
+            "max_fee",
+            "day_budget",
+            "claim_every",
+            "claim_at_least",
+        ],
+    ),
     ("health", &["drain"]),
     ("console", &["serial", "pin_hash"]),
     ("log", &["serial"]),
 ];
 
 /// What stands at the top of the file.
-const TOP: [&str; 11] = [
-    "version", "node", "network", "time", "disks", "s3", "metrics", "sla", "health", "console",
+const TOP: [&str; 12] = [
+    "version",
+    "node",
+    "network",
+    "time",
+    "disks",
+    "s3",
+    "metrics",
+    "sla",
+    "settlement",
+    "health",
+    "console",
     "log",
 ];
 
@@ -191,12 +224,16 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
         s3: sections.read("s3", s3),
         metrics: Metrics::default(),
         sla: sections.read("sla", sla::sla),
+        settlement: None,
         health: sections.read("health", health),
         console: sections.read("console", console),
         log: Log::default(),
     };
     let service = config.s3.listen;
     config.metrics = sections.read("metrics", |section| metrics(section, service));
+    let has_network = config.sla.is_some();
+    config.settlement =
+        sections.read("settlement", |section| settlement::settlement(section, has_network));
     let consoles = config.console.serial.clone();
     config.log = sections.read("log", |section| log(section, &consoles));
     if unknown {
@@ -271,6 +308,10 @@ impl SafeDefault for Metrics {
 impl SafeDefault for Option<Sla> {
     const CONSEQUENCE: &'static str = "[sla] is ignored and no oracle is spoken with: the node earns \
                                        nothing";
+}
+impl SafeDefault for Option<Settlement> {
+    const CONSEQUENCE: &'static str = "[settlement] is ignored: the chain is not read, nothing is claimed, \
+                                       and the node goes by its own id";
 }
 impl SafeDefault for Health {
     const CONSEQUENCE: &'static str = "[health] is ignored and no disk is emptied by itself";
@@ -486,3 +527,6 @@ mod tests;
 
 #[cfg(test)]
 mod console_tests;
+
+#[cfg(test)]
+mod manual_tests;

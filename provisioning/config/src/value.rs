@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use crate::{ClaimMode, IpNet, PortName};
 
+mod chain;
 mod network;
 
+pub(crate) use chain::{Backend, abi, backend, ether, gwei, rpc_url, tokens};
 pub(crate) use network::{chain_address, fingerprint, https_url};
 
 /// Longest host name label and so longest node name, in characters (RFC 1035, 2.3.4).

@@ -129,7 +129,7 @@ impl Party {
             configDigest: target.parameters.digest(),
         };
         let session = Signed::new(message, &target.parameters.domain(), &self.key)?;
-        Ok(OpenSession { session, s3 })
+        Ok(OpenSession { session, s3, binding: None })
     }
 
     /// A report with these facts and, perhaps, readings.

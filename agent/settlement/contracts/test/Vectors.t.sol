@@ -82,6 +82,34 @@ contract VectorsTest is Fixture {
         _eq(ECDSA.recover(digest, vm.parseJsonBytes(_kept, ".voteSignature")), oracle);
     }
 
+    function test_what_settles_has_the_digests_that_are_signed() public {
+        bytes32 separator = new Domain(CONTRACT).domainSeparator();
+        bytes32 node = bytes32(type(uint256).max / 255 * 0x11);
+        Messages.DaemonBinding memory binding = Messages.DaemonBinding({
+            nodeId: node,
+            hpAccount: 0xaAaAaAaaAaAaAaaAaAAAAAAAAaaaAaAaAaaAaaAa,
+            daemonAddress: vm.parseJsonAddress(_kept, ".oracle"),
+            attestationKeyHash: bytes32(type(uint256).max / 255 * 0x66),
+            hardwareReportHash: bytes32(type(uint256).max / 255 * 0x77),
+            deadline: 1_900_000_000
+        });
+        _eq(MessageHashUtils.toTypedDataHash(separator, binding.hash()), _kept32(".bindingDigest"));
+        bytes32 leaf =
+            Messages.leaf(Messages.Leaf(node, 5, uint256(1) << 90, 9, bytes32(type(uint256).max / 255 * 0x88)));
+        _eq(leaf, _kept32(".leafHash"));
+        Messages.EraRoot memory root = Messages.EraRoot({
+            fromEra: 3,
+            toEra: 5,
+            previous: bytes32(type(uint256).max / 255 * 0x99),
+            root: leaf,
+            votesRoot: bytes32(type(uint256).max / 255 * 0xbb),
+            totalReward: uint256(1) << 80,
+            totalPenalty: 7,
+            configDigest: _kept32(".configDigest")
+        });
+        _eq(MessageHashUtils.toTypedDataHash(separator, root.hash()), _kept32(".rootDigest"));
+    }
+
     function test_the_domain_is_of_the_contract_that_settles() public view {
         (, string memory name, string memory version, uint256 chain, address contract_,,) =
             net.settlement.eip712Domain();

@@ -77,6 +77,7 @@ mod contracts {
 
         interface EraManager {
             function currentEra() external view returns (uint64);
+            function parametersOf(uint64 era) external view returns (uint64 genesis, uint32 duration);
         }
 
         interface SlaSettlement {

@@ -3,6 +3,7 @@
 
 pub mod icn_v5;
 pub mod reference;
+pub mod roots;
 pub mod unsigned;
 
 use std::future::Future;

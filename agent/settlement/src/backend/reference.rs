@@ -38,19 +38,8 @@ pub struct Network {
 /// The backend.
 #[derive(Debug, Clone)]
 pub struct Reference<C> {
-    network: Network,
+    pub(super) network: Network,
     chain: C,
-}
-
-/// A root that is final on chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FinalRoot {
-    /// Its number.
-    pub id: u64,
-    /// The root.
-    pub root: B256,
-    /// Its EIP-712 digest.
-    pub digest: B256,
 }
 
 impl Network {
@@ -91,6 +80,13 @@ fn standing(state: u8) -> Option<Standing> {
     .copied()
 }
 
+/// What a node is called on chain: of its HP, and of the label by which the HP tells it apart. Nobody else can
+/// register it.
+#[must_use]
+pub fn node_id(hp: Address, label: B256) -> NodeId {
+    keccak256((hp, label).abi_encode())
+}
+
 impl<C: Chain> Reference<C> {
     /// A network, seen through a chain.
     #[must_use]
@@ -98,7 +94,13 @@ impl<C: Chain> Reference<C> {
         Self { network, chain }
     }
 
-    async fn ask<T: SolCall>(
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    pub(super) async fn ask<T: SolCall>(
         &self,
         contract: &'static str,
         at: Address,
@@ -111,36 +113,6 @@ impl<C: Chain> Reference<C> {
             function: T::SIGNATURE,
             reason: error.to_string(),
         })
-    }
-
-    /// The newest final root; none if there is none. Roots are final in their order, so it is found with one question
-    /// for each bit of their number, however long the node was away.
-    ///
-    /// # Errors
-    /// The chain does not say.
-    pub async fn newest_final(&self) -> Result<Option<FinalRoot>, SettlementError> {
-        const CONTRACT: &str = "SlaSettlement";
-        let at = self.network.settlement;
-        let count = self.ask(CONTRACT, at, &SlaSettlement::rootCountCall {}).await?;
-        let count = u64::try_from(count).map_err(|_| SettlementError::OtherAbi {
-            contract: CONTRACT,
-            function: SlaSettlement::rootCountCall::SIGNATURE,
-            reason: format!("{count} roots"),
-        })?;
-        // All below `low` are final, none from `high` on is.
-        let (mut low, mut high) = (0, count);
-        while low < high {
-            let middle = u64::midpoint(low, high);
-            let question = SlaSettlement::isFinalCall { id: U256::from(middle) };
-            match self.ask(CONTRACT, at, &question).await? {
-                true => low = middle.saturating_add(1),
-                false => high = middle,
-            }
-        }
-        let Some(id) = low.checked_sub(1) else { return Ok(None) };
-        let posted =
-            self.ask(CONTRACT, at, &SlaSettlement::rootAtCall { id: U256::from(id) }).await?;
-        Ok(Some(FinalRoot { id, root: posted.root, digest: posted.digest }))
     }
 
     fn hp(&self) -> Result<Address, SettlementError> {
@@ -209,9 +181,7 @@ impl<C: Chain> Settlement for Reference<C> {
     }
 
     async fn rewards(&self, node: NodeId) -> Result<Rewards, SettlementError> {
-        let question = RewardClaims::doneCall { nodeId: node };
-        let done = self.ask("RewardClaims", self.network.claims, &question).await?;
-        let paid = Some(U256::from(done.reward));
+        let paid = Some(self.done(node).await?.reward);
         Ok(Rewards { paid, claimable: None, of_delegators: None, delay_s: None })
     }
 

@@ -5,6 +5,7 @@
 pub mod checked;
 pub mod http;
 pub mod rpc;
+pub mod servers;
 
 use std::future::Future;
 

@@ -51,6 +51,14 @@ pub enum EngineError {
     /// The chain cannot be asked whether an outbox should be there.
     #[error("there is no outbox, and whether there should be one is not known: {0}")]
     Chain(#[from] ChainError),
+    /// The servers are of another chain.
+    #[error("the RPC servers are of chain {found}, not {expected}: correct the configuration")]
+    OtherChain {
+        /// The chain in the configuration.
+        expected: u64,
+        /// The servers' chain.
+        found: u64,
+    },
     /// There is none, where one should be.
     #[error(
         "there is no outbox, and account {} has sent {count} transactions: what was signed is unknown, so nothing \
@@ -123,13 +131,49 @@ impl<B: Backend, C: Chain> Engine<B, C> {
         key: PayerKey,
         setup: Setup,
     ) -> Result<Self, EngineError> {
+        Self::open_with(backend, chain, key, setup, false).await
+    }
+
+    /// The same for a caller whose calls may all take effect twice without harm, as claims of cumulative amounts may:
+    /// where the outbox is lost, another one is begun as soon as no transaction of the account waits. What waited and
+    /// was dropped by all servers may still be mined later.
+    ///
+    /// # Errors
+    /// The outbox cannot be used, or is not there while transactions wait, or servers are of another chain.
+    pub async fn open_or_begin(
+        backend: B,
+        chain: C,
+        key: PayerKey,
+        setup: Setup,
+    ) -> Result<Self, EngineError> {
+        Self::open_with(backend, chain, key, setup, true).await
+    }
+
+    async fn open_with(
+        backend: B,
+        chain: C,
+        key: PayerKey,
+        setup: Setup,
+        may_lose: bool,
+    ) -> Result<Self, EngineError> {
         let owner = Owner { chain: setup.target.chain, account: key.address() };
         let (outbox, records) = match Outbox::open(backend, owner)? {
             Opened::Ready(outbox, records) => (outbox, records),
-            Opened::Absent(backend) => match chain.nonce(owner.account, At::Pending).await? {
-                0 => (Outbox::begin_anew(backend, owner)?, Vec::new()),
-                count => return Err(EngineError::Missing { owner, count }),
-            },
+            Opened::Absent(backend) => {
+                // What another chain counts says nothing of this one.
+                if may_lose {
+                    let (expected, found) = (owner.chain, chain.chain_id().await?);
+                    if found != expected {
+                        return Err(EngineError::OtherChain { expected, found });
+                    }
+                }
+                let count = chain.nonce(owner.account, At::Pending).await?;
+                let waits = count != chain.nonce(owner.account, At::Latest).await?;
+                if count != 0 && (waits || !may_lose) {
+                    return Err(EngineError::Missing { owner, count });
+                }
+                (Outbox::begin_anew(backend, owner)?, Vec::new())
+            }
         };
         let state = State::replay(setup.policy.clone(), records)?;
         let todo = VecDeque::new();

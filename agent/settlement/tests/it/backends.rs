@@ -6,7 +6,8 @@ use agent_settlement::abi::reference::{
     DaemonBinding, EraManager, Node, NodeRegistry, Posted, RewardClaims, SlaSettlement, errors,
 };
 use agent_settlement::backend::icn_v5::{BATCH_MAX, Icn};
-use agent_settlement::backend::reference::{FinalRoot, Network, Reference};
+use agent_settlement::backend::reference::{Network, Reference};
+use agent_settlement::backend::roots::PostedRoot;
 use agent_settlement::backend::{
     ClaimOf, Settlement, SettlementError, SignedBinding, Standing, Step, Unsigned, icn_v5,
 };
@@ -232,7 +233,7 @@ async fn the_newest_final_of_720_roots_is_found_in_a_dozen_questions() {
         let expected = last.map(|id: u64| {
             let byte = id.to_le_bytes()[0];
             let (root, digest) = (B256::repeat_byte(byte ^ 0xff), B256::repeat_byte(byte));
-            FinalRoot { id, root, digest }
+            PostedRoot { id, root, digest, posted_at: 0 }
         });
         assert_eq!(reference.newest_final().await, Ok(expected));
         assert!(canned.asked().len() <= 12);

@@ -4,7 +4,7 @@ use agent_settlement::call::Seq;
 use agent_settlement::engine::event::Alarm;
 use agent_settlement::engine::policy::Policy;
 use agent_settlement::engine::state::Stage;
-use agent_settlement::engine::{Engine, Setup};
+use agent_settlement::engine::{Engine, EngineError, Setup};
 use agent_settlement::key::PayerKey;
 use agent_settlement::outbox::Folder;
 use agent_settlement::preflight::{Contract, Refusal, Target};
@@ -90,4 +90,26 @@ async fn an_outbox_of_another_key_or_chain_is_left_alone() {
     let error = opened.map(|_| ()).expect_err("another's");
     assert!(error.to_string().contains("is not used: it is of account"), "{error}");
     drop(Rig::open(Folder::new(folder.path()), anvil.rpc(), setup()).await);
+}
+
+#[tokio::test]
+async fn a_lost_outbox_is_begun_anew_only_where_nothing_waits_and_that_does_no_harm() {
+    let anvil = Anvil::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let open =
+        |setup: Setup| Engine::open_or_begin(Folder::new(folder.path()), anvil.rpc(), key(), setup);
+    anvil.foreign(0, 2_000_000_000).await;
+    let waits = open(setup()).await.expect_err("one waits");
+    assert!(matches!(waits, EngineError::Missing { count: 1, .. }), "{waits}");
+    anvil.mine(1).await;
+    let strict = Engine::open(Folder::new(folder.path()), anvil.rpc(), key(), setup()).await;
+    assert!(matches!(strict, Err(EngineError::Missing { .. })), "others must not lose theirs");
+    let mut other = setup();
+    other.target.chain = 1;
+    let other = open(other).await.expect_err("another chain");
+    assert!(matches!(other, EngineError::OtherChain { expected: 1, .. }), "{other}");
+    let mut rig = Rig::around(open(setup()).await.expect("it is begun"));
+    rig.want(count_up(1));
+    rig.finish(&anvil).await;
+    assert_eq!(anvil.count(1).await, 1);
 }

@@ -5,11 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, DigitallySignedStruct, OtherError, PeerIncompatible, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError, PeerIncompatible,
+    SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 
 use crate::protocol::B256;
@@ -43,19 +47,31 @@ impl OwnCertificate {
 
     /// How to speak with who has the certificate with the SHA-256 `pinned`.
     pub(crate) fn client(&self, pinned: B256) -> Result<ClientConfig, rustls::Error> {
-        let provider = Arc::new(ring::default_provider());
-        let verifier = Arc::new(Pinned::new(pinned, &provider));
         let key = PrivateKeyDer::Pkcs8(self.key.clone_key());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_client_auth_cert(vec![self.certificate.clone()], key)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A session that is resumed shows no certificate, and there is one connection in hours.
-        config.resumption = rustls::client::Resumption::disabled();
-        Ok(config)
+        let config = builder(pinned)?.with_client_auth_cert(vec![self.certificate.clone()], key)?;
+        Ok(finished(config))
     }
+}
+
+/// How to speak with who has the certificate with the SHA-256 `pinned`, as nobody.
+pub(crate) fn anonymous(pinned: B256) -> Result<ClientConfig, rustls::Error> {
+    Ok(finished(builder(pinned)?.with_no_client_auth()))
+}
+
+fn builder(pinned: B256) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(Pinned::new(pinned, &provider));
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier))
+}
+
+fn finished(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A session that is resumed shows no certificate, and there is one connection in hours.
+    config.resumption = rustls::client::Resumption::disabled();
+    config
 }
 
 impl fmt::Debug for OwnCertificate {

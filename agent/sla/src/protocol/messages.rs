@@ -14,13 +14,14 @@
 //! Votes come in the order of their node ids, as many as [`ANSWER_MAX`] leaves room for; the rest behind the
 //! last one. The list is empty before the era is closed, and behind its last node.
 //!
-//! Everything but 200 carries a [`Refusal`].
+//! What anyone may read beside that is in [`settled`](super::settled). Everything but 200 carries a [`Refusal`].
 
 use alloy::primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
 use super::parameters::{Era, Parameters};
 use super::report::SentReport;
+use super::settled::SignedBinding;
 use super::signed::{ChallengeReceipt, ChallengeRequest, Session, Signed};
 
 /// The longest body of a request in bytes: 512 samples of 16 KiB with their ways in base64 are some 13 MiB.
@@ -54,6 +55,9 @@ pub struct OpenSession {
     pub session: Signed<Session>,
     /// Where the oracle reads and writes as an S3 tenant; none while the node serves no S3.
     pub s3: Option<S3Access>,
+    /// The daemon key's own word on whose it is, for the HP to fetch; none where the node names no HP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<SignedBinding>,
 }
 
 /// How an oracle uses the node's S3.
@@ -226,6 +230,12 @@ pub enum Refusal {
         /// Why, in words.
         reason: String,
     },
+    /// There is none of what was asked for.
+    #[error("there is no {what} here")]
+    Unknown {
+        /// What, in words.
+        what: String,
+    },
     /// The oracle cannot, for now.
     #[error("the oracle is busy or cannot write; try again in {retry_after_ms} ms")]
     Busy {
@@ -246,6 +256,7 @@ impl Refusal {
             | Self::Replayed
             | Self::TooLate
             | Self::Malformed { .. }
+            | Self::Unknown { .. }
             | Self::BadSignature { .. } => false,
         }
     }

@@ -5,9 +5,10 @@ pub mod messages;
 pub mod parameters;
 pub mod report;
 pub mod sampling;
+pub mod settled;
 pub mod signed;
 
 #[cfg(test)]
 mod tests;
 
-pub use alloy::primitives::{Address, B256};
+pub use alloy::primitives::{Address, B256, U256};

@@ -196,3 +196,37 @@ fn addresses_are_of_the_public_key() {
         "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf".parse().expect("an address");
     assert_eq!(SigningKey::from_bytes(&Zeroizing::new(one)).expect("a key").address(), address);
 }
+
+#[test]
+fn what_is_settled_has_hexadecimal_numbers_and_bounds() {
+    use super::settled::{EraRoot, Leaf, PROOF_MAX, Settled, UnboundedError};
+    let node = B256::repeat_byte(7);
+    let leaf = Leaf {
+        nodeId: node,
+        toEra: 5,
+        cumulativeReward: U256::MAX,
+        cumulativePenalty: U256::ZERO,
+        votesHash: B256::ZERO,
+    };
+    let root = EraRoot {
+        fromEra: 5,
+        toEra: 5,
+        previous: B256::ZERO,
+        root: leaf.hash(),
+        votesRoot: B256::ZERO,
+        totalReward: U256::from(255),
+        totalPenalty: U256::ZERO,
+        configDigest: B256::ZERO,
+    };
+    let settled = Settled { number: 1, root, leaf, proof: Vec::new(), eras: Vec::new() };
+    let json = serde_json::to_value(&settled).expect("JSON");
+    assert_eq!(json["root"]["totalReward"], "0xff");
+    assert_eq!(json["leaf"]["cumulativeReward"], format!("0x{}", "f".repeat(64)));
+    assert_eq!(serde_json::from_value::<Settled>(json).expect("the same"), settled);
+    assert_eq!(settled.check(node), Ok(()));
+    let other = B256::repeat_byte(8);
+    let wrong = UnboundedError::Node { asked: other, found: node };
+    assert_eq!(settled.check(other), Err(wrong));
+    let long = Settled { proof: vec![B256::ZERO; PROOF_MAX + 1], ..settled };
+    assert!(matches!(long.check(node), Err(UnboundedError::Long { found: 33, most: 32, .. })));
+}

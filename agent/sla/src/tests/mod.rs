@@ -27,6 +27,7 @@ use crate::local::Local;
 use crate::protocol::key::SigningKey;
 use crate::protocol::messages::{S3Access, Sample};
 use crate::protocol::parameters::{Era, Parameters, example};
+use crate::protocol::settled::SignedBinding;
 use crate::protocol::{Address, B256};
 use crate::run::{SlaError, Ways, run_with};
 use crate::spool::Owner;
@@ -79,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) failing: Mutex<usize>,
     /// How its S3 is reached.
     pub(crate) s3: Mutex<Option<S3Access>>,
+    /// Whose it is.
+    pub(crate) binding: Mutex<Option<SignedBinding>>,
 }
 
 #[async_trait]
@@ -96,6 +99,10 @@ impl NodeView for Node {
 
     fn s3_access(&self, _: Address) -> Option<S3Access> {
         self.s3.lock().expect("a lock").clone()
+    }
+
+    fn binding(&self) -> Option<SignedBinding> {
+        self.binding.lock().expect("a lock").clone()
     }
 
     async fn cut(&self, era: Era, _: Era) -> Result<Commitment, String> {

@@ -20,6 +20,7 @@ use crate::protocol::messages::{
 use crate::protocol::parameters::{Era, Parameters};
 use crate::protocol::report::Facts;
 use crate::protocol::sampling::positions;
+use crate::protocol::settled::SignedBinding;
 use crate::protocol::signed::{ChallengeReceipt, ChallengeRequest, FAILED, PASSED, Signed};
 
 /// How long a node has to answer.
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub(crate) sessions: Vec<B256>,
     /// Where it was told to reach the node's S3, by each session.
     pub(crate) endpoints: Vec<Option<String>>,
+    /// Whose it was told that the node is, by each session.
+    pub(crate) bindings: Vec<Option<SignedBinding>>,
     /// The facts of each report that was new, in order.
     pub(crate) reports: Vec<(u64, Facts)>,
     /// A report that is never taken.
@@ -92,12 +95,13 @@ impl Oracle {
         if let Some(refusal) = &state.refusal {
             return Err(refusal.clone());
         }
-        let OpenSession { session, s3 } = serde_json::from_slice(body).expect("a session");
+        let OpenSession { session, s3, binding } = serde_json::from_slice(body).expect("a session");
         let domain = self.parameters.domain();
         session.verify(&domain, daemon().address()).expect("the daemon's");
         assert_eq!(session.message.oracleId, self.key.address());
         state.sessions.push(session.message.instance);
         state.endpoints.push(s3.and_then(|s3| s3.endpoints.into_iter().next()));
+        state.bindings.push(binding);
         state.forgotten = false;
         let delivered = state.reports.last().map(|(sequence, _)| *sequence);
         Ok(SessionOpened { delivered, oracle_time: self.clock.now_ms() })

@@ -4,10 +4,15 @@ use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::primitives::U256;
+
 use super::oracle::{Faulty, Oracle};
 use super::{Setup, TestClock, daemon, oracle, parameters};
 use crate::protocol::messages::{Refusal, S3Access};
 use crate::protocol::parameters::{Era, Parameters};
+use crate::protocol::settled::DaemonBinding;
+use crate::protocol::signed::Signed;
+use crate::protocol::{Address, B256};
 use crate::status::LinkState;
 
 const LONG: Duration = Duration::from_secs(300);
@@ -79,6 +84,31 @@ async fn an_oracle_is_told_when_the_nodes_s3_is_reached_in_another_way() {
     });
     tokio::time::sleep(LONG).await;
     assert_eq!(faulty.oracle.state().endpoints, [None, Some(url)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oracle_is_told_whose_the_node_is_and_again_when_that_is_signed_anew() {
+    let clock = TestClock::new();
+    let faulty = oracle(1, clock);
+    let setup = Setup::new(clock);
+    let binding = |deadline: u64| {
+        let message = DaemonBinding {
+            nodeId: B256::repeat_byte(1),
+            hpAccount: Address::repeat_byte(2),
+            daemonAddress: daemon().address(),
+            attestationKeyHash: B256::ZERO,
+            hardwareReportHash: B256::ZERO,
+            deadline: U256::from(deadline),
+        };
+        Some(Signed::new(message, &parameters().domain(), &daemon()).expect("signed"))
+    };
+    *setup.node.binding.lock().expect("a lock") = binding(1);
+    let mut running = setup.start(&[Arc::clone(&faulty)]);
+    let in_session = |state: &LinkState| matches!(state, LinkState::InSession { .. });
+    running.until(LONG, |status| in_session(&status.peers[0].link)).await;
+    *setup.node.binding.lock().expect("a lock") = binding(2);
+    tokio::time::sleep(LONG).await;
+    assert_eq!(faulty.oracle.state().bindings, [binding(1), binding(2)]);
 }
 
 #[tokio::test(start_paused = true)]

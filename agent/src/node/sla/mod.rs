@@ -4,28 +4,28 @@ pub(crate) mod tenants;
 mod view;
 mod words;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_api::sla::SlaStatus;
+use agent_settlement::backend::reference::node_id;
 use agent_sla::SlaConfig;
 use agent_sla::config::{Peer, Store};
 use agent_sla::protocol::key::SigningKey;
 use agent_sla::protocol::parameters::Parameters;
 use agent_sla::protocol::{Address, B256};
-use disk_manager_plan::report::{DiskReport, Ownership, VolumePhase};
+use provisioning_config::Config;
+use provisioning_config::settlement::Network;
 use provisioning_config::sla::Sla;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::view::View;
-use super::{Node, spawn};
+use super::{Node, place, spawn};
 use crate::state::{Identity, NodeState};
 
 /// For how many eras receipts and cuts are kept: two days of eras of an hour, twice the dispute window of a day.
-const DISPUTE_ERAS: u64 = 48;
+pub(super) const DISPUTE_ERAS: u64 = 48;
 
 /// Where on a data volume reports and receipts lie.
 const FOLDER: &str = "state/sla";
@@ -59,7 +59,7 @@ pub(crate) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
     let Some((key, node_id)) = identity(&node, &cancel).await else { return };
     let config = config(&section, node_id);
     info!(
-        daemon = %key.address(), oracles = config.oracles.len(), config = %config.parameters.digest(),
+        daemon = %key.address(), node = %node_id, oracles = config.oracles.len(), config = %config.parameters.digest(),
         "the node speaks for its daemon address"
     );
     let (status, mut changes) = watch::channel(agent_sla::status::SlaStatus::default());
@@ -69,7 +69,7 @@ pub(crate) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
             node.sla.send_modify(|known| known.status = status);
         }
     });
-    let folder = follow_folder(&node);
+    let folder = place::follow(&node, FOLDER);
     node.sla.send_modify(|known| known.awaited = None);
     let view = Arc::new(View(Arc::clone(&node)));
     let urgent = Arc::clone(&node.verdicts_changed);
@@ -79,14 +79,17 @@ pub(crate) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
     }
 }
 
-/// Waits for the daemon key and the node's id.
-async fn identity(node: &Node, cancel: &CancellationToken) -> Option<(SigningKey, B256)> {
+/// Waits for the daemon key, and for what the node is called on the wire.
+pub(super) async fn identity(
+    node: &Node,
+    cancel: &CancellationToken,
+) -> Option<(SigningKey, B256)> {
     let mut held = node.held.subscribe();
     loop {
         if let Identity::Known(state) = &held.borrow_and_update().identity
             && let Some(key) = &state.daemon_key
         {
-            match (SigningKey::from_bytes(key), on_the_wire(&state.node_id)) {
+            match (SigningKey::from_bytes(key), on_the_wire(&node.config, &state.node_id)) {
                 (Ok(key), Some(id)) => return Some((key, id)),
                 (Err(why), _) => error!(%why, "the daemon key cannot be used"),
                 (_, None) => error!(id = state.node_id, "the node's id is not hexadecimal"),
@@ -99,24 +102,39 @@ async fn identity(node: &Node, cancel: &CancellationToken) -> Option<(SigningKey
     }
 }
 
-/// The node's id as 32 bytes, zeros in front.
-fn on_the_wire(node_id: &str) -> Option<B256> {
+/// The node's id as 32 bytes, zeros in front: the label by which its HP tells it apart.
+pub(super) fn label(node_id: &str) -> Option<B256> {
     let bytes = hex::decode(node_id).ok().filter(|bytes| bytes.len() <= B256::len_bytes())?;
     Some(B256::left_padding_from(&bytes))
 }
 
+/// What the node is called on the wire: where our own contracts settle, what they call it, which has its HP in it;
+/// else its own id.
+fn on_the_wire(config: &Config, own_id: &str) -> Option<B256> {
+    let label = label(own_id)?;
+    Some(match &config.settlement {
+        Some(section) if matches!(section.network, Network::Reference { .. }) => {
+            node_id(section.hp_account.into(), label)
+        }
+        _ => label,
+    })
+}
+
+/// What all nodes and oracles of the network agree on.
+pub(super) fn parameters(section: &Sla) -> Parameters {
+    Parameters {
+        chain: section.chain,
+        contract: section.contract.into(),
+        genesis: section.genesis,
+        era_seconds: u32::try_from(section.era.as_secs()).unwrap_or(u32::MAX),
+        samples: section.samples,
+        oracles: section.oracles.iter().map(|oracle| Address::from(oracle.address)).collect(),
+    }
+}
+
 fn config(section: &Sla, node_id: B256) -> SlaConfig {
-    let oracles: BTreeSet<Address> =
-        section.oracles.iter().map(|oracle| Address::from(oracle.address)).collect();
     SlaConfig {
-        parameters: Parameters {
-            chain: section.chain,
-            contract: section.contract.into(),
-            genesis: section.genesis,
-            era_seconds: u32::try_from(section.era.as_secs()).unwrap_or(u32::MAX),
-            samples: section.samples,
-            oracles,
-        },
+        parameters: parameters(section),
         oracles: section
             .oracles
             .iter()
@@ -143,42 +161,41 @@ fn config(section: &Sla, node_id: B256) -> SlaConfig {
     }
 }
 
-/// The folder for reports: on one data volume as long as it is mounted, then on another.
-fn follow_folder(node: &Arc<Node>) -> watch::Receiver<Option<PathBuf>> {
-    let (sender, receiver) = watch::channel(None);
-    let mut reports = node.disks.subscribe();
-    tokio::spawn(async move {
-        loop {
-            let mounts = mounts(reports.borrow_and_update().latest.as_ref());
-            sender.send_if_modified(|chosen| choose(chosen, &mounts));
-            tokio::select! {
-                changed = reports.changed() => if changed.is_err() { return },
-                () = sender.closed() => return,
-            }
-        }
-    });
-    receiver
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn mounts(report: Option<&DiskReport>) -> Vec<PathBuf> {
-    let disks = report.map(|report| report.disks.as_slice()).unwrap_or_default();
-    let ours = disks.iter().filter(|disk| disk.ownership == Ownership::Ours);
-    let mounted = ours.filter_map(|disk| match &disk.volume.as_ref()?.phase {
-        VolumePhase::Mounted { mount } => Some(mount.clone()),
-        VolumePhase::Claiming | VolumePhase::Unavailable { .. } => None,
-    });
-    mounted.filter(|mount| !agent_object_store::is_retired(mount)).collect()
-}
-
-/// Chooses a volume, and says whether it is another one than before: one that has the folder, else the first.
-fn choose(chosen: &mut Option<PathBuf>, mounts: &[PathBuf]) -> bool {
-    let folder = |mount: &PathBuf| mount.join(FOLDER);
-    if chosen.as_ref().is_some_and(|chosen| mounts.iter().any(|mount| folder(mount) == *chosen)) {
-        return false;
+    #[test]
+    fn a_node_is_called_after_its_hp_where_our_contracts_settle() {
+        let section = |hp: u8| {
+            let hp = hex::encode([hp; 20]);
+            format!(
+                "version = 1\n[sla]\nchain = 1\ncontract = \"0x{c}\"\ngenesis = 0\n[[sla.oracle]]\nname = \"o\"\n\
+                 url = \"https://o\"\naddress = \"0x{c}\"\ncertificate = \"{d}\"\n[settlement]\nhp_account = \"0x{hp}\"\n\
+                 rpc = [\"https://r\"]\n",
+                c = "c0".repeat(20),
+                d = "dd".repeat(32),
+            )
+        };
+        let reference = |hp| {
+            let of = "0x".to_owned() + &"01".repeat(20);
+            section(hp)
+                + &format!(
+                    "backend = \"reference\"\nregistry = \"{of}\"\neras = \"{of}\"\nclaims = \"{of}\"\n"
+                )
+        };
+        let icn = section(1)
+            + &format!("backend = \"icn-v5\"\nnode = 3\nprotocol = \"0x{}\"\n", "05".repeat(20));
+        let named = |text: &str| {
+            let (config, problems) = provisioning_config::parse(text);
+            assert_eq!(problems, []);
+            on_the_wire(&config, "0a0b").expect("a name")
+        };
+        let own = B256::left_padding_from(&[0x0a, 0x0b]);
+        assert_eq!(named("version = 1\n"), own);
+        assert_eq!(named(&icn), own);
+        assert_eq!(named(&reference(1)), node_id(Address::repeat_byte(1), own));
+        assert_ne!(named(&reference(1)), named(&reference(2)), "another HP, another name");
+        assert_eq!(on_the_wire(&Config::default(), "no hexadecimal"), None);
     }
-    let with = mounts.iter().map(folder).find(|folder| folder.exists());
-    let next = with.or_else(|| mounts.first().map(folder));
-    let changed = next != *chosen;
-    *chosen = next;
-    changed
 }

@@ -14,6 +14,7 @@ use agent_sla::protocol::messages::{S3Access, Sample as Answer};
 use agent_sla::protocol::parameters::Era;
 use agent_sla::protocol::report::{Capacity, Reading};
 use agent_sla::protocol::sampling::group_of;
+use agent_sla::protocol::settled::SignedBinding;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -65,6 +66,10 @@ impl NodeView for View {
             access_key: tenant.access_key,
             secret_key: tenant.secret_key.to_string(),
         })
+    }
+
+    fn binding(&self) -> Option<SignedBinding> {
+        self.0.binding.borrow().clone()
     }
 
     async fn cut(&self, era: Era, keep_from: Era) -> Result<Commitment, String> {

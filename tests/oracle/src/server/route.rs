@@ -181,6 +181,7 @@ pub(super) fn refused(refusal: &Refusal) -> Answer {
         Refusal::OtherParameters => StatusCode::PRECONDITION_FAILED,
         Refusal::Skew { .. } | Refusal::Malformed { .. } => StatusCode::BAD_REQUEST,
         Refusal::TooLate => StatusCode::GONE,
+        Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
         Refusal::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut answer = form(status, refusal);
