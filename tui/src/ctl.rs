@@ -71,6 +71,8 @@ pub(crate) enum Command {
     },
     /// Shows how the node does with its oracles.
     Sla,
+    /// Shows what the node earned and how it stands on chain, and what its HP has to sign.
+    Settlement,
     /// Shows the end of the log of all services.
     Log {
         /// How many lines are looked at.
@@ -108,6 +110,7 @@ impl Command {
             | Self::Events
             | Self::Health { .. }
             | Self::Sla
+            | Self::Settlement
             | Self::Log { .. } => false,
         }
     }

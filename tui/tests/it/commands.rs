@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use agent_api::control::Request;
 use agent_api::hardware::HealthReport;
 use agent_api::pool::PoolStatus;
+use agent_api::settlement::SettlementReport;
 use agent_api::status::NodeStatus;
 use serde_json::Value;
 
@@ -48,6 +49,9 @@ fn every_screen_and_reading_is_shown_in_words() {
         (&["identity"], "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"),
         (&["identity"], "################"),
         (&["sla"], "the agent has just started"),
+        (&["settlement"], "Waits    the node is not registered"),
+        (&["settlement"], "Alarm    the gas key is empty"),
+        (&["settlement"], "To sign  registers the node"),
         (&["pool"], "nothing is missing of 0 groups"),
         (&["log"], "WARN a client is slow"),
         (&["secret"], "the-secret-key"),
@@ -67,6 +71,9 @@ fn json_has_the_types_of_the_control_socket() {
     assert_eq!(pool, fake::pool());
     let health: HealthReport = serde_json::from_value(json(&agent, &["health"])).expect("health");
     assert_eq!(health.components.len(), 1);
+    let settlement: SettlementReport =
+        serde_json::from_value(json(&agent, &["settlement"])).expect("a settlement");
+    assert_eq!(settlement.unsigned.len(), 1);
     let disks = json(&agent, &["disks"]);
     assert_eq!(disks["v"], 1);
     assert_eq!(disks["disks"][1]["verdict"]["health"], "failing");

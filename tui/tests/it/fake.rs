@@ -14,6 +14,7 @@ use agent_api::hardware::{Component, HealthReport};
 use agent_api::health::{Health, Kind, Verdict};
 use agent_api::init::{PortStatus, SystemStatus};
 use agent_api::pool::PoolStatus;
+use agent_api::settlement::{SettlementReport, SettlementStatus, Unsigned};
 use agent_api::status::{ConsoleChanges, Credentials, NodeStatus, VolumeState, VolumeUse};
 
 /// The PIN of its console, where it has one.
@@ -81,6 +82,7 @@ fn answer(mut client: UnixStream, status: &NodeStatus, done: &Mutex<Vec<Request>
             }
             Request::CheckPin { pin } if pin.reveal() == PIN => Reply::Accepted,
             Request::CheckPin { .. } => Reply::Refused { reason: "that is not the PIN".to_owned() },
+            Request::Settlement => Reply::Settlement(Box::new(settlement())),
             Request::Locate { on: false, .. } => {
                 Reply::Refused { reason: "the enclosure does not answer".to_owned() }
             }
@@ -148,6 +150,27 @@ fn health() -> HealthReport {
     };
     let components = vec![Component { verdict, age_ms: 1000 }];
     HealthReport { components, ..HealthReport::default() }
+}
+
+fn settlement() -> SettlementReport {
+    let unsigned = Unsigned {
+        version: 1,
+        chain_id: "0x1".to_owned(),
+        from: "0x01".to_owned(),
+        to: "0x02".to_owned(),
+        value: "0x0".to_owned(),
+        data: "0x".to_owned(),
+        description: "registers the node".to_owned(),
+        links: vec!["ethereum:0x02".to_owned()],
+    };
+    let status = SettlementStatus {
+        backend: "reference".to_owned(),
+        chain: 31337,
+        waits: Some("the node is not registered".to_owned()),
+        alarms: vec!["the gas key is empty".to_owned()],
+        ..SettlementStatus::default()
+    };
+    SettlementReport { status, binding: None, unsigned: vec![unsigned] }
 }
 
 fn log() -> Vec<String> {
