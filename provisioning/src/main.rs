@@ -1,6 +1,7 @@
 //! The fleet manager's command line.
 
 mod partition;
+mod pin;
 mod seed;
 
 use std::io::{self, Write};
@@ -23,6 +24,9 @@ enum Command {
     /// Configuration that a node reads at its start, on the partition ICN-SEED of its stick.
     #[command(subcommand)]
     Seed(Seed),
+    /// Makes the line of `[console]` for the PIN that changes on a node's console want; it is typed, or
+    /// read from standard input.
+    Pin,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,8 +48,14 @@ enum Seed {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Command::Seed(command) = Arguments::parse().command;
     let mut out = io::stdout().lock();
+    let command = match Arguments::parse().command {
+        Command::Seed(command) => command,
+        Command::Pin => {
+            writeln!(out, "{}", pin::line()?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     match command {
         Seed::Check { file } => {
             let problems = seed::check(&file)?;

@@ -71,6 +71,8 @@ pub(crate) enum Command {
     },
     /// Shows how the node does with its oracles.
     Sla,
+    /// Shows what the node earned and how it stands on chain, and what its HP has to sign.
+    Settlement,
     /// Shows the end of the log of all services.
     Log {
         /// How many lines are looked at.
@@ -89,6 +91,29 @@ pub(crate) enum Command {
     Reboot,
     /// Powers the machine off.
     Poweroff,
+}
+
+impl Command {
+    /// Whether a PIN of the console guards it. Here nobody asks for that: whoever may start programs
+    /// on the node does not stand before a console.
+    pub(crate) fn is_guarded(&self) -> bool {
+        match self {
+            Self::Secret | Self::Reboot | Self::Poweroff => true,
+            Self::Disk { what } => {
+                matches!(what, DiskCommand::Retire { .. } | DiskCommand::Keep { .. })
+            }
+            Self::Status
+            | Self::Network
+            | Self::Disks
+            | Self::Identity
+            | Self::Pool
+            | Self::Events
+            | Self::Health { .. }
+            | Self::Sla
+            | Self::Settlement
+            | Self::Log { .. } => false,
+        }
+    }
 }
 
 /// What to do with a disk.

@@ -1,5 +1,7 @@
 //! Questions that stand in the middle of the screen. Pure.
 
+use agent_api::control::Secret;
+
 use crate::action::Action;
 use crate::shelf::Row;
 use crate::state::Key;
@@ -8,6 +10,9 @@ use crate::text::{decimal_size, sentence};
 /// The longest answer in characters; every word that is asked for is shorter, and a text to search
 /// for need not be longer.
 const ANSWER_MAX: usize = 40;
+
+/// The longest PIN, in digits (provisioning-config has the same).
+const PIN_MAX: usize = 16;
 
 /// Characters at the end of a serial number that are typed to name a disk: enough that two disks of
 /// one delivery do not have them alike.
@@ -20,6 +25,24 @@ pub(crate) enum Dialog {
     Confirm(Confirm),
     /// What to look for in the log; so much is typed.
     Search(String),
+    /// The PIN.
+    Pin {
+        /// So much is typed.
+        typed: Secret,
+        /// What is to be gone on with once it is right.
+        then: Guarded,
+    },
+}
+
+/// What the PIN guards, where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Guarded {
+    /// Showing the secret key.
+    Secret,
+    /// Something that is asked about first.
+    Ask(Confirm),
+    /// Something that is done at once.
+    Act(Action),
 }
 
 /// A question that is answered by typing a word.
@@ -50,6 +73,8 @@ pub(crate) enum Outcome {
     Do(Action),
     /// It is closed and this is to be looked for; nothing where it is empty.
     Find(String),
+    /// It is closed and this PIN is to be checked, before what it guards.
+    Check(Secret, Guarded),
 }
 
 impl Confirm {
@@ -120,25 +145,38 @@ impl Confirm {
 impl Dialog {
     /// Takes in a key.
     pub(crate) fn press(mut self, key: Key) -> Outcome {
-        let typed = match &mut self {
-            Self::Confirm(confirm) => &mut confirm.typed,
-            Self::Search(typed) => typed,
-        };
         match key {
             Key::Escape => return Outcome::Dropped,
-            Key::Char(letter) if typed.chars().count() < ANSWER_MAX => typed.push(letter),
-            Key::Erase => {
-                typed.pop();
-            }
             Key::Enter => return self.enter(),
+            Key::Char(letter) => self.put(letter),
+            Key::Erase => {
+                self.typed().pop();
+            }
             _ => {}
         }
         Outcome::Open(self)
     }
 
+    fn put(&mut self, letter: char) {
+        let most = if matches!(self, Self::Pin { .. }) { PIN_MAX } else { ANSWER_MAX };
+        let typed = self.typed();
+        if typed.chars().count() < most {
+            typed.push(letter);
+        }
+    }
+
+    fn typed(&mut self) -> &mut String {
+        match self {
+            Self::Confirm(confirm) => &mut confirm.typed,
+            Self::Search(typed) => typed,
+            Self::Pin { typed, .. } => &mut typed.0,
+        }
+    }
+
     fn enter(self) -> Outcome {
         match self {
             Self::Search(typed) => Outcome::Find(typed),
+            Self::Pin { typed, then } => Outcome::Check(typed, then),
             Self::Confirm(confirm) if confirm.accepts(&confirm.typed) => {
                 Outcome::Do(confirm.action)
             }

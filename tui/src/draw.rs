@@ -132,6 +132,10 @@ fn paint_dialog(dialog: &Dialog, buffer: &mut Buffer) {
 fn dialog_lines(dialog: &Dialog, width: usize) -> (String, Vec<Line<'static>>) {
     let plain = |text: &str| wrap(&safe(text), width).into_iter().map(Line::from);
     match dialog {
+        Dialog::Pin { typed, .. } => {
+            let stars = "*".repeat(typed.reveal().chars().count());
+            ("This is guarded by a PIN".to_owned(), vec![entry("PIN", &stars, width)])
+        }
         Dialog::Search(typed) => ("Search the log".to_owned(), vec![entry("Text", typed, width)]),
         Dialog::Confirm(confirm) => {
             let mut lines: Vec<Line<'static>> = Vec::new();

@@ -153,6 +153,16 @@ fn what_cannot_be_taken_back_is_asked_for_with_what_will_be_lost() {
 }
 
 #[test]
+fn a_pin_is_never_seen() {
+    let mut status = fixtures::normal();
+    status.console = agent_api::status::ConsoleChanges::Pin;
+    let mut state = console(SMALL, status, 40);
+    press(&mut state, "5b2580");
+    assert!(!picture(&state).contains("2580") && !format!("{state:?}").contains("2580"));
+    compare("dialog-pin-80x24", &state);
+}
+
+#[test]
 fn the_log_is_filtered_by_level_and_text() {
     let mut state = console(SMALL, fixtures::normal(), 60);
     press(&mut state, "5w/clients are");
@@ -258,6 +268,35 @@ fn what_a_hostile_disk_or_client_writes_does_not_reach_the_terminal() {
         press(&mut state, keys);
         let text = picture(&state);
         assert!(text.chars().all(|c| c == '\n' || is_safe(c)), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "measures: cargo test --release -p tui --lib redraw -- --ignored --nocapture"]
+fn the_time_of_a_redraw_of_sixty_disks() {
+    const ROUNDS: u32 = 200;
+    for size in [SMALL, WIDE] {
+        for (number, screen) in (1..).zip(Screen::ALL) {
+            let mut state = console(size, fixtures::crowded(), 500);
+            update(&mut state, Event::Key(Key::Function(number)));
+            let mut canvas = crate::canvas::Canvas::default();
+            let (mut whole, mut longest) = (Duration::ZERO, Duration::ZERO);
+            for _ in 0..ROUNDS {
+                let began = std::time::Instant::now();
+                let mut picture = crate::canvas::Canvas::blank(size);
+                draw(&state, &mut picture);
+                canvas.forget();
+                assert!(!canvas.show(picture).is_empty());
+                whole += began.elapsed();
+                longest = longest.max(began.elapsed());
+            }
+            let (mean, longest) = ((whole / ROUNDS).as_micros(), longest.as_micros());
+            let (width, height) = (size.width, size.height);
+            eprintln!(
+                "{width}x{height} {:9} mean {mean:5} us, longest {longest:5} us",
+                screen.name()
+            );
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use agent_api::hardware::{Component, HealthReport};
 use agent_api::health::{ClockReading, Health, Kind, MemoryReading, Verdict};
 use agent_api::init::{PortStatus, ServiceState, ServiceStatus, SystemStatus};
 use agent_api::pool::{Calls, PoolStatus, PoolVolume, PoolVolumeState};
+use agent_api::settlement::{Amounts, SettlementSummary, Standing};
 use agent_api::sla::{
     EraStatus, Link, PeerStatus, ReceiptStatus, ReportStatus, SlaStatus, SpoolStatus,
 };
 use agent_api::status::{
-    Capacity, CertificateOrigin, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State,
-    S3Status, Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
+    Capacity, CertificateOrigin, ConsoleChanges, Credentials, DiskSlot, NodeState, NodeStatus,
+    Problem, S3State, S3Status, Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
 };
 
 pub(crate) fn disk(number: usize, ownership: Ownership, reasons: &[&str]) -> DiskStatus {
@@ -95,6 +96,23 @@ fn sla() -> SlaStatus {
     }
 }
 
+fn settlement() -> SettlementSummary {
+    let tokens = |text: &str| Some(format!("{text}000000000000000"));
+    SettlementSummary {
+        awaited: None,
+        standing: Some(Standing::Healthy),
+        amounts: Amounts {
+            earned: tokens("128250"),
+            pending: tokens("3500"),
+            claimable: tokens("750"),
+            paid: tokens("124000"),
+            ..Amounts::default()
+        },
+        alarms: 0,
+        error: None,
+    }
+}
+
 /// A node where all is well.
 pub(crate) fn normal() -> NodeStatus {
     let disks: Vec<_> = (0..4).map(|number| disk(number, Ownership::Ours, &[])).collect();
@@ -165,6 +183,8 @@ pub(crate) fn normal() -> NodeStatus {
             total_bytes: 64 << 30,
             available_bytes: (64 << 30) - (300 << 20),
         },
+        settlement: Some(settlement()),
+        console: ConsoleChanges::Anybody,
         problems: Vec::new(),
     }
 }

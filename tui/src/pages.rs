@@ -59,3 +59,8 @@ pub(crate) fn sla(state: &State) -> String {
     let lines = sections::sla_lines(state, usize::from(state.size.width));
     titled("Oracles", &lines)
 }
+
+/// What the node earned and how it stands on chain.
+pub(crate) fn settlement(report: &agent_api::settlement::SettlementReport) -> String {
+    titled("Settlement", &sections::rewards::report(report, usize::from(PAPER.width)))
+}

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use agent_api::client::AgentClient;
+use agent_api::control::Secret;
+use agent_api::status::ConsoleChanges;
 use anyhow::{Context, Result};
 
 use crate::action::Action;
@@ -17,7 +19,7 @@ use crate::dialog::Confirm;
 use crate::poller::ACTION_TIMEOUT;
 use crate::state::Size;
 use crate::terminal::Terminal;
-use crate::update::TERMINAL_FORGOTTEN_AFTER;
+use crate::update::{LOCKED, TERMINAL_FORGOTTEN_AFTER};
 use line::{Edited, Editor, Wish};
 
 /// How often the status is told.
@@ -57,8 +59,14 @@ pub(crate) fn run(
 ) -> Result<Option<Size>> {
     terminal.wipe().context("cannot write to the terminal")?;
     let socket = socket.to_owned();
-    let mut session =
-        Session { socket, editor: Editor::default(), asked: None, typed_at: None, told_at: None };
+    let mut session = Session {
+        socket,
+        editor: Editor::default(),
+        asked: None,
+        is_unlocked: false,
+        typed_at: None,
+        told_at: None,
+    };
     loop {
         if leave.load(Ordering::Relaxed) {
             return Ok(None);
@@ -84,7 +92,9 @@ pub(crate) fn run(
             }
         }
         match session.editor.press(key) {
-            Edited::Echo(text) if terminal.is_terminal() => say(terminal, &text)?,
+            Edited::Echo(text) if terminal.is_terminal() && !session.hides_keys() => {
+                say(terminal, &text)?;
+            }
             Edited::Echo(_) => {}
             Edited::Quit => return Ok(None),
             Edited::Line(line) => {
@@ -112,12 +122,22 @@ fn act(action: &Action, agent: &mut AgentClient) -> String {
     }
 }
 
+/// A question that the next line answers.
+enum Asked {
+    /// With a word.
+    Word(Confirm),
+    /// With the PIN, before this command.
+    Pin(Command),
+}
+
 /// What a line knows.
 struct Session {
     socket: PathBuf,
     editor: Editor,
-    /// What waits for its word.
-    asked: Option<Confirm>,
+    /// What waits for an answer.
+    asked: Option<Asked>,
+    /// Whether the PIN was entered and nobody has left since.
+    is_unlocked: bool,
     /// When the last key came.
     typed_at: Option<Instant>,
     /// When the status was told last.
@@ -130,6 +150,7 @@ impl Session {
         if self.typed_at.is_some_and(|at| at.elapsed() >= GONE_AFTER) {
             self.typed_at = None;
             self.asked = None;
+            self.is_unlocked = false;
             self.editor = Editor::default();
         }
         let is_busy = self.asked.is_some() || !self.editor.is_empty();
@@ -141,18 +162,56 @@ impl Session {
 
     /// What comes of a line.
     fn line(&mut self, line: &str) -> String {
-        if let Some(confirm) = self.asked.take() {
-            return format!("{}{PROMPT}", self.confirm(&confirm, line));
-        }
+        let text = match self.asked.take() {
+            Some(Asked::Word(confirm)) => self.confirm(&confirm, line),
+            Some(Asked::Pin(command)) => self.check_pin(line, &command),
+            None => return self.command(line),
+        };
+        let prompt = if self.asked.is_some() { "" } else { PROMPT };
+        format!("{text}{prompt}")
+    }
+
+    fn command(&mut self, line: &str) -> String {
         match line::wish(line) {
             Wish::Nothing => PROMPT.to_owned(),
             Wish::Menu => format!("{MENU}{PROMPT}"),
             Wish::Wrong(text) => format!("{text}{PROMPT}"),
             Wish::Command(command) => {
-                let text = self.carry_out(&command);
+                let text = self.guarded(&command);
                 let prompt = if self.asked.is_some() { "" } else { PROMPT };
                 format!("{text}{prompt}")
             }
+        }
+    }
+
+    /// Whether what is typed now is not to be seen.
+    fn hides_keys(&self) -> bool {
+        matches!(self.asked, Some(Asked::Pin(_)))
+    }
+
+    /// Does a command, after the PIN where that guards it.
+    fn guarded(&mut self, command: &Command) -> String {
+        if !command.is_guarded() || self.is_unlocked {
+            return self.carry_out(command);
+        }
+        match self.agent().status().map(|status| status.console) {
+            Ok(ConsoleChanges::Anybody) => self.carry_out(command),
+            Ok(ConsoleChanges::Pin) => {
+                self.asked = Some(Asked::Pin(command.clone()));
+                "PIN: ".to_owned()
+            }
+            Ok(ConsoleChanges::Nobody) => format!("{LOCKED}\n"),
+            Err(error) => format!("{error}\n"),
+        }
+    }
+
+    fn check_pin(&mut self, typed: &str, command: &Command) -> String {
+        match self.agent().check_pin(Secret::new(typed.trim().to_owned())) {
+            Ok(()) => {
+                self.is_unlocked = true;
+                self.carry_out(command)
+            }
+            Err(error) => format!("{error}\n"),
         }
     }
 
@@ -178,7 +237,7 @@ impl Session {
             Ok(Step::Do(action)) => act(&action, &mut agent),
             Ok(Step::Ask(confirm)) => {
                 let text = question(&confirm);
-                self.asked = Some(confirm);
+                self.asked = Some(Asked::Word(confirm));
                 text
             }
             Err(error) => format!("{error:#}\n"),

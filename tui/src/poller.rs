@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_api::client::{AgentClient, RequestError};
+use agent_api::control::Secret;
 
 use crate::action::Action;
 use crate::screen::Screen;
@@ -141,14 +142,40 @@ fn answer(agent: &mut AgentClient, question: Question) -> Result<Event, RequestE
     })
 }
 
+/// What takes the agent its time.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Something is to be done.
+    Act(Action),
+    /// A PIN is to be checked.
+    CheckPin(Secret),
+}
+
+impl Task {
+    /// That it came to this.
+    pub(crate) fn ended(self, outcome: Result<(), String>) -> Event {
+        match self {
+            Self::Act(action) => Event::Done(action, outcome),
+            Self::CheckPin(_) => Event::PinChecked(outcome),
+        }
+    }
+}
+
 /// Has the agent do one thing after the other until nobody asks any more. Apart from [`poll`]: the
 /// state of the node is shown while it decides.
-pub(crate) fn work(socket: PathBuf, actions: &Receiver<Action>, news: &SyncSender<Event>) {
-    while let Ok(action) = actions.recv() {
+pub(crate) fn work(socket: PathBuf, tasks: &Receiver<Task>, news: &SyncSender<Event>) {
+    while let Ok(task) = tasks.recv() {
         // A connection of its own: the agent closes one that rests for a minute.
         let mut agent = AgentClient::new(&socket, ACTION_TIMEOUT);
-        let outcome = action.carry_out(&mut agent).map_err(|error| error.to_string());
-        if news.send(Event::Done(action, outcome)).is_err() {
+        let outcome = match &task {
+            Task::Act(action) => action.carry_out(&mut agent),
+            Task::CheckPin(pin) => agent.check_pin(pin.clone()),
+        };
+        let outcome = outcome.map_err(|error| match error {
+            RequestError::Refused { reason } => reason,
+            other => other.to_string(),
+        });
+        if news.send(task.ended(outcome)).is_err() {
             return;
         }
     }

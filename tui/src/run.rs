@@ -2,20 +2,25 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::action::Action;
-use crate::poller::{Ask, Watched, poll, work};
+use crate::poller::{Ask, Task, Watched, poll, work};
 use crate::state::{Command, Event, Size, State};
 use crate::terminal::Terminal;
 use crate::update::update;
 
 /// How long a key is waited for before news of the agent are looked at.
 const STEP: Duration = Duration::from_millis(250);
+
+/// The same while somebody waits for an answer: short enough not to be noticed.
+const STEP_AWAITED: Duration = Duration::from_millis(20);
+
+/// How long somebody waits for an answer after a key, and at the start.
+const AWAITED_FOR: Duration = Duration::from_secs(1);
 
 /// News that wait to be shown; the thread that asks waits when there are more.
 const NEWS_MAX: usize = 16;
@@ -45,7 +50,7 @@ pub(crate) fn run(
     let state = State::new(size);
     let watched = Watched::new(state.screen);
     let (asking, asked) = sync_channel(ASKED_MAX);
-    let (acting, actions) = sync_channel(ASKED_MAX);
+    let (tasks, waiting) = sync_channel(ASKED_MAX);
     let (sending, news) = sync_channel(NEWS_MAX);
     let start = |name: &str, task: Box<dyn FnOnce() + Send>| {
         let started = thread::Builder::new().name(name.to_owned()).spawn(task);
@@ -54,8 +59,8 @@ pub(crate) fn run(
     let (path, seen, done) = (socket.to_owned(), watched.clone(), sending.clone());
     start("ask", Box::new(move || poll(&path, &seen, &asked, &sending)))?;
     let path = socket.to_owned();
-    start("act", Box::new(move || work(path, &actions, &done)))?;
-    Console { terminal, state, watched, asking, acting }.serve(&news, leave)
+    start("act", Box::new(move || work(path, &waiting, &done)))?;
+    Console { terminal, state, watched, asking, tasks }.serve(&news, leave)
 }
 
 struct Console<'t> {
@@ -63,7 +68,7 @@ struct Console<'t> {
     state: State,
     watched: Watched,
     asking: SyncSender<Ask>,
-    acting: SyncSender<Action>,
+    tasks: SyncSender<Task>,
 }
 
 impl Console<'_> {
@@ -71,8 +76,14 @@ impl Console<'_> {
         let started = Instant::now();
         self.terminal.forget();
         self.terminal.show(&self.state).context("cannot write to the terminal")?;
+        let mut awaited_at = started;
         while !leave.load(Ordering::Relaxed) {
-            let key = self.terminal.wait(STEP).context("cannot read from the terminal")?;
+            let is_awaited = awaited_at.elapsed() < AWAITED_FOR;
+            let step = if is_awaited { STEP_AWAITED } else { STEP };
+            let key = self.terminal.wait(step).context("cannot read from the terminal")?;
+            if key.is_some() {
+                awaited_at = Instant::now();
+            }
             let mut events = vec![Event::Tick(started.elapsed())];
             events.extend(key);
             loop {
@@ -94,6 +105,16 @@ impl Console<'_> {
         Ok(End::Left)
     }
 
+    /// Hands a task over, where not too many wait.
+    fn begin(&mut self, task: Task) {
+        if let Err(TrySendError::Full(task) | TrySendError::Disconnected(task)) =
+            self.tasks.try_send(task)
+        {
+            let reason = "not begun, as others are not done yet; try again".to_owned();
+            update(&mut self.state, task.ended(Err(reason)));
+        }
+    }
+
     /// False where the terminal does not say how large it is.
     fn carry_out(&mut self, commands: Vec<Command>) -> Result<bool> {
         if commands.is_empty() {
@@ -112,12 +133,8 @@ impl Console<'_> {
                     // A full queue holds the same request already.
                     let _ = self.asking.try_send(Ask::Secret);
                 }
-                Command::Act(action) => {
-                    if let Err(error) = self.acting.try_send(action.clone()) {
-                        let reason = format!("not begun, as others are not done yet ({error})");
-                        update(&mut self.state, Event::Done(action, Err(reason)));
-                    }
-                }
+                Command::Act(action) => self.begin(Task::Act(action)),
+                Command::CheckPin(pin) => self.begin(Task::CheckPin(pin)),
                 Command::Draw | Command::Repaint | Command::Measure | Command::Quit => {}
             }
         }

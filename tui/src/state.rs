@@ -9,7 +9,7 @@ use agent_api::pool::PoolStatus;
 use agent_api::status::NodeStatus;
 
 use crate::action::Action;
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, Guarded};
 use crate::screen::{Screen, Section};
 
 /// The agent may take so long to answer for the first time: it starts beside the console.
@@ -41,6 +41,8 @@ pub(crate) enum Event {
     Secret(Result<Secret, String>),
     /// Something was done, or refused in words.
     Done(Action, Result<(), String>),
+    /// The PIN is right, or it is not, or was not checked; why, in words.
+    PinChecked(Result<(), String>),
 }
 
 /// The keys that mean something.
@@ -99,6 +101,8 @@ pub(crate) enum Command {
     AskSecret,
     /// Have the agent do something.
     Act(Action),
+    /// Ask the agent whether this is the PIN.
+    CheckPin(Secret),
     /// Leave.
     Quit,
 }
@@ -204,6 +208,10 @@ pub(crate) struct State {
     pub(crate) filter: Filter,
     /// A question in the middle of the screen.
     pub(crate) dialog: Option<Dialog>,
+    /// Whether the PIN was entered and nobody has left since.
+    pub(crate) is_unlocked: bool,
+    /// What waits for the answer whether the PIN is right.
+    pub(crate) guarded: Option<Guarded>,
     /// A message above the keys.
     pub(crate) notice: Option<Notice>,
     /// When the last key was pressed, since the console started.
@@ -233,6 +241,8 @@ impl State {
             lit: BTreeSet::new(),
             filter: Filter::default(),
             dialog: None,
+            is_unlocked: false,
+            guarded: None,
             notice: None,
             last_key: None,
             last_repaint: Duration::ZERO,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use agent_api::status::Credentials;
+use agent_api::control::Secret;
+use agent_api::status::{ConsoleChanges, Credentials};
 
 use crate::action::Action;
-use crate::dialog::{Confirm, Dialog, Outcome};
+use crate::dialog::{Confirm, Dialog, Guarded, Outcome};
 use crate::screen::{Screen, Section};
 use crate::shelf;
 use crate::state::{Command, Contact, Event, Filter, Key, Level, Notice, SecretShown, State};
@@ -27,6 +28,10 @@ const SECRET_SHOWN_FOR: Duration = Duration::from_secs(60);
 
 /// How long a message stays: long enough to read two lines twice.
 const NOTICE_SHOWN_FOR: Duration = Duration::from_secs(15);
+
+/// What is said where the configuration leaves open whether there is a PIN.
+pub(crate) const LOCKED: &str = "nothing can be changed here: node.toml has a mistake that leaves open \
+                                 whether there is a PIN; correct it on the stick";
 
 /// Takes in an event and says what to do.
 pub(crate) fn update(state: &mut State, event: Event) -> Vec<Command> {
@@ -77,6 +82,11 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Command> {
             }
         }
         Event::Done(action, outcome) => done(state, &action, outcome),
+        Event::PinChecked(outcome) => {
+            let mut commands = pin_checked(state, outcome);
+            commands.push(Command::Draw);
+            return commands;
+        }
     }
     vec![Command::Draw]
 }
@@ -101,7 +111,9 @@ fn tick(state: &mut State, now: Duration) -> Vec<Command> {
         state.last_repaint = now;
         return vec![Command::Repaint];
     }
-    if now.saturating_sub(state.last_draw) >= Duration::from_secs(1) {
+    // Whatever else is shown changes with what the agent answers.
+    let is_counting = state.silence().is_some() || state.secret != SecretShown::Hidden;
+    if is_counting && now.saturating_sub(state.last_draw) >= Duration::from_secs(1) {
         state.last_draw = now;
         return vec![Command::Draw];
     }
@@ -111,6 +123,8 @@ fn tick(state: &mut State, now: Duration) -> Vec<Command> {
 /// As a console that has just started: what a person opened is closed, and no secret stands there.
 fn go_home(state: &mut State) -> Vec<Command> {
     state.dialog = None;
+    state.is_unlocked = false;
+    state.guarded = None;
     state.notice = None;
     state.filter = Filter::default();
     state.selected = None;
@@ -140,6 +154,11 @@ fn answer(state: &mut State, outcome: Outcome) -> Vec<Command> {
         Outcome::Open(dialog) => state.dialog = Some(dialog),
         Outcome::Dropped => {}
         Outcome::Do(action) => return act(state, action),
+        Outcome::Check(pin, then) => {
+            state.guarded = Some(then);
+            tell(state, false, "The PIN is checked ...".to_owned());
+            return vec![Command::CheckPin(pin)];
+        }
         Outcome::Find(text) => {
             state.filter.text = text;
             focus(state, None);
@@ -176,12 +195,12 @@ fn press_letter(state: &mut State, letter: char) -> Vec<Command> {
         }
         (_, 'r') => return vec![Command::Measure],
         (Screen::Status, 's') => match state.secret {
-            SecretShown::Hidden if has_secret(state) => return vec![Command::AskSecret],
+            SecretShown::Hidden if has_secret(state) => return guarded(state, Guarded::Secret),
             SecretShown::Hidden => {}
             _ => state.secret = SecretShown::Hidden,
         },
         (Screen::Disks, 'l') => return locate(state),
-        (Screen::Disks, 't') => retire(state),
+        (Screen::Disks, 't') => return retire(state),
         (Screen::Disks, 'k') => return keep(state),
         (Screen::Logs, '/') => state.dialog = Some(Dialog::Search(state.filter.text.clone())),
         (Screen::Logs, 'w') => {
@@ -192,8 +211,8 @@ fn press_letter(state: &mut State, letter: char) -> Vec<Command> {
             };
             focus(state, None);
         }
-        (Screen::Logs, 'b') => state.dialog = Some(Dialog::Confirm(Confirm::reboot())),
-        (Screen::Logs, 'o') => state.dialog = Some(Dialog::Confirm(Confirm::power_off())),
+        (Screen::Logs, 'b') => return guarded(state, Guarded::Ask(Confirm::reboot())),
+        (Screen::Logs, 'o') => return guarded(state, Guarded::Ask(Confirm::power_off())),
         _ => {}
     }
     Vec::new()
@@ -233,16 +252,14 @@ fn locate(state: &mut State) -> Vec<Command> {
     }
 }
 
-fn retire(state: &mut State) {
+fn retire(state: &mut State) -> Vec<Command> {
     let rows = shelf::rows(state);
-    let Some(row) = shelf::selected(&rows, state) else { return };
+    let Some(row) = shelf::selected(&rows, state) else { return Vec::new() };
     let question = if row.is_in_use() { Confirm::retire(row) } else { None };
     let called = row.called();
     match question {
-        Some(confirm) => state.dialog = Some(Dialog::Confirm(confirm)),
-        None => {
-            tell(state, true, format!("{called} is not in use: there is nothing to retire"));
-        }
+        Some(confirm) => guarded(state, Guarded::Ask(confirm)),
+        None => tell(state, true, format!("{called} is not in use: there is nothing to retire")),
     }
 }
 
@@ -251,8 +268,48 @@ fn keep(state: &mut State) -> Vec<Command> {
     let Some(row) = shelf::selected(&rows, state) else { return Vec::new() };
     let (called, volume) = (row.called(), row.volume_id().map(str::to_owned));
     match volume {
-        Some(volume) if row.is_retiring() => act(state, Action::Keep { volume, called }),
+        Some(volume) if row.is_retiring() => {
+            guarded(state, Guarded::Act(Action::Keep { volume, called }))
+        }
         _ => tell(state, true, format!("{called} is not being retired")),
+    }
+}
+
+/// Goes on with what the PIN guards, where there is none or it was entered; else asks for it.
+fn guarded(state: &mut State, what: Guarded) -> Vec<Command> {
+    let changes = state.status.as_ref().map(|status| status.console).unwrap_or_default();
+    match changes {
+        ConsoleChanges::Anybody => go_on(state, what),
+        ConsoleChanges::Pin if state.is_unlocked => go_on(state, what),
+        ConsoleChanges::Pin => {
+            state.dialog = Some(Dialog::Pin { typed: Secret::new(String::new()), then: what });
+            Vec::new()
+        }
+        ConsoleChanges::Nobody => tell(state, true, LOCKED.to_owned()),
+    }
+}
+
+fn go_on(state: &mut State, what: Guarded) -> Vec<Command> {
+    match what {
+        Guarded::Secret => vec![Command::AskSecret],
+        Guarded::Ask(confirm) => {
+            state.dialog = Some(Dialog::Confirm(confirm));
+            Vec::new()
+        }
+        Guarded::Act(action) => act(state, action),
+    }
+}
+
+fn pin_checked(state: &mut State, outcome: Result<(), String>) -> Vec<Command> {
+    // Whoever typed it may have gone meanwhile.
+    let Some(what) = state.guarded.take() else { return Vec::new() };
+    match outcome {
+        Ok(()) => {
+            state.is_unlocked = true;
+            state.notice = None;
+            go_on(state, what)
+        }
+        Err(reason) => tell(state, true, reason),
     }
 }
 

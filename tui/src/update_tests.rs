@@ -37,14 +37,16 @@ fn text(state: &mut State, text: &str) -> Vec<Command> {
 }
 
 #[test]
-fn the_picture_is_drawn_each_second_and_sent_whole_every_ten() {
+fn the_picture_is_sent_whole_every_ten_seconds_and_else_drawn_only_where_it_counts() {
     let mut state = State::new(VT100);
-    assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(250))), []);
-    assert_eq!(update(&mut state, seconds(1)), [Command::Draw]);
-    assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(1250))), []);
+    assert_eq!(update(&mut state, seconds(1)), []);
     assert_eq!(update(&mut state, seconds(10)), [Command::Repaint]);
-    assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(10_250))), [Command::Draw]);
+    assert_eq!(update(&mut state, seconds(11)), []);
+    update(&mut state, Event::Silent("refused".to_owned()));
     assert_eq!(update(&mut state, seconds(20)), [Command::Repaint]);
+    assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(21_250))), [Command::Draw]);
+    assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(21_500))), []);
+    assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(22_250))), [Command::Draw]);
 }
 
 #[test]
@@ -303,4 +305,66 @@ fn a_message_goes_by_itself() {
     assert!(state.notice.is_some());
     update(&mut state, seconds(15));
     assert_eq!(state.notice, None);
+}
+
+/// A node whose console has a PIN.
+fn with_pin() -> State {
+    let mut status = fixtures::normal();
+    status.console = ConsoleChanges::Pin;
+    state(status)
+}
+
+#[test]
+fn a_pin_is_asked_for_before_changes_and_secrets_and_not_for_reading_or_light() {
+    for (screen, key) in [("1", "s"), ("3", "t"), ("5", "b"), ("5", "o")] {
+        let mut state = with_pin();
+        text(&mut state, screen);
+        assert_eq!(text(&mut state, key), [], "{key}");
+        assert!(matches!(state.dialog, Some(Dialog::Pin { .. })), "{key}");
+    }
+    let mut state = with_pin();
+    text(&mut state, "3");
+    assert!(matches!(text(&mut state, "l").as_slice(), [Command::Act(_)]));
+}
+
+#[test]
+fn a_right_pin_opens_until_nobody_is_there_any_more() {
+    let mut state = with_pin();
+    text(&mut state, "5");
+    let pin = || Secret::new("2580".to_owned());
+    assert_eq!(text(&mut state, "b2580\n"), [Command::CheckPin(pin())]);
+    assert_eq!(state.dialog, None);
+    update(&mut state, Event::PinChecked(Err("that is not the PIN".to_owned())));
+    assert!(state.dialog.is_none() && !state.is_unlocked);
+    assert!(state.notice.as_ref().is_some_and(|notice| notice.is_bad));
+    text(&mut state, "b2580\n");
+    update(&mut state, Event::PinChecked(Ok(())));
+    assert!(matches!(state.dialog, Some(Dialog::Confirm(_))), "the word is asked for all the same");
+    assert_eq!(text(&mut state, "reboot\n"), [Command::Act(Action::Reboot)]);
+    text(&mut state, "o");
+    assert!(matches!(state.dialog, Some(Dialog::Confirm(_))), "no PIN once more");
+    update(&mut state, seconds(120));
+    text(&mut state, "5o");
+    assert!(matches!(state.dialog, Some(Dialog::Pin { .. })), "but for who comes later");
+}
+
+#[test]
+fn a_pin_that_is_answered_after_its_asker_left_opens_nothing() {
+    let mut state = with_pin();
+    text(&mut state, "5b2580\n");
+    update(&mut state, seconds(120));
+    update(&mut state, Event::PinChecked(Ok(())));
+    assert!(!state.is_unlocked && state.dialog.is_none());
+}
+
+#[test]
+fn a_configuration_that_leaves_open_whether_there_is_a_pin_lets_nobody_change_anything() {
+    let mut status = fixtures::normal();
+    status.console = ConsoleChanges::Nobody;
+    let mut state = state(status);
+    for keys in ["s", "3t", "5b", "5o"] {
+        assert!(text(&mut state, keys).iter().all(|command| matches!(command, Command::Look(_))));
+        assert_eq!(state.dialog, None);
+        assert!(state.notice.as_ref().is_some_and(|notice| notice.text.contains("node.toml")));
+    }
 }

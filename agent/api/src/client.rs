@@ -105,6 +105,15 @@ impl AgentClient {
         }
     }
 
+    /// Whether `pin` is the PIN of the console.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where it is not or none is checked now; else the other
+    /// [`RequestError`]s.
+    pub fn check_pin(&mut self, pin: Secret) -> Result<(), RequestError> {
+        self.accepted(Request::CheckPin { pin })
+    }
+
     /// The state of the storage pool.
     ///
     /// # Errors
@@ -328,8 +337,10 @@ impl Line {
             None => connect_within(&self.path, self.timeout)
                 .map_err(|source| RequestError::Connect { path: self.path.clone(), source })?,
         };
-        let mut line = serde_json::to_vec(question)
+        let line = serde_json::to_vec(question)
             .map_err(|error| self.misunderstood(format!("cannot write the request: {error}")))?;
+        // A PIN may be in it.
+        let mut line = zeroize::Zeroizing::new(line);
         line.push(b'\n');
         stream
             .set_write_timeout(Some(self.timeout))

@@ -61,6 +61,12 @@ pub enum Request {
     /// Asks for the secret key of the user that the node made for itself at first boot. Apart
     /// from the status, so that it stands on a screen only while somebody asks for it.
     FirstUserSecret,
+    /// Asks whether this is the PIN of the console. After three wrong ones the answer is a refusal for a
+    /// while, which grows.
+    CheckPin {
+        /// What was typed.
+        pin: Secret,
+    },
     /// Asks for the state of the storage pool.
     PoolStatus,
     /// Asks for what happened to disks and data.
@@ -225,6 +231,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_printed_for_debugging() {
+        let request = Request::CheckPin { pin: Secret::new("2580".to_owned()) };
+        assert!(!format!("{request:?}").contains("2580"));
         let reply = Reply::FirstUserSecret { secret_key: Secret::new("hunter2".to_owned()) };
         assert!(!format!("{reply:?}").contains("hunter2"));
     }

@@ -48,8 +48,24 @@ pub struct NodeStatus {
     pub clock: ClockReading,
     /// Main memory.
     pub memory: MemoryReading,
+    /// Who may change something on a console.
+    #[serde(default)]
+    pub console: ConsoleChanges,
     /// What deserves attention, most severe first.
     pub problems: Vec<Problem>,
+}
+
+/// Who may change something on a console.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsoleChanges {
+    /// Whoever stands before it.
+    #[default]
+    Anybody,
+    /// Whoever knows the PIN, which [`crate::control::Request::CheckPin`] checks.
+    Pin,
+    /// Nobody, as node.toml has a mistake that leaves open whether there is a PIN.
+    Nobody,
 }
 
 /// How a node does: one word, and why.
@@ -275,6 +291,7 @@ impl Default for NodeStatus {
             settlement: None,
             clock: ClockReading::Unknown { reason: unknown() },
             memory: MemoryReading::Unknown { reason: unknown() },
+            console: ConsoleChanges::default(),
             problems: Vec::new(),
         }
     }

@@ -15,6 +15,7 @@ mod hardware;
 mod heard;
 mod identity;
 mod log_tail;
+mod pin;
 mod place;
 mod pool;
 mod reports;
@@ -88,6 +89,7 @@ pub(crate) struct Node {
     /// A verdict on the health of a component is another one than before.
     verdicts_changed: Arc<Notify>,
     hardware: Arc<Hardware>,
+    console: pin::Guard,
 }
 
 /// Runs until `cancel`.
@@ -126,6 +128,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         retired: Notify::new(),
         verdicts_changed: Arc::default(),
         hardware,
+        console: pin::Guard::new(config.console.changes.clone()),
         arguments,
         config,
     });
@@ -194,6 +197,7 @@ impl Node {
                 }
             }
             Request::FirstUserSecret => self.first_user_secret(),
+            Request::CheckPin { pin } => self.console.check(pin).await,
             Request::PoolStatus
             | Request::PoolEvents { .. }
             | Request::BucketUsage { .. }
@@ -316,6 +320,7 @@ impl Node {
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),
             slots: self.hardware.slots(),
+            console: self.console.told(),
         }
     }
 }

@@ -8,8 +8,8 @@ use agent_api::init::{ServiceState, SystemStatus};
 use agent_api::settlement::SettlementStatus;
 use agent_api::sla::{Link, SlaStatus};
 use agent_api::status::{
-    Capacity, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State, S3Status, Severity,
-    StateWord, TlsStatus, VolumeState, VolumeUse,
+    Capacity, ConsoleChanges, Credentials, DiskSlot, NodeState, NodeStatus, Problem, S3State,
+    S3Status, Severity, StateWord, TlsStatus, VolumeState, VolumeUse,
 };
 use agent_health::{ClockConcern, ClockReading, Health, Kind, MemoryReading, assess_clock};
 use agent_object_store::Usage;
@@ -67,6 +67,8 @@ pub(crate) struct Facts {
     pub(crate) components: Vec<Component>,
     /// Where disks are.
     pub(crate) slots: Vec<DiskSlot>,
+    /// Who may change something on a console.
+    pub(crate) console: ConsoleChanges,
 }
 
 /// Composes the status.
@@ -98,6 +100,7 @@ pub(crate) fn compose(facts: Facts) -> NodeStatus {
         settlement: facts.settlement.as_ref().map(SettlementStatus::summary),
         clock: facts.clock,
         memory: facts.memory,
+        console: facts.console,
         problems,
         system: facts.system.latest.filter(|_| facts.system.silent.is_none()),
         disks: facts.disks.latest,

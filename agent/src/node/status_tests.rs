@@ -97,6 +97,7 @@ fn well() -> Facts {
         memory: MemoryReading::Known { total_bytes: 2, available_bytes: 1 },
         components: Vec::new(),
         slots: Vec::new(),
+        console: ConsoleChanges::Anybody,
     }
 }
 

@@ -3,9 +3,11 @@
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
 use agent_api::client::RequestError;
-use agent_api::control::Request;
+use agent_api::control::{Request, Secret};
 use agent_api::init::InitRequest;
-use agent_api::status::{CertificateOrigin, Credentials, NodeStatus, S3State, StateWord};
+use agent_api::status::{
+    CertificateOrigin, ConsoleChanges, Credentials, NodeStatus, S3State, StateWord,
+};
 
 use crate::fakes::{NODE_ID, Rig};
 use crate::process::eventually;
@@ -147,6 +149,29 @@ fn the_console_gets_log_problems_and_ports_and_can_ask_for_power_off() {
     assert_eq!(*rig.asked_of_init.lock().expect("no panic"), [InitRequest::PowerOff]);
     let refusal = rig.client().reboot().expect_err("init refuses").to_string();
     assert!(refusal.contains("not now"), "{refusal}");
+}
+
+#[test]
+fn the_pin_of_the_console_is_checked_and_three_wrong_ones_make_even_the_right_one_wait() {
+    let hash = provisioning_config::PinHash::make("2580", [7; provisioning_config::SALT]);
+    let rig = Rig::new(&format!("[console]\npin_hash = \"{}\"", hash.expect("a PIN")));
+    let _agent = rig.start();
+    let status = rig.status("an answer", |_| true);
+    assert_eq!(status.console, ConsoleChanges::Pin);
+    let check = |pin: &str| rig.client().check_pin(Secret::new(pin.to_owned()));
+    check("2580").expect("the PIN");
+    for _ in 0..3 {
+        assert!(matches!(check("1111"), Err(RequestError::Refused { .. })));
+    }
+    let refusal = check("2580").expect_err("too soon").to_string();
+    assert!(refusal.contains("too many wrong PINs: wait "), "{refusal}");
+}
+
+#[test]
+fn a_mistake_in_the_console_s_section_locks_changes() {
+    let rig = Rig::new("[console]\npin_hash = \"2580\"");
+    let _agent = rig.start();
+    assert_eq!(rig.status("an answer", |_| true).console, ConsoleChanges::Nobody);
 }
 
 #[test]

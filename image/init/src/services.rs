@@ -129,7 +129,10 @@ mod tests {
 
     fn all() -> Vec<Service> {
         let config = Config {
-            console: provisioning_config::Console { serial: vec!["ttyS0".into(), "ttyS1".into()] },
+            console: provisioning_config::Console {
+                serial: vec!["ttyS0".into(), "ttyS1".into()],
+                ..provisioning_config::Console::default()
+            },
             ..Config::default()
         };
         first().into_iter().chain(rest(&config)).collect()

@@ -8,6 +8,7 @@
 
 mod nearest;
 mod parse;
+mod pin;
 mod section;
 pub mod seed;
 pub mod settlement;
@@ -15,6 +16,7 @@ pub mod sla;
 mod value;
 
 pub use parse::{MAX_TEXT, load, parse, parse_bytes};
+pub use pin::{PinHash, SALT};
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -207,6 +209,20 @@ pub struct Health {
 pub struct Console {
     /// `serial`: serial lines that carry a console beside tty1. Default `["ttyS0"]`.
     pub serial: Vec<String>,
+    /// `pin_hash`: who may change something on a console.
+    pub changes: Changes,
+}
+
+/// Who may change something on a console.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Changes {
+    /// Whoever stands before it.
+    #[default]
+    Anybody,
+    /// Whoever knows the PIN.
+    Pin(PinHash),
+    /// Nobody, as the file has a mistake that leaves open whether there is a PIN.
+    Nobody,
 }
 
 /// `[log]`.
@@ -294,6 +310,6 @@ impl Default for Health {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { serial: vec!["ttyS0".to_owned()] }
+        Self { serial: vec!["ttyS0".to_owned()], changes: Changes::Anybody }
     }
 }

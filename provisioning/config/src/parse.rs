@@ -16,8 +16,8 @@ use crate::settlement::Settlement;
 use crate::sla::Sla;
 use crate::value::{self, contains};
 use crate::{
-    ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, Port, Problem, S3,
-    Time, TlsFiles, User, VERSION,
+    Changes, ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, PinHash, Port,
+    Problem, S3, Time, TlsFiles, User, VERSION,
 };
 
 /// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
@@ -94,7 +94,7 @@ pub(crate) const KEYS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("health", &["drain"]),
-    ("console", &["serial"]),
+    ("console", &["serial", "pin_hash"]),
     ("log", &["serial"]),
 ];
 
@@ -184,9 +184,9 @@ fn refuse(message: String) -> (Config, Vec<Problem>) {
     (unclaiming(), complaints.into_problems())
 }
 
-/// The defaults, except that no disk is claimed.
+/// The defaults, except that no disk is claimed and nobody changes anything on a console.
 fn unclaiming() -> Config {
-    Config { disks: no_claim(), ..Config::default() }
+    Config { disks: no_claim(), console: Console::safe(), ..Config::default() }
 }
 
 fn no_claim() -> Disks {
@@ -321,7 +321,11 @@ impl SafeDefault for Health {
     }
 }
 impl SafeDefault for Console {
-    const CONSEQUENCE: &'static str = "[console] is ignored and the consoles are tty1 and ttyS0";
+    const CONSEQUENCE: &'static str = "[console] is ignored: the consoles are tty1 and ttyS0, and nobody can change anything there";
+
+    fn safe() -> Self {
+        Self { changes: Changes::Nobody, ..Self::default() }
+    }
 }
 impl SafeDefault for Log {
     const CONSEQUENCE: &'static str = "[log] is ignored and no serial line gets the log";
@@ -502,10 +506,9 @@ fn health(section: &mut Section<'_, '_, '_>) -> Option<Health> {
 }
 
 fn console(section: &mut Section<'_, '_, '_>) -> Option<Console> {
-    match section.texts("serial", MAX_SERIAL_LINES, value::serial_line) {
-        Some(serial) => Some(Console { serial }),
-        None => Some(Console::default()),
-    }
+    let serial = section.texts("serial", MAX_SERIAL_LINES, value::serial_line);
+    let changes = section.text("pin_hash", PinHash::parse).map_or(Changes::Anybody, Changes::Pin);
+    Some(Console { serial: serial.unwrap_or_else(|| Console::default().serial), changes })
 }
 
 fn log(section: &mut Section<'_, '_, '_>, consoles: &[String]) -> Option<Log> {
@@ -521,3 +524,9 @@ fn log(section: &mut Section<'_, '_, '_>, consoles: &[String]) -> Option<Log> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod console_tests;
+
+#[cfg(test)]
+mod manual_tests;

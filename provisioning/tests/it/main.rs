@@ -288,3 +288,37 @@ fn a_full_partition_is_an_error_and_keeps_the_configuration_it_had() {
     assert_eq!(there["node.toml"], "version = 1\n");
     assert!(!there.contains_key("icn-new.tmp"));
 }
+
+/// What `icn-fleet pin` makes of a line on its standard input.
+fn pin(line: &str) -> Output {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_icn-fleet"))
+        .arg("pin")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("icn-fleet");
+    process.stdin.take().expect("a pipe").write_all(line.as_bytes()).expect("written");
+    process.wait_with_output().expect("an end")
+}
+
+#[test]
+fn the_line_made_of_a_pin_is_one_that_a_node_reads_and_no_two_are_alike() {
+    let bench = Bench::new();
+    let made = pin("2580\n");
+    assert!(made.status.success(), "{made:?}");
+    let line = String::from_utf8(made.stdout).expect("UTF-8");
+    assert!(!line.contains("2580"), "{line}");
+    let text = format!("version = 1\n[console]\n{line}");
+    let (config, problems) = provisioning_config::parse(&text);
+    assert_eq!(problems, []);
+    let provisioning_config::Changes::Pin(hash) = config.console.changes else { panic!("no PIN") };
+    assert!(hash.accepts("2580") && !hash.accepts("2581"));
+    let path = bench.file("node.toml", &text);
+    let mut check = Command::new(env!("CARGO_BIN_EXE_icn-fleet"));
+    assert!(check.args(["seed", "check"]).arg(path).status().expect("icn-fleet").success());
+    assert_ne!(pin("2580\n").stdout, line.into_bytes(), "each has a salt of its own");
+    for wrong in ["", "12\n", "abcd\n"] {
+        assert!(!pin(wrong).status.success(), "{wrong:?}");
+    }
+}

@@ -110,6 +110,10 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
             let sla = state.status.as_ref().and_then(|status| status.sla.as_ref());
             show(pages::sla(&state), json!(sla))
         }
+        Command::Settlement => {
+            let report = agent.settlement()?;
+            show(pages::settlement(&report), json!(report))
+        }
         Command::Log { lines, level, text } => {
             let filter = Filter { level: (*level).into(), text: text.clone() };
             let mut log = agent.log_tail(*lines)?;

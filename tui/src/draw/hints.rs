@@ -12,6 +12,7 @@ use crate::update::has_secret;
 pub(super) fn line(state: &State) -> Line<'static> {
     let hints: &[&str] = match &state.dialog {
         Some(Dialog::Confirm(_)) => &["Enter do it if the word is right", "Esc do nothing"],
+        Some(Dialog::Pin { .. }) => &["Enter check it", "Esc leave"],
         Some(Dialog::Search(_)) => &["Enter search, all where nothing is typed", "Esc leave"],
         None => &on_screen(state),
     };

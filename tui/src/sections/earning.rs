@@ -17,8 +17,7 @@ struct Earning {
     why: String,
 }
 
-/// Adds whether the node earns. Rewards themselves are the chain's to tell, which the agent does not
-/// ask yet.
+/// Adds whether the node earns. What was paid for it is the chain's to tell.
 pub(super) fn line(lines: &mut Lines, status: &NodeStatus) {
     let Earning { tone, word, why } = judge(status);
     lines.add_after("Earning", span(tone, format!("{word}: ")), Tone::Plain, &why);

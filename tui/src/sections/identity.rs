@@ -4,7 +4,7 @@ use agent_api::sla::{Link, PeerStatus, SlaStatus};
 use agent_api::status::NodeStatus;
 use ratatui::text::{Line, Span};
 
-use super::{Tone, qr, span, waiting};
+use super::{Tone, qr, rewards, span, waiting};
 use crate::state::State;
 use crate::text::{safe, wrap};
 
@@ -72,7 +72,8 @@ fn text(status: &NodeStatus, width: usize) -> Vec<Line<'static>> {
         Some(daemon) => item("Daemon address, to register the node", Tone::Plain, daemon),
         None => item("Daemon address", Tone::Warning, "no key until the first disk is in use"),
     }
-    item("Registration and rewards", Tone::Faint, "not known: the agent asks no chain yet");
+    let (tone, registration) = rewards::registration(status);
+    item("Registration", tone, &registration);
     match &status.sla {
         None => item("Oracles", Tone::Faint, "none in node.toml ([sla])"),
         Some(SlaStatus { awaited: Some(why), .. }) => item("Oracles", Tone::Warning, why),

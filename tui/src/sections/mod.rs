@@ -12,6 +12,7 @@ mod oracles;
 mod ports;
 pub(crate) mod problems;
 mod qr;
+pub(crate) mod rewards;
 mod servers;
 
 use ratatui::style::{Color, Modifier, Style};

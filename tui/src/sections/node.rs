@@ -10,7 +10,7 @@ use agent_api::status::{
 use ratatui::text::Line;
 
 use super::labels::Lines;
-use super::{Tone, earning, oracles, ports, servers, span, waiting};
+use super::{Tone, earning, oracles, ports, rewards, servers, span, waiting};
 use crate::shelf;
 use crate::state::{SecretShown, State};
 use crate::text::{binary_size, decimal_size, duration, safe};
@@ -57,6 +57,7 @@ pub(crate) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     ports::short_lines(&mut lines, status);
     disks(&mut lines, state);
     oracles::lines(&mut lines, status);
+    rewards::line(&mut lines, status);
     machine(&mut lines, status);
     services(&mut lines, status);
     lines.finish()

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use agent_api::control::Request;
 use agent_api::hardware::HealthReport;
 use agent_api::pool::PoolStatus;
+use agent_api::settlement::SettlementReport;
 use agent_api::status::NodeStatus;
 use serde_json::Value;
 
@@ -48,6 +49,9 @@ fn every_screen_and_reading_is_shown_in_words() {
         (&["identity"], "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"),
         (&["identity"], "################"),
         (&["sla"], "the agent has just started"),
+        (&["settlement"], "Waits    the node is not registered"),
+        (&["settlement"], "Alarm    the gas key is empty"),
+        (&["settlement"], "To sign  registers the node"),
         (&["pool"], "nothing is missing of 0 groups"),
         (&["log"], "WARN a client is slow"),
         (&["secret"], "the-secret-key"),
@@ -62,11 +66,14 @@ fn every_screen_and_reading_is_shown_in_words() {
 fn json_has_the_types_of_the_control_socket() {
     let agent = Agent::start();
     let status: NodeStatus = serde_json::from_value(json(&agent, &["status"])).expect("a status");
-    assert_eq!(status, fake::status());
+    assert_eq!(status, fake::status(2));
     let pool: PoolStatus = serde_json::from_value(json(&agent, &["pool"])).expect("a pool");
     assert_eq!(pool, fake::pool());
     let health: HealthReport = serde_json::from_value(json(&agent, &["health"])).expect("health");
     assert_eq!(health.components.len(), 1);
+    let settlement: SettlementReport =
+        serde_json::from_value(json(&agent, &["settlement"])).expect("a settlement");
+    assert_eq!(settlement.unsigned.len(), 1);
     let disks = json(&agent, &["disks"]);
     assert_eq!(disks["v"], 1);
     assert_eq!(disks["disks"][1]["verdict"]["health"], "failing");
@@ -171,4 +178,16 @@ fn a_plain_line_asks_for_the_word_too() {
     let retired = Request::RetireVolume { volume: "volume-1".to_owned() };
     let lit = Request::Locate { disk: "wwn-1".to_owned(), on: true };
     assert_eq!(agent.done(), [Request::Reboot, retired, lit]);
+}
+
+#[test]
+fn a_plain_line_asks_for_the_pin_before_the_word() {
+    let agent = Agent::start_with_pin();
+    let text = plain(&agent, "8\n1111\nreboot\n9\n\npoweroff\n");
+    assert_eq!(agent.done(), [], "{text}");
+    assert!(text.contains("PIN: refused: that is not the PIN\n"), "{text}");
+    let text = plain(&agent, &format!("8\n{}\nreboot\n9\npoweroff\nsecret\n", fake::PIN));
+    assert_eq!(agent.done(), [Request::Reboot, Request::PowerOff], "{text}");
+    assert!(text.contains("the-secret-key"), "{text}");
+    assert_eq!(text.matches("PIN: ").count(), 1, "it is asked for once: {text}");
 }

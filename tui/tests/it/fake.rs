@@ -14,7 +14,11 @@ use agent_api::hardware::{Component, HealthReport};
 use agent_api::health::{Health, Kind, Verdict};
 use agent_api::init::{PortStatus, SystemStatus};
 use agent_api::pool::PoolStatus;
-use agent_api::status::{Credentials, NodeStatus, VolumeState, VolumeUse};
+use agent_api::settlement::{SettlementReport, SettlementStatus, Unsigned};
+use agent_api::status::{ConsoleChanges, Credentials, NodeStatus, VolumeState, VolumeUse};
+
+/// The PIN of its console, where it has one.
+pub(crate) const PIN: &str = "2580";
 
 /// The agent; it ends with the test.
 pub(crate) struct Agent {
@@ -25,6 +29,20 @@ pub(crate) struct Agent {
 impl Agent {
     /// With two disks in use, of which the second fails.
     pub(crate) fn start() -> Self {
+        Self::start_with(2)
+    }
+
+    /// With so many disks in use.
+    pub(crate) fn start_with(disks: u64) -> Self {
+        Self::serve(status(disks))
+    }
+
+    /// With a PIN.
+    pub(crate) fn start_with_pin() -> Self {
+        Self::serve(NodeStatus { console: ConsoleChanges::Pin, ..status(2) })
+    }
+
+    fn serve(status: NodeStatus) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let listener = UnixListener::bind(folder.path().join("agent.sock")).expect("socket");
         let done = Arc::new(Mutex::new(Vec::new()));
@@ -32,7 +50,8 @@ impl Agent {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let kept = Arc::clone(&kept);
-                thread::spawn(move || answer(client, &kept));
+                let status = status.clone();
+                thread::spawn(move || answer(client, &status, &kept));
             }
         });
         Self { folder, done }
@@ -48,12 +67,12 @@ impl Agent {
     }
 }
 
-fn answer(mut client: UnixStream, done: &Mutex<Vec<Request>>) {
+fn answer(mut client: UnixStream, status: &NodeStatus, done: &Mutex<Vec<Request>>) {
     let lines = BufReader::new(client.try_clone().expect("a stream")).lines();
     for line in lines.map_while(Result::ok) {
         let request: Versioned<Request> = serde_json::from_str(&line).expect("a request");
         let reply = match request.body {
-            Request::Status => Reply::Status(Box::new(status())),
+            Request::Status => Reply::Status(Box::new(status.clone())),
             Request::Health => Reply::Health(Box::new(health())),
             Request::PoolStatus => Reply::PoolStatus(Box::default()),
             Request::PoolEvents { .. } => Reply::PoolEvents { events: Vec::new() },
@@ -61,6 +80,9 @@ fn answer(mut client: UnixStream, done: &Mutex<Vec<Request>>) {
             Request::FirstUserSecret => {
                 Reply::FirstUserSecret { secret_key: Secret::new("the-secret-key".to_owned()) }
             }
+            Request::CheckPin { pin } if pin.reveal() == PIN => Reply::Accepted,
+            Request::CheckPin { .. } => Reply::Refused { reason: "that is not the PIN".to_owned() },
+            Request::Settlement => Reply::Settlement(Box::new(settlement())),
             Request::Locate { on: false, .. } => {
                 Reply::Refused { reason: "the enclosure does not answer".to_owned() }
             }
@@ -76,8 +98,8 @@ fn answer(mut client: UnixStream, done: &Mutex<Vec<Request>>) {
     }
 }
 
-pub(crate) fn status() -> NodeStatus {
-    let disks: Vec<_> = (1..=2).map(disk).collect();
+pub(crate) fn status(disks: u64) -> NodeStatus {
+    let disks: Vec<_> = (1..=disks).map(disk).collect();
     let volumes = disks.iter().filter_map(|disk| disk.volume.as_ref());
     let port = PortStatus {
         name: "eno1".to_owned(),
@@ -128,6 +150,27 @@ fn health() -> HealthReport {
     };
     let components = vec![Component { verdict, age_ms: 1000 }];
     HealthReport { components, ..HealthReport::default() }
+}
+
+fn settlement() -> SettlementReport {
+    let unsigned = Unsigned {
+        version: 1,
+        chain_id: "0x1".to_owned(),
+        from: "0x01".to_owned(),
+        to: "0x02".to_owned(),
+        value: "0x0".to_owned(),
+        data: "0x".to_owned(),
+        description: "registers the node".to_owned(),
+        links: vec!["ethereum:0x02".to_owned()],
+    };
+    let status = SettlementStatus {
+        backend: "reference".to_owned(),
+        chain: 31337,
+        waits: Some("the node is not registered".to_owned()),
+        alarms: vec!["the gas key is empty".to_owned()],
+        ..SettlementStatus::default()
+    };
+    SettlementReport { status, binding: None, unsigned: vec![unsigned] }
 }
 
 fn log() -> Vec<String> {

@@ -106,6 +106,40 @@ fn ctrl_c_leaves_and_sets_the_terminal_back() {
     console.read_until(|text| text.ends_with("\x1b[?25h\x1b[2J\x1b[H"));
 }
 
+#[test]
+#[ignore = "measures: cargo test --release -p tui --test it idle -- --ignored --nocapture"]
+fn the_time_of_a_start_and_the_processor_time_of_an_idle_console() {
+    const IDLE: Duration = Duration::from_secs(60);
+    let agent = Agent::start_with(60);
+    let began = Instant::now();
+    let mut console = Console::start_with(&agent.socket(), "vt220");
+    console.read_until(|text| text.contains(CURSOR_QUERY));
+    console.type_keys("\x1b[43;132R");
+    console.read_until(|text| text.contains("\x1b[43;1H"));
+    eprintln!("the first picture after {:.1?}", began.elapsed());
+    console.read_until(|text| text.contains("node-1"));
+    eprintln!("the node on it after {:.1?}", began.elapsed());
+    let process = console.process.id();
+    let before = processor_ticks(process);
+    let until = Instant::now() + IDLE;
+    while Instant::now() < until {
+        console.read.clear();
+        // A picture comes every ten seconds.
+        console.read_until(|text| text.contains("\x1b[43;1H"));
+    }
+    let ticks = processor_ticks(process) - before;
+    eprintln!("{ticks} ticks of 10 ms within {IDLE:?}");
+    console.hang_up_and_wait();
+}
+
+/// What a process has used of processors, in ticks of 10 ms (proc_pid_stat(5): utime and stime).
+fn processor_ticks(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+    let (_, fields) = text.rsplit_once(") ").expect("a name in brackets");
+    let numbers = fields.split(' ').skip(11).take(2);
+    numbers.map(|number| number.parse::<u64>().expect("a number")).sum()
+}
+
 /// The program, and the terminal's end of its line.
 struct Console {
     process: Child,
