@@ -22,7 +22,7 @@ use crate::protocol::signed::{ChallengeRequest, Signed};
 const SMALL: Duration = Duration::from_secs(30);
 
 /// How long a request of megabytes may take: 16 MiB in two minutes are 1.2 Mbit/s.
-const LARGE: Duration = Duration::from_secs(120);
+pub(crate) const LARGE: Duration = Duration::from_secs(120);
 
 /// Why a request has no good answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -106,7 +106,7 @@ impl Client {
         self.call(method, path, Bytes::new(), LARGE).await
     }
 
-    async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: String,
         body: &(impl Serialize + Sync),

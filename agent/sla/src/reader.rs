@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use http::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::client::{CallError, Client};
+use crate::client::{CallError, Client, LARGE};
 use crate::config::ConfigError;
 use crate::exchange::{Place, Wire, anonymous};
 use crate::protocol::messages::{Hello, Refusal};
@@ -154,10 +156,27 @@ impl Reader {
         Ok(self.client.read(Method::GET, format!("/v1/votes?era={era}{behind}")).await?)
     }
 
-    async fn find<T: serde::de::DeserializeOwned>(
+    /// Reads a form that oracles show to each other.
+    ///
+    /// # Errors
+    /// There is no good answer.
+    pub async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ReadError> {
+        Ok(self.client.read(Method::GET, path).await?)
+    }
+
+    /// Asks for what oracles do for each other.
+    ///
+    /// # Errors
+    /// There is no good answer.
+    pub async fn post<T: DeserializeOwned>(
         &self,
         path: String,
-    ) -> Result<Option<T>, ReadError> {
+        form: &(impl Serialize + Sync),
+    ) -> Result<T, ReadError> {
+        Ok(self.client.post(path, form, LARGE).await?)
+    }
+
+    async fn find<T: DeserializeOwned>(&self, path: String) -> Result<Option<T>, ReadError> {
         match self.client.read(Method::GET, path).await {
             Ok(found) => Ok(Some(found)),
             Err(CallError::Refused { refusal: Refusal::Unknown { .. }, .. }) => Ok(None),

@@ -19,6 +19,7 @@ pub mod record;
 pub mod reports;
 pub mod server;
 pub mod service;
+pub mod settle;
 pub mod setup;
 pub mod state;
 pub mod store;

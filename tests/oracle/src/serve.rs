@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +11,7 @@ use reference_oracle::fault::Fault;
 use reference_oracle::identity::Identity;
 use reference_oracle::server::{Limits, look_after, serve, serve_pages};
 use reference_oracle::service::{Config, Oracle, Role};
+use reference_oracle::settle::{SettleConfig, Settler};
 use reference_oracle::setup::{Admitted, parameters};
 use reference_oracle::{canary, tls};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -43,6 +44,9 @@ pub(crate) struct Args {
     /// What is taken.
     #[arg(long, value_enum, default_value_t = Role::Oracle)]
     role: Role,
+    /// How votes become roots on chain: RPC servers, peers, tariff (TOML). Without it nothing is settled.
+    #[arg(long)]
+    settlement: Option<PathBuf>,
     /// Connections at once.
     #[arg(long, default_value_t = Limits::default().connections)]
     connections: usize,
@@ -89,14 +93,21 @@ async fn run(args: Args, connections: usize) -> Result<()> {
     let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut int = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let oracle = Oracle::start(config, &args.data)?;
+    let cancel = CancellationToken::new();
+    let settling = match &args.settlement {
+        Some(file) => Some(settle(&oracle, file, &args.data, &cancel)?),
+        None => None,
+    };
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let at = listener.local_addr().context("cannot tell the port")?;
-    let cancel = CancellationToken::new();
     let mut looking = tokio::spawn(look_after(Arc::clone(&oracle), cancel.clone()));
     let tenant = canary::run(Arc::clone(&oracle), args.canaries_at_once, cancel.clone());
     tokio::spawn(tenant);
+    if let Some(settler) = settling {
+        tokio::spawn(settler.run(Arc::clone(&oracle), cancel.clone()));
+    }
     let mut page = None;
     if let Some(address) = args.page {
         let pages = TcpListener::bind(address)
@@ -135,6 +146,19 @@ async fn run(args: Args, connections: usize) -> Result<()> {
         bail!("something could not be written; what is wrong stands in the log above");
     }
     Ok(())
+}
+
+/// Its side of settlement, by a file.
+fn settle(
+    oracle: &Arc<Oracle>,
+    file: &Path,
+    data: &Path,
+    cancel: &CancellationToken,
+) -> Result<Arc<Settler>> {
+    let config = SettleConfig::read(file, &oracle.config().parameters, oracle.address())?;
+    let settler = Settler::start(config, oracle, &data.join("settle"), cancel.clone())?;
+    oracle.settle(Arc::clone(&settler));
+    Ok(settler)
 }
 
 /// As many connections as files can be open, once as many are allowed as may be.

@@ -47,7 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("image-init", &["agent-api", "provisioning-config"]),
     ("provisioning", &["provisioning-config", "provisioning-protocol"]),
-    ("reference-oracle", &["agent-proofs", "agent-sla"]),
+    ("reference-oracle", &["agent-proofs", "agent-settlement", "agent-sla"]),
     ("tui", &["agent-api"]),
 ];
 

@@ -37,6 +37,19 @@ mod contracts {
             bytes32 votesHash;
         }
 
+        /// What all nodes have earned up to an era.
+        #[derive(Debug, PartialEq, Eq)]
+        struct EraRoot {
+            uint64 fromEra;
+            uint64 toEra;
+            bytes32 previous;
+            bytes32 root;
+            bytes32 votesRoot;
+            uint256 totalReward;
+            uint256 totalPenalty;
+            bytes32 configDigest;
+        }
+
         #[derive(Debug, PartialEq, Eq)]
         struct Node {
             address hp;
@@ -85,10 +98,28 @@ mod contracts {
             function rootAt(uint256 id) external view returns (Posted);
             function isFinal(uint256 id) external view returns (bool);
             function disputeWindow() external view returns (uint256);
+            function nextEra() external view returns (uint64);
+            function cancelled(bytes32 digest) external view returns (bool);
+            function post(EraRoot root, bytes[] signatures) external returns (uint256 id);
 
             error UnknownRoot(uint256 id);
             error NotFinal(uint256 id, uint256 finalAt);
             error RewardsExhausted(uint256 wanted, uint256 left);
+            error NotContiguous(uint64 expected, uint64 given);
+            error EmptyRange(uint64 fromEra, uint64 toEra);
+            error EraNotOver(uint64 era);
+            error OtherPrevious(bytes32 expected, bytes32 given);
+            error OtherConfig(bytes32 expected, bytes32 given);
+            error WasCancelled(bytes32 digest);
+            error PoolTooSmall(uint256 needed, uint256 available);
+            error TooManyPending();
+        }
+
+        interface OracleRegistry {
+            error BadSignatureCount(uint256 count, uint256 quorum, uint256 oracles);
+            error NotAnOracle(address signer);
+            error Jailed(address oracle);
+            error NoSet(uint64 era);
         }
 
         interface RewardClaims {
@@ -103,7 +134,8 @@ mod contracts {
 }
 
 pub use contracts::{
-    DaemonBinding, EraManager, Leaf, Node, NodeRegistry, Posted, RewardClaims, SlaSettlement,
+    DaemonBinding, EraManager, EraRoot, Leaf, Node, NodeRegistry, OracleRegistry, Posted,
+    RewardClaims, SlaSettlement,
 };
 
 /// The errors of these contracts that a call of a node can meet, and whether asking again can help.
@@ -127,5 +159,27 @@ pub fn errors() -> Vec<KnownError> {
         KnownError::of::<S::RewardsExhausted>(Retryable),
         KnownError::of::<C::EnforcedPause>(Retryable),
         KnownError::of::<C::NotInRoot>(Terminal),
+    ]
+}
+
+/// The errors that the post of a root can meet, and whether asking again can help.
+#[must_use]
+pub fn post_errors() -> Vec<KnownError> {
+    use contracts::{OracleRegistry as O, RewardClaims as C, SlaSettlement as S};
+    vec![
+        KnownError::of::<S::NotContiguous>(Terminal),
+        KnownError::of::<S::EmptyRange>(Terminal),
+        KnownError::of::<S::OtherPrevious>(Terminal),
+        KnownError::of::<S::OtherConfig>(Terminal),
+        KnownError::of::<S::WasCancelled>(Terminal),
+        KnownError::of::<O::BadSignatureCount>(Terminal),
+        KnownError::of::<O::NotAnOracle>(Terminal),
+        KnownError::of::<O::Jailed>(Terminal),
+        KnownError::of::<O::NoSet>(Terminal),
+        // The era ends; the pool is filled; windows and pauses end.
+        KnownError::of::<S::EraNotOver>(Retryable),
+        KnownError::of::<S::PoolTooSmall>(Retryable),
+        KnownError::of::<S::TooManyPending>(Retryable),
+        KnownError::of::<C::EnforcedPause>(Retryable),
     ]
 }

@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod page;
+mod roots;
 mod route;
 
 use std::collections::HashMap;

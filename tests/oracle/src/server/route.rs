@@ -37,6 +37,7 @@ enum Route {
     Challenge,
     Proofs(B256),
     Votes(Era, Option<B256>),
+    Roots(super::roots::Route),
 }
 
 /// Answers a request.
@@ -69,6 +70,7 @@ async fn dispatch(
                 Err(Refusal::Malformed { reason: "a store casts no votes".into() })
             }
         },
+        Route::Roots(route) => super::roots::answer(shared, route, head, body).await,
         Route::Session => {
             let asked: OpenSession = read(&shared.strangers, &head, body, SMALL_MAX).await?;
             let run = move |oracle: Arc<Oracle>| {
@@ -128,7 +130,7 @@ where
     Ok(form(StatusCode::OK, &done))
 }
 
-async fn read<T: DeserializeOwned>(
+pub(super) async fn read<T: DeserializeOwned>(
     budget: &Budget,
     head: &Parts,
     body: Incoming,
@@ -148,12 +150,14 @@ fn route(head: &Parts) -> Option<Route> {
         (&Method::POST, "/v1/sessions") => Some(Route::Session),
         (&Method::POST, "/v1/reports") => Some(Route::Reports),
         (&Method::POST, "/v1/challenges") => Some(Route::Challenge),
-        (&Method::POST, _) => path.strip_prefix("/v1/challenges/")?.parse().ok().map(Route::Proofs),
+        (&Method::POST, _) if path.starts_with("/v1/challenges/") => {
+            path.strip_prefix("/v1/challenges/")?.parse().ok().map(Route::Proofs)
+        }
         (&Method::GET, "/v1/votes") => {
             let (era, after) = votes_query(head.uri.query().unwrap_or_default())?;
             Some(Route::Votes(era, after))
         }
-        _ => None,
+        _ => super::roots::route(head).map(Route::Roots),
     }
 }
 
@@ -192,7 +196,7 @@ pub(super) fn refused(refusal: &Refusal) -> Answer {
     answer
 }
 
-fn form(status: StatusCode, form: &impl Serialize) -> Answer {
+pub(super) fn form(status: StatusCode, form: &impl Serialize) -> Answer {
     json(status, serde_json::to_vec(form).unwrap_or_default())
 }
 

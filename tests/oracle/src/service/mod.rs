@@ -1,6 +1,7 @@
 //! What an oracle does with a request: asks the state, writes down what was decided, and answers when
 //! that is on stable storage. No HTTP here.
 
+mod bindings;
 mod challenges;
 mod eras;
 mod restart;
@@ -9,7 +10,7 @@ mod taken;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use agent_sla::protocol::messages::{Hello, Refusal};
 use agent_sla::protocol::parameters::{Era, Parameters};
@@ -24,9 +25,12 @@ use crate::identity::Identity;
 use crate::log::{Log, LogError, Pending, Turn};
 use crate::record::Record;
 use crate::reports::Reports;
+use crate::settle::Settler;
 use crate::setup::Admitted;
 use crate::state::{Speaker, State};
 use crate::tally::Phase;
+
+use bindings::Bindings;
 
 pub use eras::{VOTES_BYTES_MAX, Votes};
 
@@ -111,6 +115,8 @@ pub struct Oracle {
     /// The votes of the closed era that was asked for last.
     asked: Mutex<Option<(Era, Votes)>>,
     reading: Semaphore,
+    settler: OnceLock<Arc<Settler>>,
+    bindings: Bindings,
 }
 
 /// A vote as it is given away.
@@ -148,6 +154,8 @@ impl Oracle {
             verifying: Semaphore::new(VERIFYING_MAX),
             asked: Mutex::new(None),
             reading: Semaphore::new(1),
+            settler: OnceLock::new(),
+            bindings: found.bindings,
         }))
     }
 
@@ -190,12 +198,27 @@ impl Oracle {
         &self.reports
     }
 
+    /// Settles from now on; what is asked of roots is answered by `settler`. Only the first one counts.
+    pub fn settle(&self, settler: Arc<Settler>) {
+        let _first_counts = self.settler.set(settler);
+    }
+
+    /// Its side of settlement.
+    ///
+    /// # Errors
+    /// It does not settle.
+    pub fn settler(&self) -> Result<&Arc<Settler>, Refusal> {
+        self.settler.get().ok_or_else(|| Refusal::Unknown { what: "settlement".to_owned() })
+    }
+
     /// Waits until nothing can be written any more.
     pub async fn broken(&self) {
         tokio::select! {
             () = self.eras.failed().cancelled() => {}
             () = self.nodes.failed().cancelled() => {}
             () = self.reports.log().failed().cancelled() => {}
+            () = self.bindings.failed() => {}
+            () = settler_broken(self.settler.get()) => {}
         }
     }
 
@@ -281,6 +304,13 @@ impl Oracle {
     }
 }
 
+async fn settler_broken(settler: Option<&Arc<Settler>>) {
+    match settler {
+        Some(settler) => settler.broken().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The oracle cannot write.
 fn busy() -> Refusal {
     Refusal::Busy { retry_after_ms: RETRY_MS }
@@ -296,7 +326,8 @@ fn era_ms(parameters: &Parameters) -> u64 {
 }
 
 /// How long votes of an era wait, in milliseconds: a quarter of an era, within bounds.
-fn grace_ms(parameters: &Parameters) -> u64 {
+#[must_use]
+pub fn grace_ms(parameters: &Parameters) -> u64 {
     (era_ms(parameters) / 4).clamp(GRACE_MS.0, GRACE_MS.1)
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use agent_sla::protocol::parameters::Era;
 use tracing::{info, warn};
 
+use super::bindings::Bindings;
 use super::sessions::Binding;
 use super::{Config, OracleError};
 use crate::canary::ERAS_KEPT as CANARIES_KEPT;
@@ -20,6 +21,7 @@ pub(super) struct Found {
     pub(super) eras: Log,
     pub(super) nodes: Log,
     pub(super) reports: Reports,
+    pub(super) bindings: Bindings,
 }
 
 /// Reads the folder of an oracle.
@@ -48,7 +50,8 @@ pub(super) fn restart(folder: &Path, config: &Config) -> Result<Found, OracleErr
     replay(&eras, &mut state, now)?;
     let waiting = state.books.values().filter(|book| book.phase != Phase::Closed).count();
     info!(nodes = state.daemons().len(), eras_without_votes = waiting, "known from before");
-    Ok(Found { state, eras, nodes, reports })
+    let bindings = Bindings::open(&folder.join("bindings"))?;
+    Ok(Found { state, eras, nodes, reports, bindings })
 }
 
 /// Reads the last eras: those that are not closed go on, of the others their canaries and what the page

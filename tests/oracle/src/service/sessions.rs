@@ -62,6 +62,9 @@ impl Oracle {
         let s3 = asked.s3.map(|s3| usable(s3, peer.address.ip())).transpose()?;
         let node = session.nodeId;
         self.bind(daemon, node, only).await?;
+        if let Some(binding) = asked.binding {
+            self.keep_binding(daemon, binding).await?;
+        }
         let end = End { instance: session.instance, certificate, peer: peer.address };
         let turn = self.eras.turn().await.map_err(|_| busy())?;
         let opened = self.state().open(Opening { daemon, node, end, s3 }, era, now);

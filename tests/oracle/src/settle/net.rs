@@ -1,0 +1,175 @@
+//! What the chain says of roots.
+
+use agent_settlement::abi::messages::domain;
+use agent_settlement::abi::reference::{self, Posted, SlaSettlement};
+use agent_settlement::call::{Call, Probe, Wanted};
+use agent_settlement::chain::checked::Checked;
+use agent_settlement::chain::{At, Chain as _, ChainError};
+use agent_settlement::preflight::{Contract, Target};
+use agent_sla::protocol::parameters::Parameters;
+use agent_sla::protocol::settled::EraRoot;
+use agent_sla::protocol::signed::Signature;
+use agent_sla::protocol::{Address, B256, U256};
+use alloy::sol_types::{SolCall, SolValue};
+
+/// Why nothing is known of the roots.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NetError {
+    /// The chain did not say.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The contract answers otherwise than ours does.
+    #[error("SlaSettlement at {contract} answers {function} otherwise than ours: {reason}")]
+    OtherAbi {
+        /// Where it is.
+        contract: Address,
+        /// What was asked.
+        function: &'static str,
+        /// In what.
+        reason: String,
+    },
+}
+
+/// How far roots are on chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The era that the next root begins with.
+    pub next_era: u64,
+    /// Roots that stand.
+    pub count: u64,
+    /// The last of them.
+    pub last: Option<Posted>,
+}
+
+impl View {
+    /// Digest of the root that the next one follows; zero for none.
+    #[must_use]
+    pub fn previous(&self) -> B256 {
+        self.last.as_ref().map(|last| last.digest).unwrap_or_default()
+    }
+}
+
+/// `SlaSettlement` on its chain.
+#[derive(Debug, Clone)]
+pub struct Net {
+    chain: Checked,
+    chain_id: u64,
+    contract: Address,
+}
+
+impl Net {
+    /// The contract of the parameters.
+    #[must_use]
+    pub fn new(chain: Checked, parameters: &Parameters) -> Self {
+        Self { chain, chain_id: parameters.chain, contract: parameters.contract }
+    }
+
+    /// The chain.
+    #[must_use]
+    pub fn chain(&self) -> &Checked {
+        &self.chain
+    }
+
+    async fn ask<T: SolCall>(&self, call: &T, at: At) -> Result<T::Return, NetError> {
+        let answer = self.chain.read(self.contract, call.abi_encode().into(), at).await?;
+        T::abi_decode_returns_validate(&answer)
+            .map_err(|error| self.other(T::SIGNATURE, error.to_string()))
+    }
+
+    fn other(&self, function: &'static str, reason: String) -> NetError {
+        NetError::OtherAbi { contract: self.contract, function, reason }
+    }
+
+    /// How far roots are, all of one block.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn look(&self) -> Result<View, NetError> {
+        let latest = self.chain.heads().await?.latest;
+        let at = At::Number(latest.number);
+        let next_era = self.ask(&SlaSettlement::nextEraCall {}, at).await?;
+        let count = self.ask(&SlaSettlement::rootCountCall {}, at).await?;
+        let function = SlaSettlement::rootCountCall::SIGNATURE;
+        let count =
+            u64::try_from(count).map_err(|_| self.other(function, format!("{count} roots")))?;
+        let last = match count.checked_sub(1) {
+            Some(id) => Some(self.posted(id, at).await?),
+            None => None,
+        };
+        Ok(View { next_era, count, last })
+    }
+
+    /// A root that stands.
+    ///
+    /// # Errors
+    /// It is not known, or there is none of this number.
+    pub async fn posted(&self, id: u64, at: At) -> Result<Posted, NetError> {
+        self.ask(&SlaSettlement::rootAtCall { id: U256::from(id) }, at).await
+    }
+
+    /// Whether a root that stands is final.
+    ///
+    /// # Errors
+    /// It is not known, or there is none of this number.
+    pub async fn is_final(&self, id: u64) -> Result<bool, NetError> {
+        self.ask(&SlaSettlement::isFinalCall { id: U256::from(id) }, At::Latest).await
+    }
+
+    /// What must be so before anything is signed for the chain.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        let question = SlaSettlement::domainSeparatorCall {}.abi_encode().into();
+        let separator = domain(self.chain_id, self.contract).separator().abi_encode().into();
+        let contract = Contract {
+            name: "SlaSettlement",
+            address: self.contract,
+            version: Some((question, separator)),
+        };
+        // Nobody is paid by the post of a root; the contract stands for the HP that others have.
+        Target { chain: self.chain_id, hp: self.contract, contracts: vec![contract] }
+    }
+
+    /// The post of a root. It happened where the next era is behind it, whoever posted it.
+    #[must_use]
+    pub fn post<'a>(
+        &self,
+        digest: B256,
+        root: &EraRoot,
+        signatures: impl Iterator<Item = &'a Signature>,
+    ) -> Wanted {
+        let EraRoot { toEra, .. } = *root;
+        let signatures = signatures.map(|signature| signature.0.to_vec().into()).collect();
+        let call = SlaSettlement::postCall { root: on_chain(root), signatures };
+        let probe = Probe {
+            to: self.contract,
+            data: SlaSettlement::nextEraCall {}.abi_encode().into(),
+            word: 0,
+            at_least: U256::from(toEra).saturating_add(U256::from(1)),
+        };
+        let data = call.abi_encode().into();
+        Wanted { digest, call: Call { to: self.contract, data, probe: Some(probe) } }
+    }
+}
+
+fn on_chain(root: &EraRoot) -> reference::EraRoot {
+    let EraRoot {
+        fromEra,
+        toEra,
+        previous,
+        root,
+        votesRoot,
+        totalReward,
+        totalPenalty,
+        configDigest,
+    } = root.clone();
+    reference::EraRoot {
+        fromEra,
+        toEra,
+        previous,
+        root,
+        votesRoot,
+        totalReward,
+        totalPenalty,
+        configDigest,
+    }
+}

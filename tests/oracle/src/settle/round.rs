@@ -1,0 +1,375 @@
+//! Proposing a root, and judging one that is proposed.
+//!
+//! ```text
+//! leader                                       the others
+//!  | computes from all votes that it has         |
+//!  | propose, sign = false --------------------> | same votes? same root? -> agreed, or what is in the way
+//!  |   … votes that it lacks are fetched, and it begins anew …
+//!  | signs, propose, sign = true --------------> | remembers it, then signs
+//!  | <----------------------------- signatures   |
+//!  | a quorum: remembers them, posts             |
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use agent_sla::protocol::messages::Refusal;
+use agent_sla::protocol::parameters::Era;
+use agent_sla::protocol::settled::{EraRoot, RANGE_ERAS_MAX};
+use agent_sla::protocol::signed::{Signature, Signed};
+use agent_sla::protocol::{Address, B256};
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::book::Root;
+use super::compute::{Computed, Ledger, difference};
+use super::follow::{kept, leaves};
+use super::settler::{SettleError, Settler, Tip};
+use super::verdict::quorum;
+use super::wire::{Asked, Objection, Proposal, Reply, RootProposal, SetName};
+
+impl Settler {
+    fn quorum(&self) -> usize {
+        quorum(self.parameters.oracles.len())
+    }
+
+    /// Proposes the next root, if it is this oracle's turn, and posts what a quorum signed.
+    ///
+    /// # Errors
+    /// Something is not known now, or cannot be written.
+    pub(super) async fn lead(&self) -> Result<(), SettleError> {
+        let (Some(tip), Some(poster)) = (self.tip(), &self.poster) else { return Ok(()) };
+        let (from, now) = (tip.base.from, self.clock.now_ms());
+        for (digest, root) in self.book.on_top(tip.base.previous, from) {
+            if root.signatures.len() >= self.quorum() {
+                let signatures = root.signatures.values();
+                poster.want(self.net.post(digest, &root.proposal.root, signatures));
+                return Ok(());
+            }
+        }
+        let pace = self.config.pace;
+        if pace.leader(&self.parameters, from, now) != Some(self.address()) {
+            return Ok(());
+        }
+        let heard = |era| self.heard(era);
+        let Some(to) = pace.last_era(&self.parameters, from, now, heard) else { return Ok(()) };
+        let (proposal, ledger) = self.draft(&tip, to).await?;
+        let digest = self.digest(&proposal.root);
+        let leading = Some((digest, proposal.root.clone(), Arc::clone(&ledger)));
+        *self.leading.lock().unwrap_or_else(PoisonError::into_inner) = leading;
+        let replies = self.ask_all(&proposal, false).await?;
+        let mut agreed = 1;
+        let mut is_new = false;
+        for (peer, reply) in replies {
+            match reply {
+                Reply::Agreed | Reply::Signed { .. } => agreed += 1,
+                Reply::Objects { objection } => {
+                    info!(%peer, %objection, from, to, "a root is objected to");
+                    is_new |= self.learn(peer, objection).await?;
+                }
+            }
+        }
+        // With what it learned it begins anew at its next look. Who has signed nothing else is not waited for.
+        if is_new || agreed < self.quorum() {
+            return Ok(());
+        }
+        self.gather(digest, &proposal, &ledger).await
+    }
+
+    /// What is proposed for eras: what was signed for them before, else what others signed, else what all votes here
+    /// come to.
+    async fn draft(&self, tip: &Tip, to: u64) -> Result<(Proposal, Arc<Ledger>), SettleError> {
+        let base = &tip.base;
+        let is_of = |root: &EraRoot| {
+            (root.fromEra, root.toEra, root.previous) == (base.from, to, base.previous)
+        };
+        let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let signed = self
+            .book
+            .on_top(base.previous, base.from)
+            .into_iter()
+            .find(|(_, root)| root.ours.is_some() && is_of(&root.proposal.root));
+        let earlier = signed.map(|(_, root)| root.proposal);
+        let earlier = earlier.or(adopted.filter(|proposal| is_of(&proposal.root)));
+        if let Some(proposal) = earlier
+            && let Ok(sets) = self.store.named(&proposal.sets)?
+        {
+            let computed = self.compute(Arc::clone(base), to, sets).await?;
+            if difference(&computed.root, &proposal.root).is_none() {
+                return Ok((proposal, Arc::new(computed.ledger)));
+            }
+        }
+        let sets = self.store.counting(base.from, to)?;
+        let names = sets.iter().map(|set| self.store.name(set)).collect();
+        let Computed { root, ledger } = self.compute(Arc::clone(base), to, sets).await?;
+        Ok((Proposal { root, sets: names }, Arc::new(ledger)))
+    }
+
+    /// Asks all peers at once. Who does not answer has said nothing.
+    async fn ask_all(
+        &self,
+        proposal: &Proposal,
+        sign: bool,
+    ) -> Result<Vec<(Address, Reply)>, SettleError> {
+        let message = RootProposal {
+            root: self.digest(&proposal.root),
+            sets: proposal.sets_digest(),
+            tariff: self.config.tariff.digest(),
+            sign,
+        };
+        let by = Signed::new(message, &self.parameters.domain(), &self.key)?;
+        let asked = Arc::new(Asked { proposal: proposal.clone(), by });
+        let mut asking = JoinSet::new();
+        for (address, peer) in &self.config.peers {
+            let (address, peer, asked) = (*address, peer.clone(), Arc::clone(&asked));
+            asking.spawn(async move {
+                let path = "/v1/roots/propose".to_owned();
+                (address, peer.post::<Reply>(path, &*asked).await)
+            });
+        }
+        let mut replies = Vec::new();
+        while let Some(done) = asking.join_next().await {
+            match done? {
+                (peer, Ok(reply)) => replies.push((peer, reply)),
+                (peer, Err(error)) => debug!(%peer, %error, "a peer does not answer a proposal"),
+            }
+        }
+        Ok(replies)
+    }
+
+    /// Signs, and asks for the others' signatures; posts what a quorum signed.
+    async fn gather(
+        &self,
+        digest: B256,
+        proposal: &Proposal,
+        ledger: &Ledger,
+    ) -> Result<(), SettleError> {
+        let root = &proposal.root;
+        let ours = {
+            let _one_after_the_other = self.gate.lock().await;
+            match self.book.signed(root) {
+                Some((signed, _)) if signed != digest => return Ok(()),
+                Some((_, Root { ours: Some(ours), .. })) => ours,
+                _ => self.sign(proposal, ledger).await?,
+            }
+        };
+        let mut signatures = BTreeMap::from([(self.address(), ours)]);
+        for (peer, reply) in self.ask_all(proposal, true).await? {
+            match reply {
+                Reply::Signed { signature } if self.is_by(peer, root, signature) => {
+                    signatures.insert(peer, signature);
+                }
+                Reply::Signed { .. } => warn!(%peer, "a peer's signature of a root is not its own"),
+                Reply::Agreed => warn!(%peer, "a peer agrees to a root and does not sign it"),
+                Reply::Objects { objection } => {
+                    info!(%peer, %objection, "a root is objected to");
+                    self.learn(peer, objection).await?;
+                }
+            }
+        }
+        if signatures.len() < self.quorum() {
+            warn!(count = signatures.len(), quorum = self.quorum(), "a root lacks signatures");
+            return Ok(());
+        }
+        info!(root = %digest, from = root.fromEra, to = root.toEra, "a quorum signed a root");
+        let wanted = self.net.post(digest, root, signatures.values());
+        self.book.gathered(digest, root.fromEra, signatures).await?;
+        if let Some(poster) = &self.poster {
+            poster.want(wanted);
+        }
+        Ok(())
+    }
+
+    fn is_by(&self, oracle: Address, root: &EraRoot, signature: Signature) -> bool {
+        let signed = Signed { message: root.clone(), signature };
+        signed.verify(&self.parameters.domain(), oracle).is_ok()
+    }
+
+    /// Takes what an objection shows; whether the next proposal is another for it.
+    async fn learn(&self, peer: Address, objection: Objection) -> Result<bool, SettleError> {
+        match objection {
+            Objection::Lacks { set } => self.get(peer, &set).await,
+            Objection::Equivocated { first, second } => {
+                let (era, of) = (Era(first.message.era), first.message.oracleId);
+                let is_known = self.store.conflict(era, &of)?.is_some();
+                let both = vec![*first, *second];
+                if let Err(error) = self.store.merge(era, of, both).await {
+                    warn!(%peer, %error, "what should show two votes of an oracle does not");
+                }
+                Ok(!is_known && self.store.conflict(era, &of)?.is_some())
+            }
+            Objection::AlreadySigned { proposal, signature } => {
+                let is_real = self.is_by(peer, &proposal.root, signature);
+                if is_real {
+                    for set in &proposal.sets {
+                        if let Ok(Err(_)) = self.store.named(&[*set]) {
+                            self.get(peer, set).await?;
+                        }
+                    }
+                    *self.adopted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*proposal);
+                }
+                Ok(is_real)
+            }
+            Objection::OtherBase { .. }
+            | Objection::NotYet
+            | Objection::OtherTariff { .. }
+            | Objection::Unavailable { .. }
+            | Objection::Differs { .. }
+            | Objection::Busy => Ok(false),
+        }
+    }
+
+    /// Gets votes that a peer keeps; whether any are new.
+    async fn get(&self, peer: Address, set: &SetName) -> Result<bool, SettleError> {
+        let Some(reader) = self.config.peers.get(&peer) else { return Ok(false) };
+        if !self.parameters.oracles.contains(&set.oracle) {
+            return Ok(false);
+        }
+        let found = match kept(reader, set.era, set.oracle).await {
+            Ok(found) => found,
+            Err(error) => {
+                debug!(%peer, %error, "votes that a peer keeps cannot be fetched");
+                return Ok(false);
+            }
+        };
+        match self.store.merge(Era(set.era), set.oracle, found).await {
+            Ok(count) => Ok(count > 0),
+            Err(super::votes::VotesError::Log(error)) => Err(error.into()),
+            Err(error) => {
+                warn!(%peer, %error, "votes that a peer keeps are not taken");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Judges a proposal of another oracle, and signs it if it is wanted and everything is equal here.
+    ///
+    /// # Errors
+    /// Nobody of the oracles proposes it, or it is none.
+    pub async fn propose(&self, asked: Asked) -> Result<Reply, Refusal> {
+        let Asked { proposal, by } = asked;
+        let bad = |reason: &str| Refusal::BadSignature { reason: reason.to_owned() };
+        let signer = by.signer(&self.parameters.domain());
+        let leader = signer.map_err(|error| bad(&error.to_string()))?;
+        let digest = self.digest(&proposal.root);
+        if !self.config.peers.contains_key(&leader) {
+            return Err(bad("the proposal is of no other oracle of these parameters"));
+        }
+        if by.message.root != digest || by.message.sets != proposal.sets_digest() {
+            return Err(bad("the proposal is not what was signed"));
+        }
+        let _one_after_the_other = self.gate.lock().await;
+        let judged = self.judge(leader, digest, &proposal, &by.message).await;
+        Ok(judged.unwrap_or_else(|error| {
+            warn!(%error, "a proposal cannot be judged now");
+            Reply::Objects { objection: Objection::Busy }
+        }))
+    }
+
+    async fn judge(
+        &self,
+        leader: Address,
+        digest: B256,
+        proposal: &Proposal,
+        asked: &RootProposal,
+    ) -> Result<Reply, SettleError> {
+        let objects = |objection| Ok(Reply::Objects { objection });
+        let tariff = self.config.tariff.digest();
+        if asked.tariff != tariff {
+            return objects(Objection::OtherTariff { tariff });
+        }
+        let EraRoot { fromEra: from, toEra: to, previous, .. } = proposal.root;
+        let is_base = |tip: &Tip| (tip.base.from, tip.base.previous) == (from, previous);
+        if !self.tip().is_some_and(|tip| is_base(&tip)) {
+            self.look().await?;
+        }
+        let Some(tip) = self.tip() else { return objects(Objection::Busy) };
+        if !is_base(&tip) {
+            let (from, previous) = (tip.base.from, tip.base.previous);
+            return objects(Objection::OtherBase { from, previous });
+        }
+        let is_cast = self.clock.now_ms() >= self.config.pace.cast_ms(&self.parameters, to);
+        if to < from || to - from >= RANGE_ERAS_MAX || !is_cast {
+            return objects(Objection::NotYet);
+        }
+        match self.book.signed(&proposal.root) {
+            Some((signed, Root { ours: Some(signature), .. })) if signed == digest => {
+                return Ok(if asked.sign { Reply::Signed { signature } } else { Reply::Agreed });
+            }
+            Some((_, Root { ours: Some(signature), proposal, .. })) => {
+                let proposal = Box::new(proposal);
+                return objects(Objection::AlreadySigned { proposal, signature });
+            }
+            _ => {}
+        }
+        if let Some(objection) = self.same_votes(leader, proposal).await? {
+            return objects(objection);
+        }
+        let sets = match self.store.named(&proposal.sets)? {
+            Ok(sets) => sets,
+            Err(set) => return objects(Objection::Unavailable { set }),
+        };
+        let computed = self.compute(Arc::clone(&tip.base), to, sets).await?;
+        if let Some(first) = difference(&computed.root, &proposal.root) {
+            let leaf = self.first_leaf(leader, &digest, &computed.ledger).await;
+            let first = leaf.unwrap_or(first);
+            warn!(%leader, first, "another root of the same votes is proposed; it is not signed");
+            return objects(Objection::Differs { root: Box::new(computed.root), first });
+        }
+        if !asked.sign {
+            return Ok(Reply::Agreed);
+        }
+        let signature = self.sign(proposal, &computed.ledger).await?;
+        Ok(Reply::Signed { signature })
+    }
+
+    /// What stands against the votes that a proposal names: each must be here as it is named, and none that is here may
+    /// be left out.
+    async fn same_votes(
+        &self,
+        leader: Address,
+        proposal: &Proposal,
+    ) -> Result<Option<Objection>, SettleError> {
+        let EraRoot { fromEra, toEra, .. } = proposal.root;
+        let in_order = proposal.sets.windows(2).all(|pair| match pair {
+            [one, next] => (one.era, one.oracle) < (next.era, next.oracle),
+            _ => true,
+        });
+        for set in &proposal.sets {
+            let era = Era(set.era);
+            let is_ours = self.parameters.oracles.contains(&set.oracle);
+            if !in_order || !is_ours || !(fromEra..=toEra).contains(&set.era) {
+                return Ok(Some(Objection::Unavailable { set: *set }));
+            }
+            if self.store.named(&[*set])?.is_err() {
+                self.get(leader, set).await?;
+            }
+            if let Some((first, second)) = self.store.conflict(era, &set.oracle)? {
+                let (first, second) = (Box::new(first), Box::new(second));
+                return Ok(Some(Objection::Equivocated { first, second }));
+            }
+        }
+        for set in self.store.counting(fromEra, toEra)? {
+            let name = self.store.name(&set);
+            if !proposal.sets.contains(&name) {
+                return Ok(Some(Objection::Lacks { set: name }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first leaf in which the leader's tree differs from ours, in words; none if that cannot be had.
+    async fn first_leaf(&self, leader: Address, digest: &B256, ours: &Ledger) -> Option<String> {
+        let theirs = leaves(self.config.peers.get(&leader)?, digest).await.ok()?;
+        let nodes: std::collections::BTreeSet<&B256> = ours.keys().chain(theirs.keys()).collect();
+        let node = nodes.into_iter().find(|node| ours.get(*node) != theirs.get(*node))?;
+        let words = |ledger: &Ledger| match ledger.get(node) {
+            Some(found) => format!(
+                "reward {}, penalty {}, votes {}",
+                found.reward, found.penalty, found.votes_hash
+            ),
+            None => "no leaf".to_owned(),
+        };
+        Some(format!("node {node}: {} here, {} there", words(ours), words(&theirs)))
+    }
+}

@@ -1,0 +1,259 @@
+//! Votes of all oracles, kept for good. Votes are only ever added; an oracle that voted twice on a node is found out by
+//! having both.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_sla::protocol::parameters::{Era, Parameters};
+use agent_sla::protocol::signed::SignatureError;
+use agent_sla::protocol::{Address, B256};
+
+use super::compute::{Set, Votes, set_digest};
+use super::wire::SetName;
+use crate::log::{Log, LogError};
+use crate::service::Vote;
+use crate::setup::ADMITTED_MAX;
+
+/// Eras that are kept in memory: one root's and some beside.
+const LOADED_MAX: usize = 200;
+
+/// Why votes are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum VotesError {
+    /// They cannot be kept, or read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// One of them is of another era, oracle or network.
+    #[error("a vote on node {node} is not of {oracle}, era {era} and these parameters")]
+    Other {
+        /// On whom.
+        node: B256,
+        /// Whose it should be.
+        oracle: Address,
+        /// Of which era.
+        era: Era,
+    },
+    /// One of them is not signed by the oracle.
+    #[error("the vote on node {node}: {source}")]
+    Signature {
+        /// On whom.
+        node: B256,
+        /// Why not.
+        source: SignatureError,
+    },
+    /// There are more than there can be nodes.
+    #[error("more than {ADMITTED_MAX} votes of one oracle on one era")]
+    TooMany,
+}
+
+/// The votes of one oracle on one era.
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    votes: Arc<Votes>,
+    /// Two votes on one node.
+    conflict: Option<Box<(Vote, Vote)>>,
+}
+
+type Eras = BTreeMap<Era, BTreeMap<Address, Kept>>;
+
+/// All votes that are kept.
+#[derive(Debug)]
+pub struct Store {
+    log: Log,
+    parameters: Parameters,
+    eras: Mutex<Eras>,
+}
+
+impl Kept {
+    /// Takes a vote; whether it is new.
+    fn take(&mut self, vote: Vote) -> bool {
+        let node = vote.message.nodeId;
+        match self.votes.get(&node) {
+            None => {
+                Arc::make_mut(&mut self.votes).insert(node, vote);
+                true
+            }
+            Some(known) if known.message == vote.message => false,
+            Some(known) => {
+                let is_new = self.conflict.is_none();
+                if is_new {
+                    self.conflict = Some(Box::new((known.clone(), vote)));
+                }
+                is_new
+            }
+        }
+    }
+}
+
+impl Store {
+    /// The votes of a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn open(folder: &Path, parameters: Parameters) -> Result<Self, LogError> {
+        let log = Log::open(folder)?;
+        // What a power cut left can only be in the files that were written last.
+        for era in log.files()?.into_iter().rev().take(LOADED_MAX) {
+            let torn = log.read(era, |_, _| ())?;
+            if torn > 0 {
+                log.cut(era, torn)?;
+            }
+        }
+        Ok(Self { log, parameters, eras: Mutex::default() })
+    }
+
+    /// Where they are kept.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// What is known, with an era in it.
+    fn with(&self, era: Era) -> Result<MutexGuard<'_, Eras>, LogError> {
+        let mut eras = self.eras.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Vacant(place) = eras.entry(era) {
+            let mut found: BTreeMap<Address, Kept> = BTreeMap::new();
+            self.log.read(era.0, |_, payload| {
+                // Of another version, perhaps: what is not understood is not counted.
+                if let Ok(vote) = serde_json::from_slice::<Vote>(payload) {
+                    found.entry(vote.message.oracleId).or_default().take(vote);
+                }
+            })?;
+            place.insert(found);
+            while eras.len() > LOADED_MAX {
+                // The one that is furthest from what is asked for.
+                let (first, last) = (eras.keys().next().copied(), eras.keys().last().copied());
+                let far = if last == Some(era) { first } else { last };
+                far.map(|far| eras.remove(&far));
+            }
+        }
+        Ok(eras)
+    }
+
+    /// Takes votes of an oracle on an era: all are verified before any is taken. When this returns, they are on stable
+    /// storage. Gives how many were new.
+    ///
+    /// # Errors
+    /// One of them is not what it should be, or they cannot be kept.
+    pub async fn merge(
+        &self,
+        era: Era,
+        oracle: Address,
+        votes: Vec<Vote>,
+    ) -> Result<usize, VotesError> {
+        self.verify(era, oracle, &votes)?;
+        let fresh: Vec<Vote> = {
+            let mut eras = self.with(era)?;
+            let kept = eras.entry(era).or_default().entry(oracle).or_default();
+            if kept.votes.len().saturating_add(votes.len()) > ADMITTED_MAX {
+                return Err(VotesError::TooMany);
+            }
+            votes.into_iter().filter(|vote| kept.take(vote.clone())).collect()
+        };
+        let mut last = None;
+        for vote in &fresh {
+            let bytes = serde_json::to_vec(vote).unwrap_or_default();
+            last = Some(self.log.turn().await?.append(era.0, &bytes)?);
+        }
+        if let Some(last) = last {
+            last.wait().await?;
+        }
+        Ok(fresh.len())
+    }
+
+    /// That votes are an oracle's, on an era.
+    ///
+    /// # Errors
+    /// One is not.
+    pub fn verify(&self, era: Era, oracle: Address, votes: &[Vote]) -> Result<(), VotesError> {
+        let (domain, config) = (self.parameters.domain(), self.parameters.digest());
+        for vote in votes {
+            let said = &vote.message;
+            let node = said.nodeId;
+            if said.oracleId != oracle || said.era != era.0 || said.configDigest != config {
+                return Err(VotesError::Other { node, oracle, era });
+            }
+            vote.verify(&domain, oracle)
+                .map_err(|source| VotesError::Signature { node, source })?;
+        }
+        Ok(())
+    }
+
+    /// The votes of an oracle on an era; none if it has none.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn set(&self, era: Era, oracle: &Address) -> Result<Option<Arc<Votes>>, LogError> {
+        let eras = self.with(era)?;
+        let kept = eras.get(&era).and_then(|of| of.get(oracle));
+        Ok(kept.map(|kept| Arc::clone(&kept.votes)))
+    }
+
+    /// Two votes of an oracle on one node in an era; none if it did not.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn conflict(&self, era: Era, oracle: &Address) -> Result<Option<(Vote, Vote)>, LogError> {
+        let eras = self.with(era)?;
+        let kept = eras.get(&era).and_then(|of| of.get(oracle));
+        Ok(kept.and_then(|kept| kept.conflict.as_deref().cloned()))
+    }
+
+    /// All votes on some eras that count, in the order of era, then oracle: those of who voted twice on a node do not.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn counting(&self, from: u64, to: u64) -> Result<Vec<Set>, LogError> {
+        let mut sets = Vec::new();
+        for era in (from..=to).map(Era) {
+            let eras = self.with(era)?;
+            for (oracle, kept) in eras.get(&era).into_iter().flatten() {
+                if kept.conflict.is_none() && !kept.votes.is_empty() {
+                    sets.push(Set { era, oracle: *oracle, votes: Arc::clone(&kept.votes) });
+                }
+            }
+        }
+        Ok(sets)
+    }
+
+    /// The sets of these names; the first name that there is no such set of otherwise.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn named(&self, names: &[SetName]) -> Result<Result<Vec<Set>, SetName>, LogError> {
+        let mut sets = Vec::with_capacity(names.len());
+        for name in names {
+            let era = Era(name.era);
+            let votes = self.set(era, &name.oracle)?;
+            match votes.filter(|votes| set_digest(votes, &self.parameters) == name.digest) {
+                Some(votes) => sets.push(Set { era, oracle: name.oracle, votes }),
+                None => return Ok(Err(*name)),
+            }
+        }
+        Ok(Ok(sets))
+    }
+
+    /// What a set is called.
+    #[must_use]
+    pub fn name(&self, set: &Set) -> SetName {
+        SetName {
+            era: set.era.0,
+            oracle: set.oracle,
+            count: u32::try_from(set.votes.len()).unwrap_or(u32::MAX),
+            digest: set_digest(&set.votes, &self.parameters),
+        }
+    }
+
+    /// Removes what is older than an era.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget_before(&self, oldest: u64) -> Result<(), LogError> {
+        for era in self.log.files()?.into_iter().filter(|era| *era < oldest) {
+            self.log.remove(era)?;
+        }
+        Ok(())
+    }
+}
