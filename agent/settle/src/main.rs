@@ -18,6 +18,7 @@ mod quote;
 mod say;
 mod send;
 mod status;
+mod tree;
 mod units;
 mod wishes;
 

@@ -100,6 +100,8 @@ async fn each_mistake_is_named_and_nothing_is_signed() {
     asked = tool.ask(&after(&rpc, &["status"]));
     asked.refused("name a node");
 
+    tool.alone(&after(&rpc, &register)).refused("nobody can be asked");
+
     // The clock, and the purse.
     assert_eq!(chain.sent().await, 0, "nothing was signed until here");
     chain.ask("anvil_setBalance", json!([hp(), "0x1"])).await;
