@@ -22,6 +22,9 @@ use crate::step::{self, Inputs, Stamps};
 /// The folder of the contracts, from the workspace's root.
 const FOLDER: &str = "agent/settlement/contracts";
 
+/// Where forge is among the npm packages.
+const FORGE: &str = "@foundry-rs/forge-linux-amd64/bin/forge";
+
 /// The contracts whose ABI others need.
 const CONTRACTS: [&str; 7] = [
     "CollateralVault",
@@ -60,7 +63,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let folder = layout.root.join(FOLDER);
     let modules = modules(&layout, &folder)?;
     link(&modules, &folder.join("node_modules"))?;
-    let forge = modules.join("@foundry-rs/forge-linux-amd64/bin/forge");
+    let forge = modules.join(FORGE);
     step::timed("contracts", || test(&forge, &folder, args))?;
     // Gas is complete only where all tests ran.
     if args.filter.is_some() {
@@ -86,6 +89,18 @@ pub(crate) fn command(args: &Args) -> Result<()> {
 pub(crate) fn anvil(layout: &Layout) -> Result<PathBuf> {
     let modules = modules(layout, &layout.root.join(FOLDER))?;
     Ok(modules.join("@foundry-rs/anvil-linux-amd64/bin/anvil"))
+}
+
+/// What deploys the contracts to a local chain; its libraries are linked into their folder.
+///
+/// # Errors
+///
+/// When it cannot be fetched.
+pub(crate) fn forge(layout: &Layout) -> Result<PathBuf> {
+    let folder = layout.root.join(FOLDER);
+    let modules = modules(layout, &folder)?;
+    link(&modules, &folder.join("node_modules"))?;
+    Ok(modules.join(FORGE))
 }
 
 /// The folder with the npm packages of the lock; fetched where they are not there.

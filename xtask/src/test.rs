@@ -48,7 +48,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         let mut command = cargo(&layout);
         command
             .args(["test", "--workspace", "--exclude", "e2e"])
-            .env("ICN_ANVIL", contracts::anvil(&layout)?);
+            .env("ICN_ANVIL", contracts::anvil(&layout)?)
+            .env("ICN_FORGE", contracts::forge(&layout)?);
         step::timed("unit and property tests", || process::run(&mut command))?;
         contracts::command(&contracts::Args::default())?;
     }
