@@ -118,7 +118,6 @@ pub(crate) fn normal() -> NodeStatus {
     let disks: Vec<_> = (0..4).map(|number| disk(number, Ownership::Ours, &[])).collect();
     let services = ["udevd", "dhcpcd", "chronyd", "icn-disks", "icn-agent", "icn-console@tty1"];
     NodeStatus {
-        settlement: None,
         version: "0.1.0".to_owned(),
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
         name: "cs-rack4-u12".to_owned(),

@@ -66,8 +66,6 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let built = image::build(&layout, Compression::Fast)?;
     let tools = Tools::build(&layout)?;
     let clients = clients::ensure(&layout)?;
-    // Linked for the tests that settle.
-    contracts::folder(&layout)?;
     let mut command = cargo(&layout);
     command
         .args(["test", "--package", "e2e", "--"])

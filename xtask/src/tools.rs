@@ -46,7 +46,7 @@ impl Tools {
         Ok(ChainPrograms {
             anvil: contracts::anvil(layout)?,
             forge: contracts::forge(layout)?,
-            contracts: contracts::folder(layout)?,
+            contracts: layout.root.join(contracts::FOLDER),
             settle: self.folder.join("icn-settle"),
         })
     }

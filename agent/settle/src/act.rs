@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use crate::abi;
-use crate::args::Acting;
+use crate::args::{Acting, Until};
 use crate::desk::{Desk, Survey};
 use crate::direct::{Direct, Done, free};
 use crate::files::{self, Place};
@@ -99,12 +99,16 @@ where
         None => None,
     };
     let before = match &hand {
-        Some(hand) => hand.direct(desk, acting, None).await?.finish_before().await?,
+        Some(hand) => hand.direct(desk, acting, None).await?.finish_before(Until::Mined).await?,
         None => Default::default(),
     };
     let survey = if before.is_empty() { survey } else { sound(desk).await? };
     let wish = wish(survey.clone()).await?;
-    if wish.plan.iter().any(|planned| before.contains(&planned.digest)) {
+    if let Some(hand) = &hand
+        && wish.plan.iter().any(|planned| before.contains(&planned.digest))
+    {
+        // Until it is final it is remembered, and the same once more would be taken for it again.
+        hand.direct(desk, acting, None).await?.finish_before(Until::Final).await?;
         let lines = vec![
             "an earlier run had sent this transaction, and it took effect: nothing is sent again"
                 .to_owned(),

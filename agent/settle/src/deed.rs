@@ -195,6 +195,8 @@ fn icn(data: &[u8]) -> Option<Deed> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     pub(crate) fn network() -> Network {
@@ -246,5 +248,21 @@ pub(crate) mod tests {
         let data = Token::approveCall { spender: Address::repeat_byte(9), value: U256::MAX };
         let read = Deed::read(&network(), Address::repeat_byte(1), &data.abi_encode());
         assert!(read.unwrap_err().to_string().contains("does not know"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+        #[test]
+        fn whatever_is_read_is_the_whole_of_what_is_signed(cut in 0_usize..140, at in 0_usize..140, byte: u8) {
+            let call = CollateralVault::depositCall { nodeId: B256::repeat_byte(7), amount: U256::from(5) };
+            let mut data = call.abi_encode();
+            data.truncate(cut);
+            if let Some(place) = data.get_mut(at) {
+                *place = byte;
+            }
+            if let Ok(Deed::Deposit { node, amount }) = Deed::read(&network(), Address::repeat_byte(4), &data) {
+                prop_assert_eq!(CollateralVault::depositCall { nodeId: node, amount }.abi_encode(), data);
+            }
+        }
     }
 }

@@ -79,9 +79,9 @@ impl<C: Chain + Clone> Direct<C> {
         Ok(Self { engine, began: Instant::now(), wait, seen: Vec::new() })
     }
 
-    /// Ends what an earlier run began: what was signed goes its way, what was not is dropped. Returns the digests of
-    /// what took effect.
-    pub(crate) async fn finish_before(&mut self) -> Result<BTreeSet<B256>> {
+    /// Waits until what an earlier run signed is so far, and drops what it did not sign. Returns the digests of what
+    /// took effect.
+    pub(crate) async fn finish_before(&mut self, until: Until) -> Result<BTreeSet<B256>> {
         let open: Vec<_> = self.engine.state().open().map(|entry| entry.intent.clone()).collect();
         let mut digests = BTreeSet::new();
         for intent in open {
@@ -90,7 +90,7 @@ impl<C: Chain + Clone> Direct<C> {
                 continue;
             }
             note("an earlier run began a transaction: waiting for it first");
-            self.until(intent.seq, Until::Mined).await?;
+            self.until(intent.seq, until).await?;
             digests.insert(intent.digest);
         }
         Ok(digests)

@@ -268,6 +268,8 @@ fn check(expected: &'static str, found: &str, version: u32, count: usize) -> Res
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn key() -> SecretKey {
@@ -346,6 +348,23 @@ mod tests {
         raw.pop();
         for text in [Bytes::from(raw).to_string(), "0x".to_owned(), "0x02c0".to_owned()] {
             assert!(matches!(SignedFile::parse(&text, 31_337), Err(FormError::Raw(_))), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+        #[test]
+        fn no_bytes_make_it_panic_and_none_pass_for_what_was_signed(at in 0_usize..1000, byte: u8, length in 0_usize..1000) {
+            let signed = unsigned().sign(&key()).unwrap();
+            let mut raw = signed.raw.to_vec();
+            let at = at % raw.len();
+            raw[at] = byte;
+            raw.truncate(length.max(at + 1));
+            let changed = raw != signed.raw;
+            if let Ok(known) = SignedFile::parse(&Bytes::from(raw).to_string(), 31_337) {
+                let same = known[0].hash == signed.hash && known[0].from == unsigned().from;
+                prop_assert!(changed != same);
+            }
         }
     }
 }

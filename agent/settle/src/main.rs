@@ -18,6 +18,7 @@ mod quote;
 mod say;
 mod send;
 mod status;
+mod tree;
 mod units;
 mod wishes;
 
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     match run(&arguments).and_then(|report| report.print(json)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let words = format!("{error:#}");
+            let words = words(&error);
             if json {
                 let json = json!({ "error": words });
                 let _unwritten = Report { lines: Vec::new(), json }.print(true);
@@ -66,6 +67,19 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// An error with what is behind it, each once.
+fn words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for behind in error.chain() {
+        let more = behind.to_string();
+        if !words.contains(&more) {
+            let between = if words.is_empty() { "" } else { ": " };
+            words = format!("{words}{between}{more}");
+        }
+    }
+    words
 }
 
 fn run(arguments: &Arguments) -> Result<Report> {

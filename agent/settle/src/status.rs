@@ -10,10 +10,10 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::desk::{Desk, Survey};
+use crate::desk::Desk;
 use crate::network::{Contracts, Reference, icn};
 use crate::now_s;
-use crate::oracles::{self, Proven};
+use crate::oracles::{self, Answers, Final};
 use crate::plan::Node;
 use crate::say::Report;
 use crate::units::{moment, tokens};
@@ -34,7 +34,7 @@ struct Row {
     collateral: Option<U256>,
     /// Since its beginning, by the newest root that proves it.
     earned: Option<U256>,
-    /// Earned, unpaid, and not final yet.
+    /// Earned, and not final yet.
     pending: Option<U256>,
     /// Earned, unpaid, and final.
     claimable: Option<U256>,
@@ -72,21 +72,27 @@ fn row(
     node: &Node,
     hp: Address,
     next: (u64, u64),
-    proven: Option<&Proven>,
+    answers: &Answers,
     block_s: u64,
     problems: Vec<String>,
 ) -> Row {
+    let proven = answers.newest.as_ref();
     let registered = node.hp.is_some();
     let changes = node.daemon_next != node.daemon;
     let earned = proven.map(|proven| proven.earned.leaf.cumulativeReward);
-    let unpaid = earned.map(|earned| earned.saturating_sub(node.paid));
+    let last_final = match &answers.last_final {
+        Final::Unknown => None,
+        Final::Nothing => Some(U256::ZERO),
+        Final::Proven(proven) => Some(proven.earned.leaf.cumulativeReward),
+    };
+    // Not final, or paid already, whichever reaches further.
+    let reached = last_final.map(|earned| earned.max(node.paid));
     let root = proven.map(|proven| Root {
         number: proven.earned.root,
         to_era: proven.earned.leaf.toEra,
         final_at: proven.earned.final_at,
         is_final: block_s >= proven.earned.final_at,
     });
-    let is_final = root.as_ref().map(|root| root.is_final);
     let penalties = proven.map(|proven| proven.eras.iter().filter(|era| era.penalty > U256::ZERO));
     Row {
         node: node.id,
@@ -102,13 +108,8 @@ fn row(
         exit_at: node.exit_at,
         collateral: registered.then_some(node.collateral),
         earned,
-        pending: match is_final {
-            Some(true) => Some(U256::ZERO),
-            // Of what is not paid a part may be in an older root, which is final.
-            Some(false) => unpaid,
-            None => None,
-        },
-        claimable: if is_final == Some(true) { unpaid } else { None },
+        pending: earned.zip(reached).map(|(earned, reached)| earned.saturating_sub(reached)),
+        claimable: last_final.map(|earned| earned.saturating_sub(node.paid)),
         paid: registered.then_some(node.paid),
         forfeited: proven.map(|proven| proven.earned.leaf.cumulativePenalty),
         penalties_taken: registered.then_some(node.taken),
@@ -201,11 +202,19 @@ impl<C: Chain + Clone> Desk<C> {
             }
         }
         let mut rows = Vec::new();
-        for id in nodes {
-            rows.push(match self.network.contracts {
-                Contracts::Reference(contracts) => self.of_ours(&contracts, *id, &survey).await?,
-                Contracts::Icn { .. } => self.of_icn(*id).await?,
-            });
+        match self.network.contracts {
+            Contracts::Reference(contracts) => {
+                let at = survey.heads.latest.time;
+                let all = oracles::leaves(self, &contracts, nodes, at).await?;
+                for (id, answers) in all {
+                    rows.push(self.of_ours(&contracts, id, &answers, at).await?);
+                }
+            }
+            Contracts::Icn { .. } => {
+                for id in nodes {
+                    rows.push(self.of_icn(*id).await?);
+                }
+            }
         }
         let mut lines: Vec<String> = rows.iter().flat_map(Row::lines).collect();
         lines.extend(warnings.iter().map(|warning| format!("! {warning}")));
@@ -216,18 +225,22 @@ impl<C: Chain + Clone> Desk<C> {
         Ok(Report { lines, json })
     }
 
-    async fn of_ours(&self, contracts: &Reference, id: B256, survey: &Survey) -> Result<Row> {
+    async fn of_ours(
+        &self,
+        contracts: &Reference,
+        id: B256,
+        answers: &Answers,
+        block_s: u64,
+    ) -> Result<Row> {
         let node = self.node(contracts, id).await?;
         let next = self.next_era_but_one(contracts).await?;
-        let answers = oracles::leaf(self, contracts, id).await?;
         let mut problems: Vec<_> = answers.errors.iter().map(ToString::to_string).collect();
         if self.network.oracles.is_empty() {
             problems.push("the description of the network names no oracle to ask".to_owned());
         } else if answers.newest.is_none() {
             problems.push("no oracle proves anything that it earned".to_owned());
         }
-        let block_s = survey.heads.latest.time;
-        Ok(row(&node, self.hp, next, answers.newest.as_ref(), block_s, problems))
+        Ok(row(&node, self.hp, next, answers, block_s, problems))
     }
 
     async fn of_icn(&self, id: B256) -> Result<Row> {
@@ -269,6 +282,7 @@ mod tests {
     use agent_sla::protocol::settled::Median;
 
     use super::*;
+    use crate::oracles::Proven;
     use crate::plan::Earned;
 
     const HP: Address = Address::repeat_byte(0x48);
@@ -314,16 +328,26 @@ mod tests {
         }
     }
 
+    fn answers(newest: Option<Proven>, last_final: Final) -> Answers {
+        Answers { newest, last_final, errors: Vec::new() }
+    }
+
     #[test]
     fn what_is_not_final_is_pending_and_what_is_can_be_claimed() {
-        let at = |block_s| row(&node(), HP, (5, 60), Some(&proven()), block_s, Vec::new());
+        let at = |block_s, last_final| {
+            let answers = answers(Some(proven()), last_final);
+            row(&node(), HP, (5, 60), &answers, block_s, Vec::new())
+        };
         let number = |number: u64| Some(U256::from(number));
-        let before = at(99);
-        assert_eq!(
-            (before.earned, before.pending, before.claimable),
-            (number(25), number(15), None)
-        );
-        let after = at(100);
+        let before = at(99, Final::Nothing);
+        assert_eq!((before.pending, before.claimable), (number(15), number(0)));
+        let mut older = proven();
+        older.earned.leaf.cumulativeReward = U256::from(18);
+        let between = at(99, Final::Proven(Box::new(older)));
+        assert_eq!((between.pending, between.claimable), (number(7), number(8)));
+        let unknown = at(99, Final::Unknown);
+        assert_eq!((unknown.earned, unknown.pending, unknown.claimable), (number(25), None, None));
+        let after = at(100, Final::Proven(Box::new(proven())));
         assert_eq!((after.pending, after.claimable), (number(0), number(15)));
         assert_eq!((after.penalties.len(), after.forfeited), (1, number(2)));
         let text = after.lines().join("\n");
@@ -334,7 +358,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_said_to_be_so() {
         let unknown = Node { hp: None, standing: Standing::Unknown, ..node() };
-        let row = row(&unknown, HP, (5, 60), None, 100, vec!["why".to_owned()]);
+        let answers = answers(None, Final::Unknown);
+        let row = row(&unknown, HP, (5, 60), &answers, 100, vec!["why".to_owned()]);
         assert_eq!((row.earned, row.pending, row.claimable, row.paid), (None, None, None, None));
         let text = row.lines().join("\n");
         assert!(text.contains("not registered") && text.contains("earned      not known"));

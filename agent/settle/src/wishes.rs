@@ -13,7 +13,7 @@ use crate::desk::{Desk, Survey};
 use crate::files;
 use crate::network::{Contracts, Reference, icn};
 use crate::now_s;
-use crate::oracles::{self, Answers};
+use crate::oracles::{self, Answers, Final};
 use crate::plan::{self, Refused, node_id};
 use crate::say::note;
 use crate::units::moment;
@@ -168,6 +168,7 @@ impl<C: Chain + Clone> Desk<C> {
             bail!("--begun is of ICN's protocol: claims of these contracts are one step");
         }
         let contracts = self.ours()?;
+        let at = survey.heads.latest.time;
         let mut claims = Vec::new();
         for path in files {
             let text = files::text(path, LEAF_FILE_MAX)?;
@@ -176,6 +177,7 @@ impl<C: Chain + Clone> Desk<C> {
             let mut answers = Answers::default();
             let name = path.display().to_string();
             answers.take(self, &contracts, &name, node, settled).await?;
+            answers.settle(at);
             claims.push((node, answers));
         }
         if files.is_empty() {
@@ -184,22 +186,24 @@ impl<C: Chain + Clone> Desk<C> {
                     "the description of the network names no oracle to ask: add [[oracle]], or use --leaf"
                 );
             }
-            for node in self.many(nodes)? {
-                claims.push((node, oracles::leaf(self, &contracts, node).await?));
-            }
+            claims = oracles::leaves(self, &contracts, &self.many(nodes)?, at).await?;
         }
         let (mut plan, mut refused) = (Vec::new(), Vec::new());
         for (id, answers) in claims {
             answers.errors.iter().for_each(|error| note(&error.to_string()));
-            let Some(proven) = answers.newest else {
-                refused.push(format!("no oracle proves anything that node {id} earned"));
-                continue;
+            let proven = match (answers.last_final, answers.newest) {
+                (Final::Proven(proven), _) => *proven,
+                // It is said when it will be.
+                (Final::Nothing | Final::Unknown, Some(newest)) => newest,
+                (Final::Nothing | Final::Unknown, None) => {
+                    refused.push(format!("no oracle proves anything that node {id} earned"));
+                    continue;
+                }
             };
             let node = self.node(&contracts, id).await?;
             let (root, leaf, proof) = (proven.root, proven.earned.leaf.clone(), proven.proof);
             let of = ClaimOf::Leaf { id: proven.earned.root, root, leaf, proof };
             let step = self.backend(&contracts).claim(&of)?;
-            let at = survey.heads.latest.time;
             match plan::claim(&self.network, &node, self.hp, &proven.earned, step, at) {
                 Ok(planned) => plan.push(planned),
                 // No time changes whose a node is: the command is wrong.

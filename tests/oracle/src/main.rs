@@ -3,6 +3,7 @@
 
 mod load;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Command {
     },
     /// Serve until told to end.
     Serve(serve::Args),
+    /// Compute the roots on chain anew from votes, and compare.
+    Verify(verify::Args),
     /// Simulate many nodes against an oracle on this machine, and measure what it needs.
     Load(load::Args),
 }
@@ -59,6 +62,7 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Serve(args) => serve::command(args),
+        Command::Verify(args) => verify::command(args),
         Command::Load(args) => load::command(&args),
     }
 }

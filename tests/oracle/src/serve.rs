@@ -155,7 +155,7 @@ fn settle(
     data: &Path,
     cancel: &CancellationToken,
 ) -> Result<Arc<Settler>> {
-    let config = SettleConfig::read(file, &oracle.config().parameters, oracle.address())?;
+    let config = SettleConfig::read(file, &oracle.config().parameters, Some(oracle.address()))?;
     let settler = Settler::start(config, oracle, &data.join("settle"), cancel.clone())?;
     oracle.settle(Arc::clone(&settler));
     Ok(settler)

@@ -100,6 +100,8 @@ async fn each_mistake_is_named_and_nothing_is_signed() {
     asked = tool.ask(&after(&rpc, &["status"]));
     asked.refused("name a node");
 
+    tool.alone(&after(&rpc, &register)).refused("nobody can be asked");
+
     // The clock, and the purse.
     assert_eq!(chain.sent().await, 0, "nothing was signed until here");
     chain.ask("anvil_setBalance", json!([hp(), "0x1"])).await;
@@ -129,4 +131,16 @@ async fn a_node_of_another_hp_is_left_alone() {
     let (first, second) = (&chain.url, &chain.url);
     let status = tool.told(&["--rpc", first, "--rpc", second, "status", "--node", &id]);
     assert_eq!(status["nodes"][0]["standing"], "healthy");
+
+    // What another wallet sent comes first.
+    chain.mines(false).await;
+    chain.ask("evm_setAutomine", json!([false])).await;
+    chain.ask("anvil_impersonateAccount", json!([hp()])).await;
+    chain.ask("eth_sendTransaction", json!([{ "from": hp(), "to": other }])).await;
+    let mine = hp().to_string();
+    let exit = ["--hp", &mine, "exit", "--node", &id, "--out", "exit.json"];
+    tool.ask(&exit).refused("1 transaction(s) of the account");
+    assert!(!tool.path("exit.json").exists());
+    tool.told(&[&exit[..], &["--nonce", "7"]].concat());
+    assert_eq!(tool.read("exit.json")["transactions"][0]["nonce"], "0x7");
 }

@@ -51,6 +51,7 @@ mod abi {
         function post(EraRoot root, bytes[] signatures) external returns (uint256 id);
         function configDigest(uint64 era) external view returns (bytes32);
         function balanceOf(address account) external view returns (uint256);
+        function approve(address spender, uint256 value) external returns (bool);
     }
 }
 
@@ -194,6 +195,16 @@ impl Chain {
     /// What an account has of the token.
     pub(crate) async fn tokens(&self, account: Address) -> U256 {
         self.call(self.contract("token"), &abi::balanceOfCall { account }).await
+    }
+
+    /// The HP allows the vault to take so much, by another wallet.
+    pub(crate) async fn allow(&self, value: U256) {
+        let data = abi::approveCall { spender: self.contract("vault"), value }.abi_encode();
+        let to = self.contract("token");
+        self.ask("anvil_impersonateAccount", json!([hp()])).await;
+        let transaction = json!([{ "from": hp(), "to": to, "data": Bytes::from(data) }]);
+        self.ask("eth_sendTransaction", transaction).await;
+        self.ask("evm_mine", json!([])).await;
     }
 
     /// How many transactions the HP has sent, with those that wait.

@@ -5,7 +5,7 @@ use agent_sla::protocol::key::SigningKey;
 use agent_sla::protocol::settled::{DaemonBinding, SignedBinding};
 use agent_sla::protocol::signed::Signed;
 use alloy::primitives::{B256, U256, keccak256};
-use alloy::sol_types::SolValue;
+use alloy::sol_types::{SolStruct, SolValue};
 use zeroize::Zeroizing;
 
 use crate::chain::{Chain, WINDOW_S, hp, leaf, now_s, tokens};
@@ -96,7 +96,7 @@ async fn an_hp_is_paid_what_its_node_earned() {
     let status = tool.told(&["status", "--node", &id]);
     let row = &status["nodes"][0];
     assert_eq!((amount(&row["earned"]), amount(&row["pending"])), (tokens(40), tokens(40)));
-    assert!(row["claimable"].is_null(), "{row}");
+    assert_eq!(amount(&row["claimable"]), U256::ZERO, "no root is final");
     let problem = row["problems"][0].as_str().expect("the liar is named");
     assert!(problem.contains("liar: the leaf that it gives is not in root 0"), "{problem}");
 
@@ -111,6 +111,25 @@ async fn an_hp_is_paid_what_its_node_earned() {
     let status = tool.told(&["status", "--node", &id]);
     let row = &status["nodes"][0];
     assert_eq!((amount(&row["paid"]), amount(&row["claimable"])), (tokens(40), U256::ZERO));
+
+    // A newer root is not final: what the one before it has is claimed all the same.
+    let next = chain.settle([leaf(node(), 1, 70), leaf(B256::ZERO, 1, 1)], tokens(30)).await;
+    chain.pass(WINDOW_S + 1).await;
+    let newest = chain.settle([leaf(node(), 2, 90), leaf(B256::ZERO, 2, 1)], tokens(20)).await;
+    honest.says(&format!("/v1/settled/{id}"), &newest[0]);
+    let domain = domain(chain.number(), chain.contract("settlement"));
+    let leaves = format!("/v1/leaves?root={}", next[0].root.eip712_signing_hash(&domain));
+    honest.says(&leaves, &[&next[1].leaf, &next[0].leaf]);
+    honest.says(&format!("{leaves}&after={id}"), &[0; 0]);
+    liar.says(&leaves, &[&next[0].leaf]);
+    liar.says(&format!("{leaves}&after={id}"), &[0; 0]);
+    let status = tool.told(&["status", "--node", &id]);
+    let row = &status["nodes"][0];
+    assert_eq!((amount(&row["claimable"]), amount(&row["pending"])), (tokens(30), tokens(20)));
+    assert!(status.to_string().contains("liar: its leaves are not those of root 1"), "{status}");
+    let had = chain.tokens(hp()).await;
+    tool.done(&["claim", "--node", &id, "--wait", "mined"]);
+    assert_eq!(chain.tokens(hp()).await - had, tokens(30));
 
     // Another key takes the place of the first, and is revoked.
     tool.write("binding.json", &serde_json::to_string(&binding(&chain, 8, |_| {})).expect("JSON"));

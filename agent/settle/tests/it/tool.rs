@@ -94,6 +94,12 @@ impl Tool {
         self.run(&[&["--network", network], arguments, &keystore].concat(), true)
     }
 
+    /// The same, with nobody to answer questions.
+    pub(crate) fn alone(&self, arguments: &[&str]) -> Run {
+        let keystore = ["--keystore", "hp.json"];
+        self.run(&[&["--network", "network.toml"], arguments, &keystore].concat(), true)
+    }
+
     /// The same, and it must succeed.
     pub(crate) fn done(&self, arguments: &[&str]) -> Value {
         let run = self.sign(arguments);

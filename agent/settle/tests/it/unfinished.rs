@@ -42,8 +42,19 @@ async fn a_run_that_ended_in_between_is_gone_on_with_and_nothing_happens_twice()
     assert_eq!(receipt["status"], "0x1", "the first run's bytes");
 
     // The same once more is another.
-    tool.done(&[&deposit[..], &["--wait", "mined"]].concat());
+    tool.done(&deposit);
     assert_eq!(had - chain.tokens(hp()).await, tokens(20));
+
+    // Cut off with nothing but the deposit under way: the same command again is that deposit, and no other.
+    chain.allow(tokens(10)).await;
+    chain.mines(false).await;
+    let cut = tool.sign(&[&deposit[..], &["--timeout", "3"]].concat());
+    assert_eq!(cut.code, Some(3), "{}", cut.text);
+    let before = chain.sent().await;
+    chain.mines(true).await;
+    assert_eq!(tool.done(&deposit)["finishedEarlier"], true);
+    assert_eq!(had - chain.tokens(hp()).await, tokens(30), "once");
+    assert_eq!(chain.sent().await, before);
 
     // A call of which there is one only is known again.
     chain.mines(false).await;

@@ -10,6 +10,7 @@ use agent_sla::protocol::settled::EraRoot;
 use agent_sla::protocol::signed::Signature;
 use agent_sla::protocol::{Address, B256, U256};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::compute::{Amounts, Ledger, tree};
 use super::wire::Proposal;
@@ -145,21 +146,40 @@ impl Book {
     /// # Errors
     /// It cannot be used.
     pub fn open(folder: &Path) -> Result<Self, BookError> {
-        let log = Log::open(&folder.join("roots"))?;
         let ledgers = folder.join("ledgers");
         fs::create_dir_all(&ledgers).map_err(file("make", &ledgers))?;
-        let mut known = Known::default();
+        let (book, torn) = Self::read(folder)?;
+        for (number, bytes) in torn {
+            warn!(bytes, "cut off what a stop in the middle left of the book of roots");
+            book.log.cut(number, bytes)?;
+        }
+        Ok(book)
+    }
+
+    /// The book of a folder that another process may be writing to: nothing is changed there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn look(folder: &Path) -> Result<Self, BookError> {
+        Self::read(folder).map(|(book, _)| book)
+    }
+
+    /// The book, and what is torn behind the last whole record of each file, in bytes.
+    fn read(folder: &Path) -> Result<(Self, Vec<(u64, u64)>), BookError> {
+        let log = Log::open(&folder.join("roots"))?;
+        let (mut known, mut torn) = (Known::default(), Vec::new());
         for number in log.files()? {
-            let torn = log.read(number, |_, payload| {
+            let bytes = log.read(number, |_, payload| {
                 if let Ok(entry) = serde_json::from_slice(payload) {
                     known.apply(entry);
                 }
             })?;
-            if torn > 0 {
-                log.cut(number, torn)?;
+            if bytes > 0 {
+                torn.push((number, bytes));
             }
         }
-        Ok(Self { log, ledgers, known: Mutex::new(known) })
+        let ledgers = folder.join("ledgers");
+        Ok((Self { log, ledgers, known: Mutex::new(known) }, torn))
     }
 
     /// Where it is kept.

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use agent_settlement::chain::checked::Checked;
 use agent_settlement::chain::http::{Server, UrlError, public_tls};
@@ -155,11 +154,16 @@ pub struct SettleConfig {
 }
 
 impl SettleConfig {
-    /// Reads a file. `ours` is this oracle.
+    /// Reads a file. `ours` is this oracle; none where nothing is signed or posted, and so no key is read and no peer
+    /// must be there.
     ///
     /// # Errors
     /// It cannot be used: what is wrong, and in which file.
-    pub fn read(path: &Path, parameters: &Parameters, ours: Address) -> Result<Self, ConfigError> {
+    pub fn read(
+        path: &Path,
+        parameters: &Parameters,
+        ours: Option<Address>,
+    ) -> Result<Self, ConfigError> {
         let text = bounded(path, FILE_MAX)?;
         let text = String::from_utf8_lossy(&text);
         let wrong = |reason: String| ConfigError::Form { path: path.to_owned(), reason };
@@ -182,7 +186,11 @@ impl SettleConfig {
         };
         Ok(Self {
             chain: chain(path, &form.rpc)?,
-            gas_key: form.gas_key.as_deref().map(|file| gas_key(path, file)).transpose()?,
+            gas_key: form
+                .gas_key
+                .filter(|_| ours.is_some())
+                .map(|file| gas_key(path, &file))
+                .transpose()?,
             pace,
             fee_cap_wei: u128::from(form.fee_cap_gwei) * GWEI,
             day_budget_wei: u128::from(form.day_budget_gwei) * GWEI,
@@ -234,12 +242,12 @@ fn peers(
     path: &Path,
     forms: Vec<PeerForm>,
     parameters: &Parameters,
-    ours: Address,
+    ours: Option<Address>,
 ) -> Result<BTreeMap<Address, Reader>, ConfigError> {
     let wrong = |reason: String| ConfigError::Form { path: path.to_owned(), reason };
     let mut peers = BTreeMap::new();
     for PeerForm { address, url, certificate } in forms {
-        if !parameters.oracles.contains(&address) || address == ours {
+        if !parameters.oracles.contains(&address) || Some(address) == ours {
             return Err(wrong(format!(
                 "peer {address} is no other oracle of the parameters: correct the one or the other"
             )));
@@ -254,18 +262,16 @@ fn peers(
             return Err(wrong(format!("peer {address} stands there twice")));
         }
     }
-    if let Some(missing) =
-        parameters.oracles.iter().find(|oracle| **oracle != ours && !peers.contains_key(*oracle))
-    {
+    let is_missing = |oracle: &&Address| {
+        ours.is_some_and(|ours| **oracle != ours) && !peers.contains_key(*oracle)
+    };
+    if let Some(missing) = parameters.oracles.iter().find(is_missing) {
         return Err(wrong(format!(
             "no peer {missing}: write [[peer]] with address, url and certificate for each other oracle"
         )));
     }
     Ok(peers)
 }
-
-/// Shared so that all that settles sees one.
-pub type Shared = Arc<SettleConfig>;
 
 #[cfg(test)]
 mod tests {
@@ -296,7 +302,7 @@ mod tests {
             fs::write(&key, "11".repeat(32)).expect("written");
             fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("changed");
         }
-        SettleConfig::read(&path, &parameters(), Address::repeat_byte(1))
+        SettleConfig::read(&path, &parameters(), Some(Address::repeat_byte(1)))
     }
 
     fn text(head: &str, peer: u8) -> String {

@@ -1,7 +1,7 @@
 //! Following the chain and the peers: which roots stand, what they consist of, and who voted what.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use agent_settlement::chain::At;
@@ -10,6 +10,7 @@ use agent_sla::protocol::parameters::Era;
 use agent_sla::protocol::settled::{EraRoot, Leaf};
 use agent_sla::protocol::{Address, B256};
 use agent_sla::{CallError, ReadError, Reader};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -18,7 +19,7 @@ use super::compute::{Amounts, Base, Ledger, tree};
 use super::net::View;
 use super::root_digest;
 use super::settler::{SettleError, Settler, Stood, Tip};
-use super::wire::Proposal;
+use super::wire::{Asked, Proposal, Reply};
 use crate::service::{Oracle, Vote};
 use crate::setup::ADMITTED_MAX;
 
@@ -31,20 +32,27 @@ const BACK_MAX: u64 = 256;
 /// Roots that are asked about in one look whether they are final.
 const FINALS_AT_ONCE: u32 = 8;
 
-/// How often in a row a peer that is busy is waited for, and how long at most.
-const BUSY_MAX: u32 = 60;
+/// How often in a row a peer that is busy is waited for, and how long at most: it takes one request a second from who has
+/// asked for much.
+const BUSY_MAX: u32 = 10;
 const BUSY_WAIT: Duration = Duration::from_secs(2);
+
+/// So many looks lie between two requests for votes that do not come, at most: a minute.
+const LOOKS_MAX: u32 = 30;
+
+/// So many sets of votes that do not come are remembered: of 32 oracles in one root's eras.
+const TRIES_MAX: usize = 6000;
 
 /// How long all pages from one peer may take together: 100,000 votes are 70 MB.
 const PAGES_WITHIN: Duration = Duration::from_secs(300);
 
-/// Reads a form of a peer; where it is busy, later.
-async fn patiently<T: serde::de::DeserializeOwned>(
-    peer: &Reader,
-    path: String,
-) -> Result<T, ReadError> {
+/// Asks a peer; where it is busy, again when it says so.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<T, ReadError>>,
+{
     for _ in 0..BUSY_MAX {
-        match peer.get(path.clone()).await {
+        match ask().await {
             Err(ReadError::Call(CallError::Refused {
                 refusal: Refusal::Busy { retry_after_ms },
                 ..
@@ -52,7 +60,16 @@ async fn patiently<T: serde::de::DeserializeOwned>(
             answered => return answered,
         }
     }
-    peer.get(path).await
+    ask().await
+}
+
+async fn get<T: DeserializeOwned>(peer: &Reader, path: &str) -> Result<T, ReadError> {
+    patiently(|| peer.get(path.to_owned())).await
+}
+
+/// Asks a peer what becomes of a proposal.
+pub(super) async fn propose(peer: &Reader, asked: &Asked) -> Result<Reply, ReadError> {
+    patiently(|| peer.post("/v1/roots/propose".to_owned(), asked)).await
 }
 
 /// All votes of a list that has pages, each by `path` from behind a node on.
@@ -62,7 +79,7 @@ async fn pages(peer: &Reader, path: String) -> Result<Vec<Vote>, ReadError> {
         loop {
             let after = votes.last().map(|vote| vote.message.nodeId);
             let behind = after.map_or_else(String::new, |node| format!("&after={node}"));
-            let page: Vec<Vote> = patiently(peer, format!("{path}{behind}")).await?;
+            let page: Vec<Vote> = get(peer, &format!("{path}{behind}")).await?;
             // A page that goes back would never end.
             let goes_on = page
                 .first()
@@ -91,7 +108,7 @@ pub(super) async fn leaves(peer: &Reader, digest: &B256) -> Result<Ledger, ReadE
     loop {
         let last = ledger.last_key_value().map(|(node, _)| *node);
         let behind = last.map_or_else(String::new, |node| format!("&after={node}"));
-        let page: Vec<Leaf> = patiently(peer, format!("/v1/leaves?root={digest}{behind}")).await?;
+        let page: Vec<Leaf> = get(peer, &format!("/v1/leaves?root={digest}{behind}")).await?;
         let goes_on = page.first().is_some_and(|leaf| last.is_none_or(|node| node < leaf.nodeId));
         if !goes_on || ledger.len().saturating_add(page.len()) > ADMITTED_MAX {
             return Ok(ledger);
@@ -164,7 +181,7 @@ impl Settler {
         }
         for (peer, reader) in &self.config.peers {
             let path = format!("/v1/roots/{digest}");
-            match patiently::<Proposal>(reader, path).await {
+            match get::<Proposal>(reader, &path).await {
                 Ok(found) if root_digest(&found.root, &self.parameters) == digest => {
                     self.book.learn(digest, found.clone()).await?;
                     return Ok(found);
@@ -213,6 +230,23 @@ impl Settler {
         Ok(())
     }
 
+    /// Whether votes that were not there are to be asked for again: each time after twice as many looks, as some never
+    /// come, and peers answer so many requests only.
+    fn is_turn(&self, era: u64, of: Address) -> bool {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (looks, wait) = tries.entry((era, of)).or_default();
+        if *looks > 0 {
+            *looks -= 1;
+            return false;
+        }
+        *wait = wait.saturating_mul(2).clamp(1, LOOKS_MAX);
+        *looks = *wait - 1;
+        while tries.len() > TRIES_MAX {
+            tries.pop_first();
+        }
+        true
+    }
+
     /// Fetches votes that are cast and not there: our own from our log, the others' from them.
     ///
     /// # Errors
@@ -236,6 +270,7 @@ impl Settler {
                 let set = self.store.set(Era(*era), of).ok().flatten();
                 set.is_none_or(|votes| votes.is_empty())
             })
+            .filter(|(era, of)| self.is_turn(*era, *of))
             .collect();
         let mut reading = JoinSet::new();
         let mut by_peer: BTreeMap<Address, Vec<u64>> = BTreeMap::new();

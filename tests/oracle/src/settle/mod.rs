@@ -2,7 +2,7 @@
 //!
 //! [`tariff`], [`verdict`], [`tree`], [`compute`] and [`turn`] are pure: what votes come to, and whose turn it is.
 //! [`votes`] and [`book`] remember; [`net`] and [`poster`] speak with the chain; [`settler`] joins them, following
-//! chain and peers in `follow`, and proposing and judging in `round`. The sequence is drawn in
+//! chain and peers in `follow`, and proposing and judging in `round`; [`verify`] computes anew. The sequence is drawn in
 //! `docs/design/settlement.md`.
 
 pub mod book;
@@ -18,6 +18,7 @@ pub mod tariff;
 pub mod tree;
 pub mod turn;
 pub mod verdict;
+pub mod verify;
 pub mod votes;
 pub mod wire;
 

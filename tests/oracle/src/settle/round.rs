@@ -23,10 +23,12 @@ use tracing::{debug, info, warn};
 
 use super::book::Root;
 use super::compute::{Computed, Ledger, difference};
-use super::follow::{kept, leaves};
+use super::follow::{kept, leaves, propose};
 use super::settler::{SettleError, Settler, Tip};
 use super::verdict::quorum;
-use super::wire::{Asked, Objection, Proposal, Reply, RootProposal, SetName};
+use super::verify::first_leaf;
+use super::wire::{Asked, EVIDENCE_MAX, Objection, Proposal, Reply, RootProposal, SetName};
+use crate::service::Vote;
 
 impl Settler {
     fn quorum(&self) -> usize {
@@ -118,14 +120,12 @@ impl Settler {
             sign,
         };
         let by = Signed::new(message, &self.parameters.domain(), &self.key)?;
-        let asked = Arc::new(Asked { proposal: proposal.clone(), by });
+        let evidence = self.evidence(&proposal.root)?;
+        let asked = Arc::new(Asked { proposal: proposal.clone(), by, evidence });
         let mut asking = JoinSet::new();
         for (address, peer) in &self.config.peers {
             let (address, peer, asked) = (*address, peer.clone(), Arc::clone(&asked));
-            asking.spawn(async move {
-                let path = "/v1/roots/propose".to_owned();
-                (address, peer.post::<Reply>(path, &*asked).await)
-            });
+            asking.spawn(async move { (address, propose(&peer, &asked).await) });
         }
         let mut replies = Vec::new();
         while let Some(done) = asking.join_next().await {
@@ -135,6 +135,21 @@ impl Settler {
             }
         }
         Ok(replies)
+    }
+
+    /// Two votes of each oracle that voted twice on a node in these eras.
+    fn evidence(&self, root: &EraRoot) -> Result<Vec<Vote>, SettleError> {
+        let mut evidence = Vec::new();
+        for era in (root.fromEra..=root.toEra).map(Era) {
+            for oracle in &self.parameters.oracles {
+                if evidence.len() + 2 <= EVIDENCE_MAX
+                    && let Some((first, second)) = self.store.conflict(era, oracle)?
+                {
+                    evidence.extend([first, second]);
+                }
+            }
+        }
+        Ok(evidence)
     }
 
     /// Signs, and asks for the others' signatures; posts what a quorum signed.
@@ -247,7 +262,7 @@ impl Settler {
     /// # Errors
     /// Nobody of the oracles proposes it, or it is none.
     pub async fn propose(&self, asked: Asked) -> Result<Reply, Refusal> {
-        let Asked { proposal, by } = asked;
+        let Asked { proposal, by, evidence } = asked;
         let bad = |reason: &str| Refusal::BadSignature { reason: reason.to_owned() };
         let signer = by.signer(&self.parameters.domain());
         let leader = signer.map_err(|error| bad(&error.to_string()))?;
@@ -259,6 +274,12 @@ impl Settler {
             return Err(bad("the proposal is not what was signed"));
         }
         let _one_after_the_other = self.gate.lock().await;
+        for vote in evidence.into_iter().take(EVIDENCE_MAX) {
+            // What is no vote of its oracle shows nothing; its leaving out is then objected to.
+            if let Err(error) = self.witness(vote).await {
+                warn!(%leader, %error, "what should show two votes of an oracle does not");
+            }
+        }
         let judged = self.judge(leader, digest, &proposal, &by.message).await;
         Ok(judged.unwrap_or_else(|error| {
             warn!(%error, "a proposal cannot be judged now");
@@ -361,15 +382,6 @@ impl Settler {
     /// The first leaf in which the leader's tree differs from ours, in words; none if that cannot be had.
     async fn first_leaf(&self, leader: Address, digest: &B256, ours: &Ledger) -> Option<String> {
         let theirs = leaves(self.config.peers.get(&leader)?, digest).await.ok()?;
-        let nodes: std::collections::BTreeSet<&B256> = ours.keys().chain(theirs.keys()).collect();
-        let node = nodes.into_iter().find(|node| ours.get(*node) != theirs.get(*node))?;
-        let words = |ledger: &Ledger| match ledger.get(node) {
-            Some(found) => format!(
-                "reward {}, penalty {}, votes {}",
-                found.reward, found.penalty, found.votes_hash
-            ),
-            None => "no leaf".to_owned(),
-        };
-        Some(format!("node {node}: {} here, {} there", words(ours), words(&theirs)))
+        first_leaf(ours, &theirs)
     }
 }

@@ -1,5 +1,6 @@
 //! An oracle's side of settlement: what it knows, and the task that goes on with it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use super::votes::{Store, VotesError};
 use super::wire::Proposal;
 use crate::clock::Clock;
 use crate::log::LogError;
-use crate::service::Oracle;
+use crate::service::{Oracle, Vote};
 
 /// How often the chain and the peers are looked at: one block of Base.
 pub const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -109,6 +110,8 @@ pub struct Settler {
     pub(super) leading: Mutex<Option<Leading>>,
     /// A proposal of another oracle that was signed by some already.
     pub(super) adopted: Mutex<Option<Proposal>>,
+    /// Votes that were asked for and not there: looks until they are asked for again, and how many they were last.
+    pub(super) tries: Mutex<BTreeMap<(u64, Address), (u32, u32)>>,
     /// Held while a root is judged and signed: one after the other.
     pub(super) gate: tokio::sync::Mutex<()>,
 }
@@ -144,6 +147,7 @@ impl Settler {
             tip: Mutex::default(),
             leading: Mutex::default(),
             adopted: Mutex::default(),
+            tries: Mutex::default(),
             gate: tokio::sync::Mutex::default(),
         }))
     }
@@ -216,6 +220,16 @@ impl Settler {
         self.fetch(oracle, from).await?;
         looked?;
         self.lead().await
+    }
+
+    /// Keeps a vote that somebody showed, if its oracle signed it. Two of one oracle on a node leave it out.
+    ///
+    /// # Errors
+    /// It is not its oracle's, or cannot be kept.
+    pub async fn witness(&self, vote: Vote) -> Result<(), SettleError> {
+        let (era, oracle) = (Era(vote.message.era), vote.message.oracleId);
+        self.store.merge(era, oracle, vec![vote]).await?;
+        Ok(())
     }
 
     /// What is known of the votes on an era.

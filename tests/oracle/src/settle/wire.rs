@@ -19,6 +19,10 @@ use crate::service::Vote;
 /// Leaves in one answer: each is some 350 bytes of JSON.
 pub const LEAVES_MAX: usize = 2000;
 
+/// Votes that show why others are left out, in one proposal: two of each oracle that may lie without harm
+/// (a third of 32), for three eras.
+pub const EVIDENCE_MAX: usize = 60;
+
 /// The longest body of a proposal in bytes: 168 eras of 32 oracles are 5,376 sets of some 170 bytes.
 pub const PROPOSAL_MAX: usize = 1 << 20;
 
@@ -89,6 +93,8 @@ pub struct Asked {
     pub proposal: Proposal,
     /// That an oracle proposes it.
     pub by: Signed<RootProposal>,
+    /// Why votes are left out: two of one oracle on one node, one behind the other; at most [`EVIDENCE_MAX`].
+    pub evidence: Vec<Vote>,
 }
 
 /// What becomes of a proposal.

@@ -12,5 +12,6 @@ mod canaries;
 mod faults;
 mod node;
 mod process;
+mod settling;
 mod tenant;
 mod wire;

@@ -1,0 +1,164 @@
+//! A local chain with the contracts on it, of the test's own.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use agent_settlement::chain::http::{Server, public_tls};
+use agent_settlement::chain::rpc::Rpc;
+use agent_settlement::chain::{At, Chain as _};
+use agent_sla::protocol::Address;
+use agent_sla::protocol::parameters::Parameters;
+use alloy::sol_types::SolCall;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::ERA_SECONDS;
+
+/// The chain's number: no other test's, as forge writes what it deployed by this.
+const CHAIN: u64 = 40_001;
+
+/// When the chain begins, in seconds since 1970: any moment, as all clocks are set.
+const BEGIN: u64 = 1_750_000_000;
+
+/// Keys of anvil's accounts behind the first, which deploys (mnemonic "test … junk").
+pub(crate) const GAS_KEYS: [&str; 4] = [
+    "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
+    "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
+    "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6",
+    "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
+];
+
+/// What was deployed, once for all tests of this process: the chain's state, and the parameters.
+static DEPLOYED: OnceCell<(Value, Parameters)> = OnceCell::const_new();
+
+/// A running chain.
+pub(crate) struct Network {
+    child: Child,
+    pub(crate) url: String,
+    server: Server,
+    pub(crate) parameters: Parameters,
+}
+
+/// A tool of the contracts: where the variable says; else where `cargo xtask contracts` puts it.
+fn tool(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return PathBuf::from(path);
+    }
+    let below =
+        format!("icn-node/contracts/node_modules/@foundry-rs/{name}-linux-amd64/bin/{name}");
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let path = cache.map(|cache| cache.join(below)).filter(|path| path.exists());
+    path.unwrap_or_else(|| {
+        panic!("there is no {name}: run the tests with `cargo xtask test`, or set {variable}")
+    })
+}
+
+fn anvil() -> (Child, String) {
+    let mut child = Command::new(tool("ICN_ANVIL", "anvil"))
+        .args(["--host", "127.0.0.1", "--port", "0", "--accounts", "5"])
+        .args(["--slots-in-an-epoch", "1", "--chain-id", &CHAIN.to_string()])
+        .args(["--timestamp", &BEGIN.to_string()])
+        .args(["--mnemonic", "test test test test test test test test test test test junk"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("anvil starts");
+    let stdout = child.stdout.take().expect("it is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let address = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned))
+        .expect("anvil says where it listens");
+    // What it says later is read, so that it never waits for us.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, format!("http://{address}"))
+}
+
+fn server(url: &str) -> Server {
+    Server::new(url, &public_tls().expect("TLS")).expect("a URL")
+}
+
+/// Deploys the contracts for these oracles, by the script that people use.
+fn deploy(url: &str, oracles: &[Address]) -> Parameters {
+    let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/settlement/contracts");
+    let names: Vec<String> = oracles.iter().map(ToString::to_string).collect();
+    let done = Command::new(tool("ICN_FORGE", "forge"))
+        .args(["script", "script/Local.s.sol:Local", "--rpc-url", url, "--broadcast"])
+        .env("ORACLES", names.join(","))
+        .env("ERA_SECONDS", ERA_SECONDS.to_string())
+        .env("SAMPLES", "4")
+        .current_dir(&contracts)
+        .output()
+        .expect("forge starts");
+    assert!(done.status.success(), "forge: {}", String::from_utf8_lossy(&done.stderr));
+    let text = std::fs::read(contracts.join(format!("deployed/{CHAIN}.json"))).expect("written");
+    let found: Value = serde_json::from_slice(&text).expect("JSON");
+    Parameters {
+        chain: CHAIN,
+        contract: serde_json::from_value(found["settlement"].clone()).expect("an address"),
+        genesis: found["genesis"].as_u64().expect("a number"),
+        era_seconds: ERA_SECONDS,
+        samples: 4,
+        oracles: oracles.iter().copied().collect(),
+    }
+}
+
+impl Network {
+    /// A chain with the contracts for these oracles.
+    pub(crate) async fn start(oracles: &[Address]) -> Self {
+        let deploying = async {
+            let (child, url) = anvil();
+            let network = Self { child, server: server(&url), url, parameters: deploy_none() };
+            let parameters = deploy(&network.url, oracles);
+            let state = network.ask("anvil_dumpState", json!([])).await;
+            (state, parameters)
+        };
+        let (state, parameters) = DEPLOYED.get_or_init(|| deploying).await.clone();
+        assert_eq!(parameters.oracles, oracles.iter().copied().collect());
+        let (child, url) = anvil();
+        let network = Self { child, server: server(&url), url, parameters };
+        assert_eq!(network.ask("anvil_loadState", json!([state])).await, json!(true));
+        network
+    }
+
+    pub(crate) async fn ask(&self, method: &'static str, params: Value) -> Value {
+        self.server.ask(method, params).await.expect("anvil answers")
+    }
+
+    /// Makes a block at a moment, in seconds since 1970; later ones follow it.
+    pub(crate) async fn at(&self, unix_s: u64) {
+        self.ask("evm_setNextBlockTimestamp", json!([unix_s])).await;
+        self.ask("evm_mine", json!([])).await;
+    }
+
+    /// What the contract that settles answers.
+    pub(crate) async fn read<T: SolCall>(&self, call: &T) -> T::Return {
+        let rpc = Rpc::new(self.server.clone());
+        let to = self.parameters.contract;
+        let answer = rpc.read(to, call.abi_encode().into(), At::Latest).await.expect("an answer");
+        T::abi_decode_returns(&answer).expect("of this call")
+    }
+}
+
+/// Before anything is deployed.
+fn deploy_none() -> Parameters {
+    Parameters {
+        chain: CHAIN,
+        contract: Address::ZERO,
+        genesis: 0,
+        era_seconds: ERA_SECONDS,
+        samples: 4,
+        oracles: Default::default(),
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
