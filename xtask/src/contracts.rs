@@ -61,9 +61,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     deps::ensure(&[Need::Contracts])?;
     let layout = Layout::find()?;
     let folder = layout.root.join(FOLDER);
-    let modules = modules(&layout, &folder)?;
-    link(&modules, &folder.join("node_modules"))?;
-    let forge = modules.join(FORGE);
+    let forge = forge(&layout)?;
     step::timed("contracts", || test(&forge, &folder, args))?;
     // Gas is complete only where all tests ran.
     if args.filter.is_some() {

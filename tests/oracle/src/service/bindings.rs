@@ -13,11 +13,16 @@ use super::sessions::bad;
 use super::{Oracle, busy};
 use crate::log::{Log, LogError};
 
+/// Bindings of strangers that are kept: anyone can make one.
+const STRANGERS_MAX: usize = 1024;
+
 /// The newest binding of each daemon that was ever admitted.
 #[derive(Debug)]
 pub(super) struct Bindings {
     log: Log,
     known: Mutex<BTreeMap<Address, SignedBinding>>,
+    /// Of daemons that are not admitted, in memory alone: an HP has to have one before the chain can admit it.
+    strangers: Mutex<BTreeMap<Address, SignedBinding>>,
 }
 
 impl Bindings {
@@ -34,7 +39,7 @@ impl Bindings {
             warn!(bytes = torn, "cut off what a stop in the middle left of the bindings");
             log.cut(0, torn)?;
         }
-        Ok(Self { log, known: Mutex::new(known) })
+        Ok(Self { log, known: Mutex::new(known), strangers: Mutex::default() })
     }
 
     /// Waits until nothing can be written any more.
@@ -43,12 +48,16 @@ impl Bindings {
     }
 
     fn find(&self, daemon: &Address) -> Option<SignedBinding> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(daemon).cloned()
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(daemon).cloned();
+        known.or_else(|| {
+            let strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+            strangers.get(daemon).cloned()
+        })
     }
 }
 
 impl Oracle {
-    /// Keeps a binding that came with a session of a daemon that is admitted.
+    /// Keeps a binding that came with a session: for good where the daemon is admitted.
     ///
     /// # Errors
     /// It is of another daemon, or not signed by it; or it cannot be written.
@@ -56,6 +65,7 @@ impl Oracle {
         &self,
         daemon: Address,
         binding: SignedBinding,
+        is_admitted: bool,
     ) -> Result<(), Refusal> {
         if binding.message.daemonAddress != daemon {
             return Err(bad("the binding is of another daemon"));
@@ -63,6 +73,15 @@ impl Oracle {
         let signed = binding.verify(&self.config.parameters.domain(), daemon);
         signed.map_err(|error| bad(format!("binding: {error}")))?;
         if self.bindings.find(&daemon).is_some_and(|known| known.message == binding.message) {
+            return Ok(());
+        }
+        if !is_admitted {
+            let strangers = self.bindings.strangers.lock();
+            let mut strangers = strangers.unwrap_or_else(PoisonError::into_inner);
+            strangers.insert(daemon, binding);
+            if strangers.len() > STRANGERS_MAX {
+                strangers.pop_first();
+            }
             return Ok(());
         }
         let bytes = serde_json::to_vec(&binding).unwrap_or_default();

@@ -25,7 +25,7 @@ use crate::identity::Identity;
 use crate::log::{Log, LogError, Pending, Turn};
 use crate::record::Record;
 use crate::reports::Reports;
-use crate::settle::Settler;
+use crate::settle::{Admits, Settler};
 use crate::setup::Admitted;
 use crate::state::{Speaker, State};
 use crate::tally::Phase;
@@ -252,11 +252,21 @@ impl Oracle {
             Ok(speaker) => speaker,
             Err(turned) => return Err(self.turned(turned, era, turn).await),
         };
-        if self.config.admitted.find(&speaker.daemon).is_none() {
+        if self.admits(&speaker.daemon) == Admits::No {
             self.state().dismiss(&speaker.daemon);
             return Err(Refusal::NotAdmitted { daemon: speaker.daemon });
         }
         Ok(speaker)
+    }
+
+    /// Whether a daemon is admitted: by the list, or else by the chain.
+    #[must_use]
+    pub fn admits(&self, daemon: &Address) -> Admits {
+        match (self.config.admitted.find(daemon), self.settler.get()) {
+            (Some(only), _) => Admits::For(only),
+            (None, Some(settler)) => settler.admits(daemon),
+            (None, None) => Admits::No,
+        }
     }
 
     /// Room for one more request of a node, as long as it is kept.

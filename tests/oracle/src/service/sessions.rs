@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::{Oracle, Peer, busy, malformed};
+use crate::settle::Admits;
 use crate::state::{End, Opening};
 
 /// Most endpoints of a node, and the longest text of what it says of its S3, in bytes.
@@ -51,8 +52,14 @@ impl Oracle {
         }
         let domain = self.config.parameters.domain();
         let daemon = asked.session.signer(&domain).map_err(|error| bad(error.to_string()))?;
-        let Some(only) = self.config.admitted.find(&daemon) else {
-            return Err(Refusal::NotAdmitted { daemon });
+        let admits = self.admits(&daemon);
+        if let Some(binding) = asked.binding {
+            self.keep_binding(daemon, binding, matches!(admits, Admits::For(_))).await?;
+        }
+        let only = match admits {
+            Admits::For(only) => only,
+            Admits::No => return Err(Refusal::NotAdmitted { daemon }),
+            Admits::NotYet => return Err(busy()),
         };
         let skew = i128::from(session.openedAt) - i128::from(now);
         if skew.unsigned_abs() > u128::from(SKEW_MAX_MS) {
@@ -62,9 +69,6 @@ impl Oracle {
         let s3 = asked.s3.map(|s3| usable(s3, peer.address.ip())).transpose()?;
         let node = session.nodeId;
         self.bind(daemon, node, only).await?;
-        if let Some(binding) = asked.binding {
-            self.keep_binding(daemon, binding).await?;
-        }
         let end = End { instance: session.instance, certificate, peer: peer.address };
         let turn = self.eras.turn().await.map_err(|_| busy())?;
         let opened = self.state().open(Opening { daemon, node, end, s3 }, era, now);
@@ -82,7 +86,7 @@ impl Oracle {
         let turn = self.nodes.turn().await.map_err(|_| busy())?;
         let pending = {
             let mut state = self.state();
-            let is_admitted = |other: &Address| self.config.admitted.find(other).is_some();
+            let is_admitted = |other: &Address| self.admits(other) != Admits::No;
             state.bind(daemon, node, only, is_admitted)?;
             if state.is_bound(&daemon, &node) {
                 return Ok(());

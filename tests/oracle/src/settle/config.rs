@@ -100,6 +100,7 @@ pub enum ConfigError {
 struct Form {
     rpc: Vec<String>,
     gas_key: Option<PathBuf>,
+    registry: Option<Address>,
     #[serde(default = "one")]
     eras_per_root: u64,
     votes_within_seconds: Option<u32>,
@@ -141,6 +142,8 @@ pub struct SettleConfig {
     pub chain: Checked,
     /// Pays for transactions; none where this oracle signs and others post.
     pub gas_key: Option<PayerKey>,
+    /// `NodeRegistry`, whose daemons are admitted beside the list; none where the list alone counts.
+    pub registry: Option<Address>,
     /// When roots are made.
     pub pace: Pace,
     /// The most for a unit of gas, in wei.
@@ -191,6 +194,7 @@ impl SettleConfig {
                 .filter(|_| ours.is_some())
                 .map(|file| gas_key(path, &file))
                 .transpose()?,
+            registry: form.registry,
             pace,
             fee_cap_wei: u128::from(form.fee_cap_gwei) * GWEI,
             day_budget_wei: u128::from(form.day_budget_gwei) * GWEI,

@@ -2,9 +2,10 @@
 //!
 //! [`tariff`], [`verdict`], [`tree`], [`compute`] and [`turn`] are pure: what votes come to, and whose turn it is.
 //! [`votes`] and [`book`] remember; [`net`] and [`poster`] speak with the chain; [`settler`] joins them, following
-//! chain and peers in `follow`, and proposing and judging in `round`; [`verify`] computes anew. The sequence is drawn in
+//! chain and peers in `follow`, and proposing and judging in `round`; [`verify`] computes anew, [`admission`] asks who the registry's nodes are. The sequence is drawn in
 //! `docs/design/settlement.md`.
 
+pub mod admission;
 pub mod book;
 pub mod compute;
 pub mod config;
@@ -27,6 +28,7 @@ use agent_sla::protocol::parameters::Parameters;
 use agent_sla::protocol::settled::EraRoot;
 use alloy::sol_types::SolStruct as _;
 
+pub use admission::Admits;
 pub use config::SettleConfig;
 pub use settler::Settler;
 

@@ -19,7 +19,7 @@ pub enum NetError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The contract answers otherwise than ours does.
-    #[error("SlaSettlement at {contract} answers {function} otherwise than ours: {reason}")]
+    #[error("the contract at {contract} answers {function} otherwise than ours: {reason}")]
     OtherAbi {
         /// Where it is.
         contract: Address,
@@ -70,14 +70,24 @@ impl Net {
         &self.chain
     }
 
-    async fn ask<T: SolCall>(&self, call: &T, at: At) -> Result<T::Return, NetError> {
-        let answer = self.chain.read(self.contract, call.abi_encode().into(), at).await?;
-        T::abi_decode_returns_validate(&answer)
-            .map_err(|error| self.other(T::SIGNATURE, error.to_string()))
+    /// What a contract answers.
+    pub(super) async fn ask_of<T: SolCall>(
+        &self,
+        contract: Address,
+        call: &T,
+        at: At,
+    ) -> Result<T::Return, NetError> {
+        let answer = self.chain.read(contract, call.abi_encode().into(), at).await?;
+        let function = T::SIGNATURE;
+        T::abi_decode_returns_validate(&answer).map_err(|error| NetError::OtherAbi {
+            contract,
+            function,
+            reason: error.to_string(),
+        })
     }
 
-    fn other(&self, function: &'static str, reason: String) -> NetError {
-        NetError::OtherAbi { contract: self.contract, function, reason }
+    async fn ask<T: SolCall>(&self, call: &T, at: At) -> Result<T::Return, NetError> {
+        self.ask_of(self.contract, call, at).await
     }
 
     /// How far roots are, all of one block.
@@ -89,9 +99,11 @@ impl Net {
         let at = At::Number(latest.number);
         let next_era = self.ask(&SlaSettlement::nextEraCall {}, at).await?;
         let count = self.ask(&SlaSettlement::rootCountCall {}, at).await?;
-        let function = SlaSettlement::rootCountCall::SIGNATURE;
-        let count =
-            u64::try_from(count).map_err(|_| self.other(function, format!("{count} roots")))?;
+        let count = u64::try_from(count).map_err(|_| NetError::OtherAbi {
+            contract: self.contract,
+            function: SlaSettlement::rootCountCall::SIGNATURE,
+            reason: format!("{count} roots"),
+        })?;
         let last = match count.checked_sub(1) {
             Some(id) => Some(self.posted(id, at).await?),
             None => None,

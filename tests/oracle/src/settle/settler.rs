@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::admission::{Admission, Admits};
 use super::book::{Book, BookError};
 use super::compute::{Base, Computed, Ledger, Set, Terms, compute};
 use super::config::SettleConfig;
@@ -104,6 +105,7 @@ pub struct Settler {
     pub(super) book: Book,
     pub(super) net: Net,
     pub(super) clock: Clock,
+    admission: Option<Admission>,
     pub(super) poster: Option<Poster>,
     tip: Mutex<Option<Tip>>,
     /// What is proposed now, so that who comes to another root can find the first leaf that differs.
@@ -138,9 +140,10 @@ impl Settler {
         Ok(Arc::new(Self {
             key: oracle.config().identity.key.clone(),
             parameters,
-            config,
             store,
             book,
+            admission: config.registry.map(Admission::new),
+            config,
             net,
             clock,
             poster,
@@ -219,6 +222,10 @@ impl Settler {
         let from = self.tip().map(|tip| tip.base.from);
         self.fetch(oracle, from).await?;
         looked?;
+        let now = self.parameters.era_at(self.clock.now_ms());
+        if let (Some(admission), Some(Era(era))) = (&self.admission, now) {
+            admission.refresh(&self.net, era).await?;
+        }
         self.lead().await
     }
 
@@ -230,6 +237,12 @@ impl Settler {
         let (era, oracle) = (Era(vote.message.era), vote.message.oracleId);
         self.store.merge(era, oracle, vec![vote]).await?;
         Ok(())
+    }
+
+    /// Whether the chain admits a daemon, as far as is known.
+    #[must_use]
+    pub fn admits(&self, daemon: &Address) -> Admits {
+        self.admission.as_ref().map_or(Admits::No, |admission| admission.find(daemon))
     }
 
     /// What is known of the votes on an era.

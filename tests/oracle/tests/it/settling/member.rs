@@ -14,6 +14,7 @@ use agent_sla::Reader;
 use agent_sla::protocol::parameters::{Era, Parameters};
 use agent_sla::protocol::settled::KnownRoot;
 use agent_sla::protocol::{Address, B256};
+use reference_oracle::client::Target;
 use reference_oracle::clock::Clock;
 use reference_oracle::fault::Fault;
 use reference_oracle::identity::{Identity, self_signed};
@@ -102,6 +103,16 @@ impl Member {
         Reader::new("oracle", &format!("https://{}", self.at), pinned).expect("a reader")
     }
 
+    /// As a node speaks with it.
+    pub(crate) fn target(&self, parameters: &Parameters) -> Target {
+        Target {
+            at: self.at,
+            certificate: self.identity().fingerprint(),
+            oracle: self.address,
+            parameters: parameters.clone(),
+        }
+    }
+
     /// The oracle with this certificate, as a command line has it.
     pub(crate) fn place(&self) -> String {
         format!("https://{},{}", self.at, self.identity().fingerprint())
@@ -151,6 +162,11 @@ impl Circle {
         Self { network, members, hand, _dir: dir }
     }
 
+    /// Milliseconds since 1970 by all clocks.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.hand.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn oracle(&self, index: usize) -> &Arc<Oracle> {
         &self.members[index].running.as_ref().expect("it runs").oracle
     }
@@ -161,8 +177,11 @@ impl Circle {
 
     fn text(&self, index: usize) -> String {
         let member = &self.members[index];
-        let mut text =
-            format!("rpc = [\"{}\"]\ngas_key = \"gas\"\n{}", self.network.url, member.tariff);
+        let Network { url, registry, .. } = &self.network;
+        let mut text = format!(
+            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ngas_key = \"gas\"\n{}",
+            member.tariff
+        );
         for (other, peer) in self.members.iter().enumerate() {
             if other != index {
                 let (address, at) = (peer.address, peer.at);

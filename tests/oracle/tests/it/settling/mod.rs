@@ -6,15 +6,19 @@ mod network;
 use std::process::Command;
 
 use agent_settlement::abi::messages as chain;
-use agent_settlement::abi::reference::SlaSettlement;
+use agent_settlement::abi::reference::{NodeRegistry, SlaSettlement};
+use agent_sla::protocol::messages::Refusal;
 use agent_sla::protocol::parameters::Era;
-use agent_sla::protocol::settled::{Leaf, RootState, Settled};
+use agent_sla::protocol::settled::{DaemonBinding, Leaf, RootState, Settled};
 use agent_sla::protocol::signed::{Signed, SlaVote};
 use agent_sla::protocol::{B256, U256};
+use alloy::primitives::keccak256;
+use alloy::sol_types::SolValue;
+use reference_oracle::client::Party;
 use reference_oracle::settle::root_digest;
 use reference_oracle::settle::votes::Store;
 
-use crate::bench::key;
+use crate::bench::{key, refusal};
 use member::{Circle, ORACLES, tariff};
 
 /// Length of an era: the shortest that the contracts have.
@@ -257,4 +261,62 @@ async fn who_goes_by_another_tariff_signs_nothing_and_is_named() {
     let away = circle.members[other].address;
     assert!(known.signatures.len() == 3 && known.signatures.iter().all(|by| by.oracle != away));
     assert_eq!(known.root.totalReward, U256::from(1000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_the_registry_knows_is_admitted_and_the_hp_can_fetch_its_binding() {
+    let mut circle = Circle::new().await;
+    circle.start(0);
+    circle.moment(FIRST, 0).await;
+    let (network, parameters) = (&circle.network, circle.network.parameters.clone());
+    let (target, reader) = (circle.members[0].target(&parameters), circle.members[0].reader());
+    let label = B256::repeat_byte(0x1a);
+    let hp = network.as_hp(&NodeRegistry::registerCall { label }).await;
+    let node = keccak256((hp, label).abi_encode());
+    let party = Party::new(key(0x51), node, B256::repeat_byte(1)).expect("a party");
+    let daemon = party.key.address();
+    let message = DaemonBinding {
+        nodeId: node,
+        hpAccount: hp,
+        daemonAddress: daemon,
+        attestationKeyHash: B256::ZERO,
+        hardwareReportHash: B256::ZERO,
+        deadline: U256::from(u64::MAX),
+    };
+    let binding = Signed::new(message, &parameters.domain(), &party.key).expect("signed");
+    let open = async |now| {
+        let mut session = party.session(&target, now, None).expect("signed");
+        session.binding = Some(binding.clone());
+        let mut connection = party.connect(&target, None).await.expect("a connection");
+        connection.session(&session).await
+    };
+    assert_eq!(reader.binding(daemon, &parameters).await.expect("an answer"), None);
+    // It is asked about; the registry knows no such key yet.
+    assert!(matches!(refusal(open(circle.now_ms()).await), Refusal::Busy { .. }));
+    circle.look().await;
+    let turned = refusal(open(circle.now_ms()).await);
+    assert_eq!(turned, Refusal::NotAdmitted { daemon });
+    // The HP has what it needs all the same, and binds it: in effect in the next era but one.
+    let found = reader.binding(daemon, &parameters).await.expect("an answer").expect("a binding");
+    let DaemonBinding { nodeId, hpAccount, daemonAddress, deadline, .. } = found.message;
+    let bound = chain::DaemonBinding {
+        nodeId,
+        hpAccount,
+        daemonAddress,
+        attestationKeyHash: B256::ZERO,
+        hardwareReportHash: B256::ZERO,
+        deadline,
+    };
+    let signature = found.signature.0.to_vec().into();
+    network.as_hp(&NodeRegistry::bindCall { binding: bound, daemonSignature: signature }).await;
+    circle.moment(FIRST + 2, 1).await;
+    assert!(matches!(refusal(open(circle.now_ms()).await), Refusal::Busy { .. }));
+    circle.look().await;
+    open(circle.now_ms()).await.expect("a session");
+    // Another node's name is not its own.
+    let other = Party::new(key(0x51), label, B256::repeat_byte(2)).expect("a party");
+    let session = other.session(&target, circle.now_ms(), None).expect("signed");
+    let mut connection = other.connect(&target, None).await.expect("a connection");
+    let refused = refusal(connection.session(&session).await);
+    assert!(matches!(refused, Refusal::Malformed { .. }), "{refused}");
 }

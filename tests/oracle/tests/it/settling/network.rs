@@ -30,7 +30,7 @@ pub(crate) const GAS_KEYS: [&str; 4] = [
 ];
 
 /// What was deployed, once for all tests of this process: the chain's state, and the parameters.
-static DEPLOYED: OnceCell<(Value, Parameters)> = OnceCell::const_new();
+static DEPLOYED: OnceCell<(Value, Parameters, Address)> = OnceCell::const_new();
 
 /// A running chain.
 pub(crate) struct Network {
@@ -38,6 +38,8 @@ pub(crate) struct Network {
     pub(crate) url: String,
     server: Server,
     pub(crate) parameters: Parameters,
+    /// `NodeRegistry`.
+    pub(crate) registry: Address,
 }
 
 /// A tool of the contracts: where the variable says; else where `cargo xtask contracts` puts it.
@@ -82,7 +84,7 @@ fn server(url: &str) -> Server {
 }
 
 /// Deploys the contracts for these oracles, by the script that people use.
-fn deploy(url: &str, oracles: &[Address]) -> Parameters {
+fn deploy(url: &str, oracles: &[Address]) -> (Parameters, Address) {
     let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/settlement/contracts");
     let names: Vec<String> = oracles.iter().map(ToString::to_string).collect();
     let done = Command::new(tool("ICN_FORGE", "forge"))
@@ -96,30 +98,34 @@ fn deploy(url: &str, oracles: &[Address]) -> Parameters {
     assert!(done.status.success(), "forge: {}", String::from_utf8_lossy(&done.stderr));
     let text = std::fs::read(contracts.join(format!("deployed/{CHAIN}.json"))).expect("written");
     let found: Value = serde_json::from_slice(&text).expect("JSON");
-    Parameters {
+    let address = |name: &str| serde_json::from_value(found[name].clone()).expect("an address");
+    let parameters = Parameters {
         chain: CHAIN,
-        contract: serde_json::from_value(found["settlement"].clone()).expect("an address"),
+        contract: address("settlement"),
         genesis: found["genesis"].as_u64().expect("a number"),
         era_seconds: ERA_SECONDS,
         samples: 4,
         oracles: oracles.iter().copied().collect(),
-    }
+    };
+    (parameters, address("registry"))
 }
 
 impl Network {
     /// A chain with the contracts for these oracles.
     pub(crate) async fn start(oracles: &[Address]) -> Self {
         let deploying = async {
-            let (child, url) = anvil();
-            let network = Self { child, server: server(&url), url, parameters: deploy_none() };
-            let parameters = deploy(&network.url, oracles);
-            let state = network.ask("anvil_dumpState", json!([])).await;
-            (state, parameters)
+            let (mut child, url) = anvil();
+            let (parameters, registry) = deploy(&url, oracles);
+            let state = server(&url).ask("anvil_dumpState", json!([])).await;
+            // It may have ended by itself.
+            let _gone = child.kill();
+            let _reaped = child.wait();
+            (state.expect("anvil answers"), parameters, registry)
         };
-        let (state, parameters) = DEPLOYED.get_or_init(|| deploying).await.clone();
+        let (state, parameters, registry) = DEPLOYED.get_or_init(|| deploying).await.clone();
         assert_eq!(parameters.oracles, oracles.iter().copied().collect());
         let (child, url) = anvil();
-        let network = Self { child, server: server(&url), url, parameters };
+        let network = Self { child, server: server(&url), url, parameters, registry };
         assert_eq!(network.ask("anvil_loadState", json!([state])).await, json!(true));
         network
     }
@@ -134,24 +140,22 @@ impl Network {
         self.ask("evm_mine", json!([])).await;
     }
 
+    /// Calls the registry as the HP of the test, which is anvil's first account; its own address is answered.
+    pub(crate) async fn as_hp(&self, call: &impl SolCall) -> Address {
+        let accounts = self.ask("eth_accounts", json!([])).await;
+        let hp: Address = serde_json::from_value(accounts[0].clone()).expect("an address");
+        let data = alloy::primitives::Bytes::from(call.abi_encode());
+        let transaction = json!({ "from": hp, "to": self.registry, "data": data });
+        self.ask("eth_sendTransaction", json!([transaction])).await;
+        hp
+    }
+
     /// What the contract that settles answers.
     pub(crate) async fn read<T: SolCall>(&self, call: &T) -> T::Return {
         let rpc = Rpc::new(self.server.clone());
         let to = self.parameters.contract;
         let answer = rpc.read(to, call.abi_encode().into(), At::Latest).await.expect("an answer");
         T::abi_decode_returns(&answer).expect("of this call")
-    }
-}
-
-/// Before anything is deployed.
-fn deploy_none() -> Parameters {
-    Parameters {
-        chain: CHAIN,
-        contract: Address::ZERO,
-        genesis: 0,
-        era_seconds: ERA_SECONDS,
-        samples: 4,
-        oracles: Default::default(),
     }
 }
 
