@@ -19,6 +19,8 @@ fn check(text: &str, expected: &Expect) {
     expected.assert_eq(&printed(text));
 }
 
+mod manual;
+
 const WHOLE: &str = r#"
 version = 1
 
@@ -504,42 +506,6 @@ fn no_secret_appears_in_a_problem() {
         let text = format!("version = 1\n[[s3.user]]\nname = \"n\"\naccess_key = \"KEY\"\n{line}");
         let problems = printed(&text);
         assert!(!problems.is_empty() && !problems.contains(secret), "{line}: {problems}");
-    }
-}
-
-fn manual() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/config.md");
-    std::fs::read_to_string(path).expect("docs/config.md is there")
-}
-
-#[test]
-fn the_manual_names_every_key_of_every_section() {
-    let manual = manual();
-    for (section, keys) in KEYS {
-        let heading = manual.split("\n## ").find(|part| {
-            part.starts_with(&format!("`[{section}]`"))
-                || part.starts_with(&format!("`[[{section}]]`"))
-        });
-        let part = heading.unwrap_or_else(|| panic!("no heading for [{section}]"));
-        for key in keys.iter().filter(|key| {
-            !["port", "user", "oracle", "report_store"].contains(*key) || section.contains('.')
-        }) {
-            assert!(part.contains(&format!("\n| `{key}` |")), "[{section}] {key}");
-        }
-    }
-}
-
-#[test]
-fn the_examples_of_the_manual_have_no_mistakes() {
-    let manual = manual();
-    let examples: Vec<_> = manual
-        .split("\n```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("\n```").next().unwrap_or_default())
-        .collect();
-    assert!(examples.len() >= 2);
-    for example in examples {
-        assert_eq!(printed(example), "", "{example}");
     }
 }
 
