@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use crate::action::Action;
 use crate::ctl::{Answer, Command, Step, prepare, question};
 use crate::dialog::Confirm;
-use crate::poller::ACTION_TIMEOUT;
+use crate::poller::{ACTION_TIMEOUT, TIMEOUT};
 use crate::state::Size;
 use crate::terminal::Terminal;
 use crate::update::{LOCKED, TERMINAL_FORGOTTEN_AFTER};
@@ -24,6 +24,9 @@ use line::{Edited, Editor, Wish};
 
 /// How often the status is told.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// How soon a status that could not be had is asked for again: the agent starts beside the console.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a key is waited for before it is looked whether the console is to end.
 const STEP: Duration = Duration::from_secs(1);
@@ -66,6 +69,7 @@ pub(crate) fn run(
         is_unlocked: false,
         typed_at: None,
         told_at: None,
+        tried_at: None,
     };
     loop {
         if leave.load(Ordering::Relaxed) {
@@ -98,9 +102,11 @@ pub(crate) fn run(
             Edited::Echo(_) => {}
             Edited::Quit => return Ok(None),
             Edited::Line(line) => {
+                // It may be a PIN.
+                let line = Secret::new(line);
                 let newline = if terminal.is_terminal() { "\n" } else { "" };
                 say(terminal, newline)?;
-                let text = session.line(&line);
+                let text = session.line(line.reveal());
                 say(terminal, &text)?;
             }
         }
@@ -140,8 +146,10 @@ struct Session {
     is_unlocked: bool,
     /// When the last key came.
     typed_at: Option<Instant>,
-    /// When the status was told last.
+    /// When the status was told last, or why there is none.
     told_at: Option<Instant>,
+    /// When the status was asked for last and there was none.
+    tried_at: Option<Instant>,
 }
 
 impl Session {
@@ -154,10 +162,30 @@ impl Session {
             self.editor = Editor::default();
         }
         let is_busy = self.asked.is_some() || !self.editor.is_empty();
-        if is_busy || self.told_at.is_some_and(|at| at.elapsed() < EVERY) {
+        let within = |at: Option<Instant>, time| at.is_some_and(|at| at.elapsed() < time);
+        let was_told = within(self.told_at, EVERY);
+        let is_due = match self.tried_at {
+            Some(_) => !within(self.tried_at, AGAIN),
+            None => !was_told,
+        };
+        if is_busy || !is_due {
             return String::new();
         }
-        format!("\n{}{MENU}{PROMPT}", self.carry_out(&Command::Status))
+        match prepare(&Command::Status, &mut AgentClient::new(&self.socket, TIMEOUT)) {
+            Ok(Step::Show(Answer { text, .. })) => {
+                (self.told_at, self.tried_at) = (Some(Instant::now()), None);
+                format!("\n{text}{MENU}{PROMPT}")
+            }
+            Ok(Step::Do(_) | Step::Ask(_)) => String::new(),
+            Err(error) => {
+                self.tried_at = Some(Instant::now());
+                if was_told {
+                    return String::new();
+                }
+                self.told_at = self.tried_at;
+                format!("\n{error:#}\n{MENU}{PROMPT}")
+            }
+        }
     }
 
     /// What comes of a line.
@@ -228,9 +256,6 @@ impl Session {
     }
 
     fn carry_out(&mut self, command: &Command) -> String {
-        if *command == Command::Status {
-            self.told_at = Some(Instant::now());
-        }
         let mut agent = self.agent();
         match prepare(command, &mut agent) {
             Ok(Step::Show(Answer { text, .. })) => text,
