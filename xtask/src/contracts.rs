@@ -25,9 +25,6 @@ pub(crate) const FOLDER: &str = "agent/settlement/contracts";
 /// Where forge is among the npm packages.
 const FORGE: &str = "@foundry-rs/forge-linux-amd64/bin/forge";
 
-/// Where forge is among the npm packages.
-const FORGE: &str = "@foundry-rs/forge-linux-amd64/bin/forge";
-
 /// The contracts whose ABI others need.
 const CONTRACTS: [&str; 7] = [
     "CollateralVault",
