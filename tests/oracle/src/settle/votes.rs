@@ -243,17 +243,6 @@ impl Store {
             digest: set_digest(&set.votes, &self.parameters),
         }
     }
-
-    /// Removes what is older than an era.
-    ///
-    /// # Errors
-    /// It cannot be removed.
-    pub fn forget_before(&self, oldest: u64) -> Result<(), LogError> {
-        for era in self.log.files()?.into_iter().filter(|era| *era < oldest) {
-            self.log.remove(era)?;
-        }
-        Ok(())
-    }
 }
 
 /// That votes are an oracle's, on an era, by these parameters.
