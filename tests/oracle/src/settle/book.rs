@@ -393,3 +393,78 @@ fn decode(bytes: &[u8]) -> Option<Ledger> {
     };
     chunks.iter().map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger() -> Ledger {
+        let amounts = |number: u8| Amounts {
+            reward: U256::from(number) << 90,
+            penalty: U256::from(number),
+            votes_hash: B256::repeat_byte(number),
+        };
+        (1..=3).map(|number| (B256::repeat_byte(number), amounts(number))).collect()
+    }
+
+    fn proposal(to: u64, total: u64) -> (B256, Proposal) {
+        let root = EraRoot {
+            fromEra: 5,
+            toEra: to,
+            previous: B256::repeat_byte(9),
+            root: tree(&ledger(), to).root(),
+            votesRoot: B256::ZERO,
+            totalReward: U256::from(total),
+            totalPenalty: U256::ZERO,
+            configDigest: B256::ZERO,
+        };
+        (B256::from(U256::from(to * 100 + total)), Proposal { root, sets: Vec::new() })
+    }
+
+    #[tokio::test]
+    async fn what_was_signed_is_known_after_a_restart_and_stays_the_one_of_its_place() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (digest, first) = proposal(6, 1);
+        let signature = Signature([7; 65]);
+        let book = Book::open(dir.path()).expect("a book");
+        assert!(book.signed(&first.root).is_none());
+        book.learn(digest, first.clone()).await.expect("written");
+        assert!(book.signed(&first.root).is_none(), "to know one is not to sign it");
+        book.sign(digest, 5, signature).await.expect("written");
+        book.stands(digest, 5, 3).await.expect("written");
+        drop(book);
+        let book = Book::open(dir.path()).expect("a book");
+        let (second, other) = proposal(6, 2);
+        let (found, root) = book.signed(&other.root).expect("the same place");
+        assert_eq!((found, root.ours, root.number), (digest, Some(signature), Some(3)));
+        assert_eq!(book.standing(3), Some(digest));
+        book.learn(second, other.clone()).await.expect("written");
+        book.sign(second, 5, signature).await.expect("written");
+        assert_eq!(book.signed(&other.root).map(|(found, _)| found), Some(digest));
+        let (_, longer) = proposal(7, 1);
+        assert!(book.signed(&longer.root).is_none(), "another range is another place");
+        assert_eq!(book.on_top(first.root.previous, 5).len(), 2);
+        assert_eq!((book.before(5, 9).len(), book.before(6, 1).len()), (0, 1));
+    }
+
+    #[test]
+    fn a_ledger_is_kept_and_one_that_is_not_its_roots_is_found_out() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let book = Book::open(dir.path()).expect("a book");
+        let (digest, Proposal { root, .. }) = proposal(6, 1);
+        assert!(book.ledger(&digest, &root).expect("read").is_none());
+        book.keep_ledger(&digest, &ledger()).expect("written");
+        let found = book.ledger(&digest, &root).expect("read").expect("kept");
+        assert_eq!(*found, ledger());
+        let path = book.ledger_path(&digest);
+        let whole = fs::read(&path).expect("bytes");
+        for at in [0, MAGIC.len() + 33, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).expect("written");
+            assert!(matches!(book.ledger(&digest, &root), Err(BookError::Damaged { .. })), "{at}");
+        }
+        fs::write(&path, &whole[..whole.len() - 1]).expect("written");
+        assert!(matches!(book.ledger(&digest, &root), Err(BookError::Damaged { .. })));
+    }
+}

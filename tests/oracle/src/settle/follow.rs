@@ -168,9 +168,11 @@ impl Settler {
         let (to, copy) = (proposal.root.toEra, Arc::clone(&ledger));
         let tree = tokio::task::spawn_blocking(move || tree(&copy, to)).await?;
         info!(number, root = %previous, to, "a root stands on chain");
+        // Who was not there when it was made has its leaves, and perhaps not the votes.
+        let sets = self.store.named(&proposal.sets)?.unwrap_or_default();
         let nodes = ledger.keys().copied().collect();
         let base = Arc::new(Base { previous, from, ledger: (*ledger).clone() });
-        let stood = Arc::new(Stood { number, proposal, ledger, nodes, tree });
+        let stood = Arc::new(Stood { number, proposal, ledger, nodes, tree, sets });
         Ok(Tip { view, finals, base, stood: Some(stood) })
     }
 

@@ -127,6 +127,14 @@ impl Net {
         self.ask(&SlaSettlement::isFinalCall { id: U256::from(id) }, At::Latest).await
     }
 
+    /// Whether a root was cancelled, and so can never be posted again.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn is_cancelled(&self, digest: B256) -> Result<bool, NetError> {
+        self.ask(&SlaSettlement::cancelledCall { digest }, At::Latest).await
+    }
+
     /// What must be so before anything is signed for the chain.
     #[must_use]
     pub fn target(&self) -> Target {

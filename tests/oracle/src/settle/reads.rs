@@ -35,16 +35,14 @@ impl Settler {
         else {
             return Err(unknown("leaf of this node"));
         };
-        let Proposal { root, sets } = &stood.proposal;
-        // Who was not there when it was made has its leaves, and perhaps not the votes.
-        let sets = self.store.named(sets).map_err(|error| busy(&error))?.unwrap_or_default();
+        let root = &stood.proposal.root;
         let terms = Terms { parameters: &self.parameters, tariff: &self.config.tariff };
         Ok(Settled {
             number: stood.number,
             root: root.clone(),
             leaf: leaf(node, amounts, root.toEra),
             proof,
-            eras: verdicts(terms, &node, &sets),
+            eras: verdicts(terms, &node, &stood.sets),
         })
     }
 

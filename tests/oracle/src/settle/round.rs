@@ -30,6 +30,10 @@ use super::verify::first_leaf;
 use super::wire::{Asked, EVIDENCE_MAX, Objection, Proposal, Reply, RootProposal, SetName};
 use crate::service::Vote;
 
+/// So often a range is begun anew for votes that others had: once for each oracle of a set of ten, of whom each lacked
+/// another's.
+const ROUNDS_MAX: u32 = 10;
+
 impl Settler {
     fn quorum(&self) -> usize {
         quorum(self.parameters.oracles.len())
@@ -42,11 +46,14 @@ impl Settler {
     pub(super) async fn lead(&self) -> Result<(), SettleError> {
         let (Some(tip), Some(poster)) = (self.tip(), &self.poster) else { return Ok(()) };
         let (from, now) = (tip.base.from, self.clock.now_ms());
+        let mut signed_to = None;
         for (digest, root) in self.book.on_top(tip.base.previous, from) {
-            if root.signatures.len() >= self.quorum() {
+            let is_signed = root.signatures.len() >= self.quorum();
+            if is_signed && !self.net.is_cancelled(digest).await? {
                 let signatures = root.signatures.values();
                 poster.want(self.net.post(digest, &root.proposal.root, signatures));
-                return Ok(());
+                signed_to = Some(root.proposal.root.toEra);
+                break;
             }
         }
         let pace = self.config.pace;
@@ -54,7 +61,11 @@ impl Settler {
             return Ok(());
         }
         let heard = |era| self.heard(era);
-        let Some(to) = pace.last_era(&self.parameters, from, now, heard) else { return Ok(()) };
+        let to = pace.last_era(&self.parameters, from, now, heard);
+        // What waits to be posted may never be: a longer one is proposed once there are more eras.
+        let Some(to) = to.filter(|to| signed_to.is_none_or(|signed| signed < *to)) else {
+            return Ok(());
+        };
         let (proposal, ledger) = self.draft(&tip, to).await?;
         let digest = self.digest(&proposal.root);
         let leading = Some((digest, proposal.root.clone(), Arc::clone(&ledger)));
@@ -71,11 +82,21 @@ impl Settler {
                 }
             }
         }
-        // With what it learned it begins anew at its next look. Who has signed nothing else is not waited for.
-        if is_new || agreed < self.quorum() {
+        // With what it learned it begins anew at its next look, but not for ever: votes may come one by one.
+        if agreed < self.quorum() || (is_new && self.has_another_round(from, to)) {
             return Ok(());
         }
         self.gather(digest, &proposal, &ledger).await
+    }
+
+    /// Whether a range may be begun anew once more.
+    fn has_another_round(&self, from: u64, to: u64) -> bool {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        if rounds.0 != (from, to) {
+            *rounds = ((from, to), 0);
+        }
+        rounds.1 += 1;
+        rounds.1 <= ROUNDS_MAX
     }
 
     /// What is proposed for eras: what was signed for them before, else what others signed, else what all votes here

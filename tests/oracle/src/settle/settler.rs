@@ -77,6 +77,8 @@ pub struct Stood {
     pub nodes: Vec<B256>,
     /// Its tree.
     pub tree: Tree,
+    /// The votes that it was computed from; empty where they are not here.
+    pub sets: Vec<Set>,
 }
 
 /// How far roots are.
@@ -114,6 +116,8 @@ pub struct Settler {
     pub(super) adopted: Mutex<Option<Proposal>>,
     /// Votes that were asked for and not there: looks until they are asked for again, and how many they were last.
     pub(super) tries: Mutex<BTreeMap<(u64, Address), (u32, u32)>>,
+    /// How often the range that is proposed was begun anew.
+    pub(super) rounds: Mutex<((u64, u64), u32)>,
     /// Held while a root is judged and signed: one after the other.
     pub(super) gate: tokio::sync::Mutex<()>,
 }
@@ -151,6 +155,7 @@ impl Settler {
             leading: Mutex::default(),
             adopted: Mutex::default(),
             tries: Mutex::default(),
+            rounds: Mutex::default(),
             gate: tokio::sync::Mutex::default(),
         }))
     }
@@ -159,6 +164,12 @@ impl Settler {
     #[must_use]
     pub fn address(&self) -> Address {
         self.key.address()
+    }
+
+    /// Digest of its tariff.
+    #[must_use]
+    pub fn tariff(&self) -> B256 {
+        self.config.tariff.digest()
     }
 
     /// How far roots are; none before the chain was first seen.

@@ -43,6 +43,9 @@ pub enum VotesError {
         /// Why not.
         source: SignatureError,
     },
+    /// They were not looked at to the end.
+    #[error("the verification of votes ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
     /// There are more than there can be nodes.
     #[error("more than {ADMITTED_MAX} votes of one oracle on one era")]
     TooMany,
@@ -151,7 +154,12 @@ impl Store {
         oracle: Address,
         votes: Vec<Vote>,
     ) -> Result<usize, VotesError> {
-        self.verify(era, oracle, &votes)?;
+        let parameters = self.parameters.clone();
+        // 100,000 signatures take seconds.
+        let verifying = tokio::task::spawn_blocking(move || {
+            verify(&parameters, era, oracle, &votes).map(|()| votes)
+        });
+        let votes = verifying.await??;
         let fresh: Vec<Vote> = {
             let mut eras = self.with(era)?;
             let kept = eras.entry(era).or_default().entry(oracle).or_default();
@@ -169,25 +177,6 @@ impl Store {
             last.wait().await?;
         }
         Ok(fresh.len())
-    }
-
-    /// That votes are an oracle's, on an era.
-    ///
-    /// # Errors
-    /// One is not.
-    pub fn verify(&self, era: Era, oracle: Address, votes: &[Vote]) -> Result<(), VotesError> {
-        let (domain, config) = (self.parameters.domain(), self.parameters.digest());
-        for vote in votes {
-            let said = &vote.message;
-            let node = said.nodeId;
-            let is_known = self.parameters.oracles.contains(&oracle) && said.oracleId == oracle;
-            if !is_known || said.era != era.0 || said.configDigest != config {
-                return Err(VotesError::Other { node, oracle, era });
-            }
-            vote.verify(&domain, oracle)
-                .map_err(|source| VotesError::Signature { node, source })?;
-        }
-        Ok(())
     }
 
     /// The votes of an oracle on an era; none if it has none.
@@ -254,15 +243,110 @@ impl Store {
             digest: set_digest(&set.votes, &self.parameters),
         }
     }
+}
 
-    /// Removes what is older than an era.
-    ///
-    /// # Errors
-    /// It cannot be removed.
-    pub fn forget_before(&self, oldest: u64) -> Result<(), LogError> {
-        for era in self.log.files()?.into_iter().filter(|era| *era < oldest) {
-            self.log.remove(era)?;
+/// That votes are an oracle's, on an era, by these parameters.
+///
+/// # Errors
+/// One is not.
+pub fn verify(
+    parameters: &Parameters,
+    era: Era,
+    oracle: Address,
+    votes: &[Vote],
+) -> Result<(), VotesError> {
+    let (domain, config) = (parameters.domain(), parameters.digest());
+    for vote in votes {
+        let said = &vote.message;
+        let node = said.nodeId;
+        let is_known = parameters.oracles.contains(&oracle) && said.oracleId == oracle;
+        if !is_known || said.era != era.0 || said.configDigest != config {
+            return Err(VotesError::Other { node, oracle, era });
         }
-        Ok(())
+        vote.verify(&domain, oracle).map_err(|source| VotesError::Signature { node, source })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_sla::protocol::key::SigningKey;
+    use agent_sla::protocol::signed::{Signed, SlaVote};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    const ERA: Era = Era(5);
+
+    fn key(byte: u8) -> SigningKey {
+        SigningKey::from_bytes(&Zeroizing::new([byte; 32])).expect("a key")
+    }
+
+    fn parameters() -> Parameters {
+        Parameters {
+            chain: 1,
+            contract: Address::ZERO,
+            genesis: 0,
+            era_seconds: 60,
+            samples: 1,
+            oracles: [key(1).address(), key(2).address()].into(),
+        }
+    }
+
+    fn vote(by: u8, node: u8, passed: u32) -> Vote {
+        let (parameters, key) = (parameters(), key(by));
+        let message = SlaVote {
+            oracleId: key.address(),
+            nodeId: B256::repeat_byte(node),
+            era: ERA.0,
+            issued: 10,
+            passed,
+            medianLatencyUs: 1,
+            medianBytesPerSecond: 1,
+            provenBytes: 1,
+            receiptsRoot: B256::ZERO,
+            configDigest: parameters.digest(),
+        };
+        Signed::new(message, &parameters.domain(), &key).expect("signed")
+    }
+
+    #[tokio::test]
+    async fn votes_are_only_added_and_two_on_one_node_count_for_nobody_also_after_a_restart() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let one = key(1).address();
+        let store = Store::open(dir.path(), parameters()).expect("a store");
+        let both = vec![vote(1, 7, 10), vote(1, 8, 10)];
+        assert_eq!(store.merge(ERA, one, both.clone()).await.expect("taken"), 2);
+        assert_eq!(store.merge(ERA, one, both).await.expect("taken"), 0);
+        let name = store.name(&store.counting(5, 5).expect("read")[0]);
+        assert_eq!((name.oracle, name.count), (one, 2));
+        let fewer = SetName { digest: B256::ZERO, ..name };
+        assert!(store.named(&[name]).expect("read").is_ok());
+        assert!(matches!(store.named(&[name, fewer]).expect("read"), Err(found) if found == fewer));
+        assert_eq!(store.merge(ERA, one, vec![vote(1, 7, 9)]).await.expect("taken"), 1);
+        drop(store);
+        let store = Store::open(dir.path(), parameters()).expect("a store");
+        let (first, second) = store.conflict(ERA, &one).expect("read").expect("two votes");
+        assert_eq!((first.message.passed, second.message.passed), (10, 9));
+        assert!(store.counting(5, 5).expect("read").is_empty());
+        assert_eq!(store.set(ERA, &one).expect("read").expect("kept").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_vote_of_the_oracle_is_not_taken_and_takes_nothing_with_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (one, two) = (key(1).address(), key(2).address());
+        let store = Store::open(dir.path(), parameters()).expect("a store");
+        let mut forged = vote(1, 8, 10);
+        forged.message.passed = 9;
+        let taken = store.merge(ERA, one, vec![vote(1, 7, 10), forged]).await;
+        assert!(matches!(taken, Err(VotesError::Signature { .. })), "{taken:?}");
+        let others = store.merge(ERA, two, vec![vote(1, 7, 10)]).await;
+        assert!(matches!(others, Err(VotesError::Other { .. })), "{others:?}");
+        let stranger = store.merge(ERA, key(3).address(), vec![vote(3, 7, 10)]).await;
+        assert!(matches!(stranger, Err(VotesError::Other { .. })), "{stranger:?}");
+        let era = store.merge(Era(6), one, vec![vote(1, 7, 10)]).await;
+        assert!(matches!(era, Err(VotesError::Other { .. })), "{era:?}");
+        assert!(store.counting(5, 6).expect("read").is_empty());
     }
 }

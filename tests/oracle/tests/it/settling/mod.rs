@@ -17,6 +17,7 @@ use alloy::sol_types::SolValue;
 use reference_oracle::client::Party;
 use reference_oracle::settle::root_digest;
 use reference_oracle::settle::votes::Store;
+use reference_oracle::settle::wire::{Asked, Objection, Reply, RootProposal};
 
 use crate::bench::{key, refusal};
 use member::{Circle, ORACLES, tariff};
@@ -234,6 +235,36 @@ async fn stopped_between_signing_and_posting_it_goes_on_with_the_same_root() {
     let signed = circle.members[leader].reader().roots(None).await.expect("roots");
     assert_eq!((signed.len(), signed[0].state), (1, RootState::Signing));
     assert!(signed[0].signatures.len() >= 3, "{signed:?}");
+    // Nobody who signed it signs another of the same eras, whoever proposes that and whatever it leaves out.
+    let follower = (leader + 1) % ORACLES;
+    let parameters = circle.network.parameters.clone();
+    let digest = root_digest(&signed[0].root, &parameters);
+    let mut other = circle.settler(leader).proposal(&digest).expect("it is known");
+    other.sets.pop();
+    other.root.votesRoot = B256::ZERO;
+    let message = RootProposal {
+        root: root_digest(&other.root, &parameters),
+        sets: other.sets_digest(),
+        tariff: circle.settler(leader).tariff(),
+        sign: true,
+    };
+    let leader_key = (0x31..).take(ORACLES).map(key);
+    let leader_key =
+        leader_key.into_iter().find(|key| key.address() == circle.members[leader].address);
+    let by = Signed::new(message, &parameters.domain(), &leader_key.expect("its key"));
+    let by = by.expect("signed");
+    let asked = Asked { proposal: other, by, evidence: Vec::new() };
+    let reply = circle.settler(follower).propose(asked.clone()).await.expect("an answer");
+    match reply {
+        Reply::Objects { objection: Objection::AlreadySigned { proposal, .. } } => {
+            assert_eq!(root_digest(&proposal.root, &parameters), digest);
+        }
+        reply => panic!("{reply:?}"),
+    }
+    let mut forged = asked;
+    forged.proposal.root.totalReward += U256::from(1);
+    let refused = circle.settler(follower).propose(forged).await;
+    assert!(matches!(refused, Err(Refusal::BadSignature { .. })), "{refused:?}");
     circle.stop(leader);
     assert_eq!(circle.count().await, 0);
     circle.network.ask("evm_setAutomine", serde_json::json!([true])).await;
