@@ -183,7 +183,10 @@ fn a_disk_that_keeps_failing_is_emptied_by_itself_and_no_other() {
         let volumes = rig.client().pool().ok()?.volumes;
         volumes.into_iter().find(|volume| volume.id == name).map(|volume| volume.state)
     };
-    assert_eq!(state("a"), Some(PoolVolumeState::InUse), "once is not enough");
+    // Once is not enough.
+    eventually("the failing disk in use", || {
+        state("a").filter(|state| *state == PoolVolumeState::InUse)
+    });
     eventually("the retired disk", || {
         state("a").filter(|state| *state == PoolVolumeState::Retired)
     });

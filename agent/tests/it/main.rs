@@ -12,6 +12,7 @@ mod chain;
 mod fakes;
 mod hardware;
 mod host;
+mod icn;
 mod metrics;
 mod node;
 mod oracle;

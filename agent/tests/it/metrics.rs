@@ -96,7 +96,8 @@ fn sample(line: &str) -> (&str, BTreeMap<&str, &str>, &str) {
     assert!(is_name(name), "{line:?}");
     let inside = rest.strip_suffix('}').unwrap_or_else(|| panic!("{line:?}"));
     let mut labels = BTreeMap::new();
-    for label in inside.split(',') {
+    // None between the braces is as good as no braces (OpenMetrics 1.0, ABNF of `metricname-and-labels`).
+    for label in inside.split(',').filter(|_| !inside.is_empty()) {
         let (label, quoted) = label.split_once('=').unwrap_or_else(|| panic!("{line:?}"));
         let quoted = quoted.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
         let value = quoted.unwrap_or_else(|| panic!("{line:?}"));

@@ -32,7 +32,11 @@ fn sections(chain: &Chain, number: u64, oracles: &[(&str, &Oracle)]) -> String {
 }
 
 /// The report, once it satisfies `wanted`.
-fn report(rig: &Rig, what: &str, wanted: impl Fn(&SettlementReport) -> bool) -> SettlementReport {
+pub(crate) fn report(
+    rig: &Rig,
+    what: &str,
+    wanted: impl Fn(&SettlementReport) -> bool,
+) -> SettlementReport {
     let mut last = None;
     let mut client = rig.client();
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
