@@ -65,7 +65,13 @@ pub(crate) async fn run(arguments: ServeArguments, cancel: CancellationToken) ->
         tokio::spawn(async move {
             let read = move || {
                 let (store, s3) = (store.clone(), Some(server.requests()));
-                async move { metrics::Facts { pool: Some(store.status().await), s3, hardware: None } }
+                async move {
+                    metrics::Facts {
+                        pool: Some(store.status().await),
+                        s3,
+                        ..metrics::Facts::default()
+                    }
+                }
             };
             metrics::serve(metrics::listen(address).await, read).await;
         });

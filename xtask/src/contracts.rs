@@ -22,6 +22,9 @@ use crate::step::{self, Inputs, Stamps};
 /// The folder of the contracts, from the workspace's root.
 const FOLDER: &str = "agent/settlement/contracts";
 
+/// Where forge is among the npm packages.
+const FORGE: &str = "@foundry-rs/forge-linux-amd64/bin/forge";
+
 /// The contracts whose ABI others need.
 const CONTRACTS: [&str; 7] = [
     "CollateralVault",
@@ -58,9 +61,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     deps::ensure(&[Need::Contracts])?;
     let layout = Layout::find()?;
     let folder = layout.root.join(FOLDER);
-    let modules = modules(&layout, &folder)?;
-    link(&modules, &folder.join("node_modules"))?;
-    let forge = forge_in(&modules);
+    let forge = forge(&layout)?;
     step::timed("contracts", || test(&forge, &folder, args))?;
     // Gas is complete only where all tests ran.
     if args.filter.is_some() {
@@ -88,17 +89,16 @@ pub(crate) fn anvil(layout: &Layout) -> Result<PathBuf> {
     Ok(modules.join("@foundry-rs/anvil-linux-amd64/bin/anvil"))
 }
 
-/// What compiles the contracts and puts them on that chain.
+/// What deploys the contracts to a local chain; its libraries are linked into their folder.
 ///
 /// # Errors
 ///
 /// When it cannot be fetched.
 pub(crate) fn forge(layout: &Layout) -> Result<PathBuf> {
-    Ok(forge_in(&modules(layout, &layout.root.join(FOLDER))?))
-}
-
-fn forge_in(modules: &Path) -> PathBuf {
-    modules.join("@foundry-rs/forge-linux-amd64/bin/forge")
+    let folder = layout.root.join(FOLDER);
+    let modules = modules(layout, &folder)?;
+    link(&modules, &folder.join("node_modules"))?;
+    Ok(modules.join(FORGE))
 }
 
 /// The folder with the npm packages of the lock; fetched where they are not there.

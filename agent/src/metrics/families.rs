@@ -26,6 +26,18 @@ impl Families<'_> {
         family.encode_gauge(&signed(value))
     }
 
+    /// One number with a fraction that goes up and down.
+    pub(super) fn float(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: f64,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        family.encode_gauge(&value)
+    }
+
     /// The same in bytes.
     pub(super) fn bytes(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let unit = Some(&Unit::Bytes);

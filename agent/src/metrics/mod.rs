@@ -9,11 +9,13 @@ mod hardware;
 mod memory;
 mod pool;
 mod server;
+mod settlement;
 mod traffic;
 mod volumes;
 
 use std::fmt;
 
+use agent_api::settlement::SettlementStatus;
 use agent_object_store::PoolStatus;
 use agent_s3::RequestCounts;
 use prometheus_client::encoding::text::encode;
@@ -31,6 +33,7 @@ pub(crate) struct Facts {
     pub(crate) pool: Option<PoolStatus>,
     pub(crate) s3: Option<RequestCounts>,
     pub(crate) hardware: Option<HardwareFacts>,
+    pub(crate) settlement: Option<SettlementStatus>,
 }
 
 /// The readings of all sources, as text.
@@ -54,6 +57,9 @@ fn expose(facts: Facts) -> Result<String, fmt::Error> {
     }
     if let Some(hardware) = facts.hardware {
         registry.register_collector(Box::new(hardware::HardwareReadings(hardware)));
+    }
+    if let Some(status) = facts.settlement {
+        registry.register_collector(Box::new(settlement::SettlementReadings(status)));
     }
     let mut text = String::new();
     encode(&mut text, &registry)?;

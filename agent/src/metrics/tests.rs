@@ -43,7 +43,37 @@ fn facts() -> Facts {
         ..PoolStatus::default()
     };
     pool.healing.by_missing = vec![0, 3];
-    Facts { pool: Some(pool), s3: Some(RequestCounts::default()), hardware: Some(hardware()) }
+    Facts {
+        pool: Some(pool),
+        s3: Some(RequestCounts::default()),
+        hardware: Some(hardware()),
+        settlement: Some(settlement()),
+    }
+}
+
+/// A node that is warned, and was paid something.
+fn settlement() -> SettlementStatus {
+    use agent_api::settlement::{Amounts, GasStatus, Seen, Standing, Trouble};
+    SettlementStatus {
+        seen: Some(Seen {
+            age_seconds: 5,
+            standing: Standing::Warned,
+            hp_account: None,
+            daemon: None,
+            is_bound: true,
+            exit_at: None,
+            era: None,
+            roots: None,
+        }),
+        amounts: Amounts { paid: Some("2500000000000000000".to_owned()), ..Amounts::default() },
+        gas: Some(GasStatus {
+            address: "0x1".to_owned(),
+            balance_wei: Some("500000000000000000".to_owned()),
+        }),
+        alarms: vec!["look".to_owned()],
+        error: Some(Trouble { what: "down".to_owned(), age_seconds: 1, lasts_seconds: 90 }),
+        ..SettlementStatus::default()
+    }
 }
 
 /// A sample of every family, with a label that has to be escaped, and one verdict.
@@ -97,6 +127,13 @@ fn readings_carry_their_units_and_labels() {
         "icn_network_errors_total{name=\"a \\\"b\\\" \\\\ c\\nd\"} 1.5",
         "icn_component_health{kind=\"power_supply\",name=\"PS1\",health=\"failing\"} 1",
         "icn_component_health{kind=\"power_supply\",name=\"PS1\",health=\"healthy\"} 0",
+        "icn_settlement_tokens{stage=\"paid\"} 2.5",
+        "icn_settlement_standing{standing=\"warned\"} 1",
+        "icn_settlement_standing{standing=\"healthy\"} 0",
+        "icn_settlement_gas_ether 0.5",
+        "icn_settlement_unseen_seconds 90.0",
+        "icn_settlement_key_bound 1",
+        "icn_settlement_alarms 1",
     ] {
         assert!(text.lines().any(|is| is == line), "{line}\n{text}");
     }

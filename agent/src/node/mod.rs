@@ -35,6 +35,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agent_api::control::{Reply, Request, Secret};
 use agent_api::init::SystemStatus;
+use agent_api::settlement::SettlementStatus;
 use agent_api::status::{Credentials, S3State};
 use agent_health::{read_clock, read_memory};
 use agent_object_store::{Engine, ObjectStore, Usage};
@@ -244,7 +245,7 @@ impl Node {
             samples: self.hardware.samples(),
             components: self.hardware.components(),
         };
-        metrics::Facts { pool, s3, hardware: Some(hardware) }
+        metrics::Facts { pool, s3, hardware: Some(hardware), settlement: self.settlement_status() }
     }
 
     fn first_user_secret(&self) -> Reply {
@@ -282,6 +283,13 @@ impl Node {
         }
     }
 
+    /// What was earned; none where the configuration does not look at the chain.
+    fn settlement_status(&self) -> Option<SettlementStatus> {
+        self.config.settlement.as_ref()?;
+        let now_ms = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
+        Some(self.settlement.borrow().shown(now_ms))
+    }
+
     async fn facts(&self) -> Facts {
         let store = self.store.borrow().clone();
         let (usage, store_awaited) = match store {
@@ -310,11 +318,7 @@ impl Node {
             credentials: self.credentials(),
             daemon: self.daemon(),
             sla: self.config.sla.is_some().then(|| self.sla.borrow().shown(now_ms)),
-            settlement: self
-                .config
-                .settlement
-                .is_some()
-                .then(|| self.settlement.borrow().shown(now_ms)),
+            settlement: self.settlement_status(),
             state_problems: self.held.borrow().problems.clone(),
             clock: read_clock(),
             memory: read_memory(Path::new("/proc")),

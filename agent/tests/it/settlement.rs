@@ -131,11 +131,20 @@ fn a_node_is_registered_bound_settled_with_and_paid_and_a_lying_oracle_is_named(
     assert_eq!(again.status.claim, third.status.claim);
     assert_eq!(again.status.gas.as_ref().map(|gas| &gas.address), Some(&gas));
     let next = chain.settle(node, tokens(31), tokens(6));
+    let unshown = report(&rig, "that no oracle shows the root", |report| {
+        report.status.alarms.iter().any(|alarm| alarm.contains("no oracle shows root 1"))
+    });
+    assert!(format!("{unshown:?}").contains("honest: its newest is root 0"), "{unshown:#?}");
     honest.says(&path, &next);
     report(&rig, "the next payment", |report| {
         report.status.amounts.paid == Some(tokens(31).to_string())
     });
     assert_eq!(chain.tokens(HP) - before, tokens(31));
+    let summary = rig.status("what was paid", |status| {
+        let paid = status.settlement.as_ref().and_then(|summary| summary.amounts.paid.clone());
+        paid == Some(tokens(31).to_string())
+    });
+    assert_eq!(summary.settlement.expect("a summary").standing, Some(Standing::Healthy));
     // Eras that were counted: those before any root have nothing to be paid by.
     let counted = report(&rig, "an era", |report| !report.status.eras.is_empty());
     assert_eq!(counted.status.eras[0].stage, PayStage::Accrued);

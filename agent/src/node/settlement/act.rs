@@ -22,7 +22,7 @@ use alloy::primitives::{Bytes, U256};
 use provisioning_config::settlement::Gas;
 use tracing::{error, info, warn};
 
-use super::actor::{Actor, Backend};
+use super::actor::{Actor, Backend, Unshown};
 use super::book::{Claimed, Place};
 use super::look::{self, Asked, LookError};
 use super::plan::{self, Chain};
@@ -61,8 +61,9 @@ impl Actor {
             self.kept(self.memory.keep_book());
         }
         let newest = look::newest(backend, &chain).await?;
-        if newest.is_some_and(|newest| !self.memory.book.knows(&newest)) {
-            self.ask_oracles(backend, &chain).await;
+        match newest.filter(|newest| !self.memory.book.knows(newest)) {
+            None => self.unshown = None,
+            Some(newest) => self.ask_oracles(backend, &chain, newest.id).await,
         }
         self.chain = Some(chain.clone());
         let hp = self.parts.section.hp_account.into();
@@ -96,28 +97,40 @@ impl Actor {
     }
 
     /// Asks one oracle after the other until one shows the newest root as it is on chain.
-    async fn ask_oracles(&mut self, backend: &Reference<Servers>, chain: &Chain) {
+    async fn ask_oracles(&mut self, backend: &Reference<Servers>, chain: &Chain, newest: u64) {
+        let mut reasons = Vec::new();
         let (node, domain) = (self.parts.name, self.domain.clone());
         for oracle in self.oracles.clone() {
             let asked = look::ask(&oracle, backend, chain, node, &domain);
-            let Ok(answer) = tokio::time::timeout(ORACLE, asked).await else { continue };
-            match answer {
+            let answer = tokio::time::timeout(ORACLE, asked).await;
+            let reason = match answer.unwrap_or(Err(Asked::TooLate)) {
                 Ok((place, settled)) => {
                     self.believed(&oracle.name, None);
-                    let is_newest = place.number.checked_add(1) == Some(chain.roots.count);
+                    let number = place.number;
                     if look::is_news(&self.memory.book, &place) {
                         info!(oracle = oracle.name, root = place.number, "a root with this node");
                         self.memory.book.take(place, &settled);
                         self.kept(self.memory.keep_book());
                     }
-                    if is_newest {
+                    if number == newest {
+                        self.unshown = None;
                         return;
                     }
+                    format!("its newest is root {number}")
                 }
-                Err(Asked::Untrue(what)) => self.believed(&oracle.name, Some(what.to_string())),
-                Err(Asked::Nothing | Asked::Silent(_) | Asked::Unknown(_)) => {}
-            }
+                // The node is in none: nobody has to look.
+                Err(Asked::Nothing) => continue,
+                Err(Asked::Untrue(what)) => {
+                    self.believed(&oracle.name, Some(what.to_string()));
+                    what.to_string()
+                }
+                Err(error) => error.to_string(),
+            };
+            reasons.push(format!("{}: {reason}", oracle.name));
         }
+        let looks = self.unshown.as_ref().map_or(0, |unshown| unshown.looks).saturating_add(1);
+        let why = reasons.join("; ");
+        self.unshown = (!why.is_empty()).then_some(Unshown { root: newest, looks, why });
     }
 
     /// What the HP has to sign so that the node is registered, and its key bound.

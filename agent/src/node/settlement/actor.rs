@@ -22,7 +22,6 @@ use anyhow::{Context as _, Result};
 use provisioning_config::settlement::{Abi, Network, Settlement as Section};
 use provisioning_config::sla::Sla;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::look::Oracle;
@@ -58,7 +57,6 @@ pub(super) struct Parts {
     /// What the node is called on the wire.
     pub(super) name: B256,
     pub(super) folder: watch::Receiver<Option<PathBuf>>,
-    pub(super) cancel: CancellationToken,
     pub(super) node: Arc<Node>,
 }
 
@@ -90,11 +88,26 @@ pub(super) struct Actor {
     pub(super) alarms: BTreeMap<Seq, String>,
     /// What oracles said that is not so.
     pub(super) untrue: BTreeMap<String, String>,
+    /// The newest root that no oracle shows, at how many looks in a row, and why.
+    pub(super) unshown: Option<Unshown>,
     /// What the reference contracts last said.
     pub(super) chain: Option<Chain>,
     pub(super) status: SettlementStatus,
     started: Instant,
 }
+
+/// A root on chain that no oracle shows.
+#[derive(Debug)]
+pub(super) struct Unshown {
+    pub(super) root: u64,
+    /// Looks in a row.
+    pub(super) looks: u32,
+    /// What each oracle said.
+    pub(super) why: String,
+}
+
+/// So many looks in a row without an oracle that shows the newest root want a person: oracles see it within one or two.
+const UNSHOWN_LOOKS: u32 = 4;
 
 /// What is known before anything was asked.
 pub(super) fn beginning(section: &Section, sla: &Sla) -> SettlementStatus {
@@ -168,6 +181,7 @@ impl Actor {
             mismatch: None,
             alarms: BTreeMap::new(),
             untrue: BTreeMap::new(),
+            unshown: None,
             chain: None,
             status,
             started: Instant::now(),
@@ -175,7 +189,7 @@ impl Actor {
         })
     }
 
-    /// Watches and claims until it is cancelled.
+    /// Watches and claims until it is dropped.
     pub(super) async fn run(mut self) {
         let between = (self.parts.sla.era / LOOKS).clamp(LOOK_MIN, LOOK_MAX);
         // Nodes that are started together do not come together.
@@ -183,7 +197,6 @@ impl Actor {
             self.parts.name.iter().fold(0_u32, |sum, byte| sum.wrapping_add((*byte).into()));
         let mut next = Instant::now() + between / 4 * (spread % 100) / 100;
         let mut folder = self.parts.folder.clone();
-        let cancel = self.parts.cancel.clone();
         loop {
             let place = folder.borrow_and_update().clone();
             self.go(place);
@@ -201,7 +214,6 @@ impl Actor {
                 (false, None) => until.min(AGAIN),
             };
             tokio::select! {
-                () = cancel.cancelled() => return,
                 changed = folder.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(pause) => {}
             }
@@ -316,7 +328,10 @@ impl Actor {
         });
         let alarms = self.alarms.values().cloned();
         let ours = self.mismatch.iter().chain(&self.no_engine).cloned();
-        let all = ours.chain(alarms).chain(parked).chain(untrue);
+        let unshown = self.unshown.iter().filter(|unshown| unshown.looks >= UNSHOWN_LOOKS);
+        let unshown =
+            unshown.map(|Unshown { root, why, .. }| format!("no oracle shows root {root}: {why}"));
+        let all = ours.chain(alarms).chain(parked).chain(untrue).chain(unshown);
         all.map(|alarm| words::short(&alarm)).take(ALARMS_MAX).collect()
     }
 

@@ -148,7 +148,21 @@ fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Fil
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::book::Book;
+    use super::super::usage::UsageBook;
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_file_it_is_read_or_refused(bytes in any::<Vec<u8>>(), body in ".{0,60}") {
+            let _ = decode::<Book>(&bytes);
+            let sha256 = hex::encode(Sha256::digest(body.as_bytes()));
+            let whole = format!("{{\"version\":1,\"sha256\":\"{sha256}\",\"body\":{body}}}");
+            prop_assert!(decode::<UsageBook>(whole.as_bytes()).is_err(), "no such text is a book");
+        }
+    }
 
     #[test]
     fn what_was_kept_is_read_and_what_is_damaged_is_set_aside() {

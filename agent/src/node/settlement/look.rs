@@ -85,6 +85,9 @@ pub(super) enum Asked {
     /// It did not answer well.
     #[error("{0}")]
     Silent(ReadError),
+    /// It did not answer in time.
+    #[error("no answer in time")]
+    TooLate,
     /// What it says is not so.
     #[error("{0}")]
     Untrue(Untrue),

@@ -94,22 +94,22 @@ pub(super) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
         spawn(&node, |node| binding::keep(key, terms, node.binding.clone()));
     }
     let folder = place::follow(&node, FOLDER);
-    let parts = actor::Parts {
-        section,
-        sla,
-        daemon: key.address(),
-        name,
-        folder,
-        cancel,
-        node: Arc::clone(&node),
-    };
+    let parts =
+        actor::Parts { section, sla, daemon: key.address(), name, folder, node: Arc::clone(&node) };
     match actor::Actor::new(parts) {
         // On a thread of its own: an outbox waits for its disk, and a disk may hang.
         Ok(actor) => {
             node.settlement.send_modify(|known| known.status.awaited = None);
             let runtime = tokio::runtime::Handle::current();
             let thread = std::thread::Builder::new().name("settlement".to_owned());
-            if let Err(error) = thread.spawn(move || runtime.block_on(actor.run())) {
+            // It may be dropped wherever it is: what it remembers is made for power cuts.
+            let until = async move {
+                tokio::select! {
+                    () = cancel.cancelled() => {}
+                    () = actor.run() => {}
+                }
+            };
+            if let Err(error) = thread.spawn(move || runtime.block_on(until)) {
                 error!(%error, "no thread for settlement");
                 wait(format!("no thread for settlement: {error}"));
             }

@@ -19,6 +19,8 @@ fn check(text: &str, expected: &Expect) {
     expected.assert_eq(&printed(text));
 }
 
+mod manual;
+
 const WHOLE: &str = r#"
 version = 1
 
