@@ -527,6 +527,3 @@ mod tests;
 
 #[cfg(test)]
 mod console_tests;
-
-#[cfg(test)]
-mod manual_tests;
