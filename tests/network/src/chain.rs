@@ -27,6 +27,9 @@ const DEPLOY_LIMIT: Duration = Duration::from_secs(300);
 /// How long one question may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// Seconds from block to block, as on Base. While the contracts are put there, each transaction has its own at once.
+const BLOCK_SECONDS: u64 = 2;
+
 /// Where a fund comes from: 10 ETH, some thousand claims at anvil's prices.
 const FUND_WEI: &str = "0x8ac7230489e80000";
 
@@ -97,8 +100,7 @@ impl Chain {
         let log = OpenOptions::new().create(true).append(true).open(dir.join("chain.log"))?;
         let child = Command::new(&programs.anvil)
             .args(["--port", &port.to_string(), "--chain-id", &CHAIN.to_string()])
-            // Base makes a block in two seconds.
-            .args(["--block-time", "2", "--slots-in-an-epoch", "1", "--state"])
+            .args(["--slots-in-an-epoch", "1", "--state"])
             .arg(dir.join("chain.json"))
             .args(["--state-interval", "10"])
             .stdin(Stdio::null())
@@ -113,6 +115,7 @@ impl Chain {
         if is_new {
             chain.deploy(oracles, era_seconds, samples)?;
         }
+        chain.ask("evm_setIntervalMining", &json!([BLOCK_SECONDS]))?;
         let text = fs::read_to_string(chain.dir.join("deployment.json"))
             .context("the contracts were not put on the chain")?;
         chain.deployment = serde_json::from_str(&text).context("in deployment.json")?;
@@ -138,6 +141,8 @@ impl Chain {
         let mut command = Command::new(&self.programs.forge);
         command
             .args(["script", "script/Local.s.sol:Local", "--broadcast", "--rpc-url", &self.url()])
+            // One after the other: sent at once, one may get lost, and the others wait for it.
+            .arg("--slow")
             .env("ORACLES", oracles.join(","))
             .env("HP", HP)
             .env("ERA_SECONDS", era_seconds.to_string())

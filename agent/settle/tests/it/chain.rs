@@ -288,7 +288,7 @@ fn deploy(url: &str, number: u64, oracles: &[PrivateKeySigner]) -> Value {
     let place = workshop();
     let oracles: Vec<_> = oracles.iter().map(|oracle| oracle.address().to_string()).collect();
     let output = Command::new(tool("forge"))
-        .args(["script", "script/Local.s.sol:Local", "--rpc-url", url, "--broadcast"])
+        .args(["script", "script/Local.s.sol:Local", "--rpc-url", url, "--broadcast", "--slow"])
         .env("ORACLES", oracles.join(","))
         .env("HP", hp().to_string())
         .env("ERA_SECONDS", ERA_S.to_string())

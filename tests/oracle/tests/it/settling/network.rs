@@ -88,7 +88,7 @@ fn deploy(url: &str, oracles: &[Address]) -> (Parameters, Address) {
     let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/settlement/contracts");
     let names: Vec<String> = oracles.iter().map(ToString::to_string).collect();
     let done = Command::new(tool("ICN_FORGE", "forge"))
-        .args(["script", "script/Local.s.sol:Local", "--rpc-url", url, "--broadcast"])
+        .args(["script", "script/Local.s.sol:Local", "--rpc-url", url, "--broadcast", "--slow"])
         .env("ORACLES", names.join(","))
         .env("ERA_SECONDS", ERA_SECONDS.to_string())
         .env("SAMPLES", "4")
