@@ -121,7 +121,8 @@ impl Confirm {
         let lost = "Then its key is destroyed: what is left on it can never be read again. Until \
                     then it can be kept. No object is lost.";
         let action = Action::Retire { volume, called: row.called() };
-        let asks = format!("Type the last {SERIAL_END} characters of its serial");
+        let of = if row.serial().is_some() { "serial" } else { "id" };
+        let asks = format!("Type the last {SERIAL_END} characters of its {of}");
         Some(Self::new(action, &word, &asks, &[&what, lost]))
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use agent_api::client::AgentClient;
+use agent_api::client::{AgentClient, RequestError};
 use agent_api::control::Secret;
 use agent_api::status::ConsoleChanges;
 use anyhow::{Context, Result};
@@ -39,7 +39,7 @@ const PROMPT: &str = "icn> ";
 
 /// What can be typed.
 const MENU: &str = "\n1 status  2 network  3 disks  4 identity  5 log  6 health  7 pool  8 restart  \
-                    9 power off\ndisk show|locate|retire|keep SERIAL; help tells more. Then Enter.\n";
+                    9 power off  s secret key\ndisk show|locate|retire|keep SERIAL; help tells more. Then Enter.\n";
 
 /// How long the line stays plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +192,7 @@ impl Session {
     fn line(&mut self, line: &str) -> String {
         let text = match self.asked.take() {
             Some(Asked::Word(confirm)) => self.confirm(&confirm, line),
+            Some(Asked::Pin(_)) if line.trim().is_empty() => "Nothing was done.\n".to_owned(),
             Some(Asked::Pin(command)) => self.check_pin(line, &command),
             None => return self.command(line),
         };
@@ -238,6 +239,11 @@ impl Session {
             Ok(()) => {
                 self.is_unlocked = true;
                 self.carry_out(command)
+            }
+            // Asked for again at once: what is typed next is most likely a PIN, and not to be seen.
+            Err(error @ RequestError::Refused { .. }) => {
+                self.asked = Some(Asked::Pin(command.clone()));
+                format!("{error}\nPIN (an empty line gives up): ")
             }
             Err(error) => format!("{error}\n"),
         }

@@ -116,7 +116,8 @@ pub(crate) fn poll(
     }
 }
 
-/// The answers to all questions; after a silence the others are not asked.
+/// The answers to all questions; after a silence the others are not asked. An agent that told its status is not
+/// silent, though one of the others takes it long.
 fn answers(agent: &mut AgentClient, questions: &[Question]) -> Vec<Event> {
     let mut events = Vec::new();
     for question in questions {
@@ -125,7 +126,9 @@ fn answers(agent: &mut AgentClient, questions: &[Question]) -> Vec<Event> {
             // An agent that refuses this one question answers the others.
             Err(RequestError::Refused { .. }) => {}
             Err(error) => {
-                events.push(Event::Silent(error.to_string()));
+                if *question == Question::Status {
+                    events.push(Event::Silent(error.to_string()));
+                }
                 return events;
             }
         }

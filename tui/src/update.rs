@@ -277,7 +277,10 @@ fn keep(state: &mut State) -> Vec<Command> {
 
 /// Goes on with what the PIN guards, where there is none or it was entered; else asks for it.
 fn guarded(state: &mut State, what: Guarded) -> Vec<Command> {
-    let changes = state.status.as_ref().map(|status| status.console).unwrap_or_default();
+    // While nothing is known of the node, neither is whether it has a PIN.
+    let Some(changes) = state.status.as_ref().map(|status| status.console) else {
+        return tell(state, true, "Wait for the node: nothing is known of it yet.".to_owned());
+    };
     match changes {
         ConsoleChanges::Anybody => go_on(state, what),
         ConsoleChanges::Pin if state.is_unlocked => go_on(state, what),

@@ -315,6 +315,16 @@ fn with_pin() -> State {
 }
 
 #[test]
+fn nothing_is_changed_while_it_is_not_known_whether_there_is_a_pin() {
+    let mut state = State::new(Size { width: 80, height: 24 });
+    text(&mut state, "5");
+    for key in ["b", "o"] {
+        assert_eq!(text(&mut state, key), [], "{key}");
+        assert!(state.dialog.is_none() && state.notice.is_some(), "{key}");
+    }
+}
+
+#[test]
 fn a_pin_is_asked_for_before_changes_and_secrets_and_not_for_reading_or_light() {
     for (screen, key) in [("1", "s"), ("3", "t"), ("5", "b"), ("5", "o")] {
         let mut state = with_pin();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 
 use crate::oracle::Oracle;
-use crate::process::{free_port, output, stop};
+use crate::process::{free_port, output, stop, tied};
 use crate::{CHAIN, HOST, Parameters};
 
 /// How long anvil may take to answer, with a state of some days.
@@ -98,7 +98,7 @@ impl Chain {
             }
         }
         let log = OpenOptions::new().create(true).append(true).open(dir.join("chain.log"))?;
-        let child = Command::new(&programs.anvil)
+        let child = tied(&programs.anvil)
             .args(["--port", &port.to_string(), "--chain-id", &CHAIN.to_string()])
             .args(["--slots-in-an-epoch", "1", "--state"])
             .arg(dir.join("chain.json"))
@@ -149,6 +149,9 @@ impl Chain {
             .env("SAMPLES", samples.to_string())
             .env("DISPUTE_WINDOW", era_seconds.to_string())
             .current_dir(contracts);
+        // What forge writes there is for one at a time.
+        let turn = File::create(contracts.join("deploying"))?;
+        turn.lock()?;
         output(&mut command, DEPLOY_LIMIT)?;
         let made = contracts.join(format!("deployed/{CHAIN}.json"));
         fs::copy(&made, self.dir.join("deployment.json"))

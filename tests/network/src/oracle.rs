@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use ureq::Agent;
 
-use crate::process::{free_port, output, stop};
+use crate::process::{free_port, output, stop, tied};
 use crate::{ADMITTED, PARAMETERS};
 
 /// How long an oracle may take to make its key, and to answer.
@@ -60,7 +60,7 @@ impl Oracle {
     /// It ends before it says `ready`, with its log.
     pub fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let mut command = Command::new(&self.program);
+        let mut command = tied(&self.program);
         command
             .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--data"])
             .arg(self.dir.join(&self.name))

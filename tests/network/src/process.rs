@@ -1,6 +1,7 @@
 //! Starting programs and ending them.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a program may take to end when it is asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program that ends with the thread that starts it, whatever ends that: no oracle and no chain is left behind.
+pub(crate) fn tied(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command
+}
 
 /// A port of loopback that nobody listens on now.
 pub(crate) fn free_port() -> Result<u16> {

@@ -85,6 +85,7 @@ pub(super) fn wish(line: &str) -> Wish {
         "7" => Command::Pool,
         "8" => Command::Reboot,
         "9" => Command::Poweroff,
+        "s" => Command::Secret,
         words => match Line::try_parse_from(words.split_whitespace()) {
             Ok(Line { command }) => command,
             Err(error) => return Wish::Wrong(error.to_string()),

@@ -27,8 +27,8 @@ pub(super) fn line(lines: &mut Lines, status: &NodeStatus) {
     lines.add("Rewards", Tone::Plain, &amounts(&summary.amounts));
     match summary.alarms {
         0 => {}
-        1 => lines.add("", Tone::Warning, "1 alarm: see `icnctl settlement`"),
-        more => lines.add("", Tone::Warning, &format!("{more} alarms: see `icnctl settlement`")),
+        1 => lines.add("", Tone::Warning, "1 alarm: see the problems"),
+        more => lines.add("", Tone::Warning, &format!("{more} alarms: see the problems")),
     }
     if let Some(error) = &summary.error {
         lines.add("", Tone::Warning, &trouble(error));

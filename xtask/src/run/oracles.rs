@@ -132,15 +132,16 @@ impl Oracles {
         let Some(chain) = &self.network.chain else { return Ok(said) };
         if !self.is_funded
             && let Some(gas) = gas_in(log)
+            && let Ok(is_new) = chain.fund(&gas)
         {
             self.is_funded = true;
-            if chain.fund(&gas)? {
+            if is_new {
                 said.push(format!("{gas}, from which the node pays gas, has 10 ETH"));
             }
         }
         let due = self.paid.as_ref().is_none_or(|(_, at)| at.elapsed() >= LOOK_AT_TOKENS);
-        if due {
-            let now = chain.tokens_of_hp()?;
+        // A chain that is busy is asked again.
+        if due && let Ok(now) = chain.tokens_of_hp() {
             if let Some((before, _)) = &self.paid
                 && *before != now
             {

@@ -179,7 +179,8 @@ impl Core {
         pace: impl FnMut() -> P,
     ) -> Result<bool, StoreError> {
         let mut volumes: Vec<(u64, Device)> = Vec::new();
-        for volume in self.volumes.writable() {
+        let writable = self.volumes.writable().into_iter();
+        for volume in writable.filter(|volume| !self.volumes.is_hot(volume.device.number())) {
             let device = volume.device;
             let space = device.backend().space(device.root());
             let used = space.map(|space| {
@@ -191,8 +192,7 @@ impl Core {
         let (Some((least, empty)), Some((most, full))) = (volumes.first(), volumes.last()) else {
             return Ok(false);
         };
-        let is_hot = [empty, full].iter().any(|device| self.volumes.is_hot(device.number()));
-        if is_hot || empty.class() != full.class() || most.saturating_sub(*least) < UNEVEN {
+        if empty.class() != full.class() || most.saturating_sub(*least) < UNEVEN {
             return Ok(false);
         }
         for group in self.groups.all() {

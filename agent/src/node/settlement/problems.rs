@@ -27,7 +27,7 @@ pub(in crate::node) fn problems(status: &SettlementStatus) -> Vec<(Severity, Str
         Standing::Healthy | Standing::Booked | Standing::Registered => (Severity::Warning, ""),
         Standing::Unknown => (
             Severity::Warning,
-            "the node is not registered on chain: its HP does that (icn-agent settlement binding)",
+            "the node is not registered on chain: its HP does that, with icn-settle",
         ),
         Standing::Warned => {
             (Severity::Warning, "oracles warned the node: see its penalties and links")
