@@ -60,7 +60,8 @@ fn the_first_key_after_a_while_measures_the_terminal() {
 
 #[test]
 fn r_measures_and_repaints_and_ctrl_c_leaves() {
-    let mut state = State::new(VT100);
+    let mut state = state(fixtures::normal());
+    update(&mut state, Event::Resized(VT100));
     update(&mut state, Event::Key(Key::Other));
     for key in [Key::Repaint, Key::Char('r'), Key::Char('R')] {
         assert_eq!(update(&mut state, Event::Key(key))[..1], [Command::Measure]);

@@ -2,11 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use disk_manager_plan::report::{DiskReport, Ownership, VolumePhase};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Node;
+
+/// How long disks that are not mounted yet are waited for, as the folder may be on one of them: longer than they take after
+/// a start.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long volumes may take to say whether they have the folder: longer, and one of them hangs.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// A folder below a data volume's root: on one volume as long as it is mounted, then on another; none while there is
 /// none.
@@ -14,11 +24,24 @@ pub(super) fn follow(node: &Arc<Node>, name: &'static str) -> watch::Receiver<Op
     let (sender, receiver) = watch::channel(None);
     let mut reports = node.disks.subscribe();
     tokio::spawn(async move {
+        let patience = Instant::now() + PATIENCE;
         loop {
-            let mounts = mounts(reports.borrow_and_update().latest.as_ref());
-            sender.send_if_modified(|chosen| choose(chosen, &mounts, name));
+            let is_patient = Instant::now() < patience;
+            let seen = Seen::of(reports.borrow_and_update().latest.as_ref());
+            let waits = is_patient && seen.is_partial;
+            let before = sender.borrow().clone();
+            let look = spawn_blocking(move || choose(before, &seen.usable(), name, waits));
+            // Where a volume hangs it stays as it is, until there is news of it.
+            if let Ok(Ok(next)) = timeout(LOOK, look).await {
+                sender.send_if_modified(|chosen| {
+                    let is_other = *chosen != next;
+                    *chosen = next;
+                    is_other
+                });
+            }
             tokio::select! {
                 changed = reports.changed() => if changed.is_err() { return },
+                () = sleep_until(patience), if is_patient => {}
                 () = sender.closed() => return,
             }
         }
@@ -26,27 +49,41 @@ pub(super) fn follow(node: &Arc<Node>, name: &'static str) -> watch::Receiver<Op
     receiver
 }
 
-fn mounts(report: Option<&DiskReport>) -> Vec<PathBuf> {
-    let disks = report.map(|report| report.disks.as_slice()).unwrap_or_default();
-    let ours = disks.iter().filter(|disk| disk.ownership == Ownership::Ours);
-    let mounted = ours.filter_map(|disk| match &disk.volume.as_ref()?.phase {
-        VolumePhase::Mounted { mount } => Some(mount.clone()),
-        VolumePhase::Claiming | VolumePhase::Unavailable { .. } => None,
-    });
-    mounted.filter(|mount| !agent_object_store::is_retired(mount)).collect()
+/// The node's data volumes, as far as they are known.
+#[derive(Debug, Default)]
+struct Seen {
+    mounts: Vec<PathBuf>,
+    /// Whether the node has disks that are not mounted yet, or not here.
+    is_partial: bool,
 }
 
-/// Chooses a volume, and says whether it is another one than before: one that has the folder, else the first.
-fn choose(chosen: &mut Option<PathBuf>, mounts: &[PathBuf], name: &str) -> bool {
-    let folder = |mount: &PathBuf| mount.join(name);
-    if chosen.as_ref().is_some_and(|chosen| mounts.iter().any(|mount| folder(mount) == *chosen)) {
-        return false;
+impl Seen {
+    fn of(report: Option<&DiskReport>) -> Self {
+        let Some(report) = report else { return Self::default() };
+        let mut seen = Self { mounts: Vec::new(), is_partial: !report.missing.is_empty() };
+        for disk in report.disks.iter().filter(|disk| disk.ownership == Ownership::Ours) {
+            match disk.volume.as_ref().map(|volume| &volume.phase) {
+                Some(VolumePhase::Mounted { mount }) => seen.mounts.push(mount.clone()),
+                Some(VolumePhase::Claiming) | None => seen.is_partial = true,
+                Some(VolumePhase::Unavailable { .. }) => {}
+            }
+        }
+        seen
     }
-    let with = mounts.iter().map(folder).find(|folder| folder.exists());
-    let next = with.or_else(|| mounts.first().map(folder));
-    let changed = next != *chosen;
-    *chosen = next;
-    changed
+
+    /// Those that are not to be left. Reads of the disks.
+    fn usable(self) -> Vec<PathBuf> {
+        let mounts = self.mounts.into_iter();
+        mounts.filter(|mount| !agent_object_store::is_retired(mount)).collect()
+    }
+}
+
+/// The folder on the volume that has it, else on the first, unless others are waited for. Reads of the disks.
+fn choose(chosen: Option<PathBuf>, mounts: &[PathBuf], name: &str, waits: bool) -> Option<PathBuf> {
+    let folder = |mount: &PathBuf| mount.join(name);
+    let stays = chosen.filter(|chosen| mounts.iter().any(|mount| folder(mount) == *chosen));
+    let first = || mounts.first().filter(|_| !waits).map(folder);
+    stays.or_else(|| mounts.iter().map(folder).find(|folder| folder.exists())).or_else(first)
 }
 
 #[cfg(test)]
@@ -58,15 +95,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let [a, b, c] = ["a", "b", "c"].map(|name| dir.path().join(name));
         std::fs::create_dir_all(b.join("state/x")).expect("a folder");
-        let mut chosen = None;
-        let choose = |chosen: &mut Option<PathBuf>, mounts: &[&PathBuf]| {
+        let choose = |chosen: Option<&PathBuf>, mounts: &[&PathBuf], waits| {
             let mounts: Vec<_> = mounts.iter().map(|mount| (*mount).clone()).collect();
-            choose(chosen, &mounts, "state/x")
+            choose(chosen.map(|chosen| chosen.join("state/x")), &mounts, "state/x", waits)
         };
-        assert!(!choose(&mut chosen, &[]));
-        assert!(choose(&mut chosen, &[&a]) && chosen == Some(a.join("state/x")));
-        assert!(!choose(&mut chosen, &[&b, &a]), "it stays where it is");
-        assert!(choose(&mut chosen, &[&c, &b]) && chosen == Some(b.join("state/x")));
-        assert!(choose(&mut chosen, &[]) && chosen.is_none());
+        let on = |mount: &PathBuf| Some(mount.join("state/x"));
+        assert_eq!(choose(None, &[], false), None);
+        assert_eq!(choose(None, &[&a], false), on(&a));
+        assert_eq!(choose(None, &[&a], true), None, "it may be on a disk that is not there yet");
+        assert_eq!(choose(None, &[&a, &b], true), on(&b));
+        assert_eq!(choose(Some(&a), &[&b, &a], true), on(&a), "it stays where it is");
+        assert_eq!(choose(Some(&a), &[&c, &b], false), on(&b));
+        assert_eq!(choose(Some(&b), &[], false), None);
     }
 }

@@ -76,6 +76,8 @@ pub struct Found {
     pub mined: u64,
     /// The same, in the newest safe block.
     pub mined_safe: u64,
+    /// Transactions of the account that are mined or wait to be, without a nonce left out.
+    pub pending: u64,
     /// What gas costs.
     pub prices: Prices,
     /// Whether it happened, whoever did it.

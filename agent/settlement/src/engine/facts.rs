@@ -116,9 +116,10 @@ impl<B: Backend, C: Chain> Engine<B, C> {
         };
         let mined = self.chain.nonce(payer, At::Number(heads.latest.number)).await?;
         let mined_safe = self.chain.nonce(payer, At::Number(heads.safe)).await?;
+        let pending = self.chain.nonce(payer, At::Pending).await?;
         let effect = self.effect(&entry.intent.call, &heads).await?;
         let prices = self.prices(&heads).await?;
-        let found = Found { inclusion, known, mined, mined_safe, prices, effect };
+        let found = Found { inclusion, known, mined, mined_safe, pending, prices, effect };
         Ok(Event::Found(seq, found))
     }
 

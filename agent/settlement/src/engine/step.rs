@@ -382,6 +382,11 @@ impl State {
     /// in it, takes that nonce. It can stand in nobody's way but that of a transaction that was lost.
     fn fill_gap(&mut self, now: Moment, found: &Found) -> Vec<Action> {
         let nonce = found.mined;
+        // Another's transaction that waits with that nonce is none of ours to replace.
+        if found.pending > nonce {
+            self.gap = None;
+            return Vec::new();
+        }
         if self.open.values().any(|entry| entry.nonce() == Some(nonce)) || self.signing.is_some() {
             return Vec::new();
         }

@@ -336,6 +336,7 @@ impl World {
                 known: inclusion.is_some() || self.chain.waiting.values().any(waits),
                 mined: self.chain.mined(self.latest),
                 mined_safe: self.chain.mined(self.latest.saturating_sub(UNSAFE_BLOCKS)),
+                pending: self.chain.pending(),
                 prices: Self::prices(),
                 effect: self.effect(seq),
             },

@@ -226,7 +226,8 @@ impl Actor {
     fn decide(&mut self, backend: &Reference<Servers>, chain: &Chain) {
         self.unpark(chain);
         let (gas, hp) = (self.parts.section.gas, self.parts.section.hp_account.into());
-        let (open, now_s) = (self.open(), since_1970().as_secs());
+        // By the chain's clock: the node's own may be wrong, and what it says once is kept.
+        let (open, now_s) = (self.open(), chain.time_s);
         let book = &self.memory.book;
         let place = match plan::claim(book, chain, self.own, hp, gas.as_ref(), &open, now_s) {
             Ok(place) => place.clone(),
