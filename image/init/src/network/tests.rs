@@ -26,6 +26,7 @@ fn dhcpcd_is_kept_from_ports_with_fixed_addresses_and_unknown_ones() {
             fixed(PortName::Mac([0x52, 0x54, 0, 0x12, 0x34, 2])),
             Port { dhcp: true, ..fixed(PortName::Name("eno3".to_owned())) },
         ],
+        ..Network::default()
     };
     let found = [found("eno1", 2, 1), found("eno2", 3, 2), found("eno3", 4, 3), found("x", 5, 4)];
     let expected = expect![[r#"
@@ -60,6 +61,7 @@ fn a_port_that_is_not_there_is_told_with_those_that_are() {
             fixed(PortName::Name("eno1".to_owned())),
             fixed(PortName::Mac([2, 0, 0, 0, 0, 7])),
         ],
+        ..Network::default()
     };
     assert_eq!(
         absent(&network, &[found("eno1", 2, 1), found("eno2", 3, 2)]),
