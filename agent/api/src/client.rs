@@ -277,7 +277,7 @@ impl InitClient {
     /// [`RequestError`].
     pub fn status(&mut self) -> Result<SystemStatus, RequestError> {
         match self.0.exchange(&InitRequest::Status)? {
-            InitReply::Status(status) => Ok(status),
+            InitReply::Status(status) => Ok(*status),
             other => Err(self.refusal(other)),
         }
     }
@@ -296,6 +296,14 @@ impl InitClient {
     /// [`RequestError`].
     pub fn reboot(&mut self) -> Result<(), RequestError> {
         self.accepted(InitRequest::Reboot)
+    }
+
+    /// Has the network set up otherwise, as [`InitRequest`] tells.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
+    pub fn change_network(&mut self, request: InitRequest) -> Result<(), RequestError> {
+        self.accepted(request)
     }
 
     fn accepted(&mut self, request: InitRequest) -> Result<(), RequestError> {

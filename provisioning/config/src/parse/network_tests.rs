@@ -81,7 +81,9 @@ ports = []
 name = "all"
 mode = "lacp"
 "#;
-    complaints(text, &expect![[r#"
+    complaints(
+        text,
+        &expect![[r#"
         the change line 7, network.bond.mode: "balance" is not how ports work as one: write "lacp" or "active-backup"; the network stays as it is
         the change line 10, network.bond.ports: eno1 has an entry of its own: remove it, as the bond has the addresses; the network stays as it is
         the change line 14, network.bond.ports: bond1 is a bond: write ports only; the network stays as it is
@@ -91,7 +93,8 @@ mode = "lacp"
         the change line 18, network.bond.ports: a bond needs ports: write such as ports = ["eno1", "eno2"]; the network stays as it is
         the change line 19, network.bond.ports: a bond needs ports: write such as ports = ["eno1", "eno2"]; the network stays as it is
         the change line 20, network.bond.name: "all" is not a name for it: write 1 to 15 letters, digits, dots and dashes, such as "bond0" or "storage"; the network stays as it is
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -129,7 +132,9 @@ parent = "e"
 name = "e"
 id = 8
 "#;
-    complaints(text, &expect![[r#"
+    complaints(
+        text,
+        &expect![[r#"
         the change line 9, network.vlan.parent: eno1 is a port of bond0: write bond0; the network stays as it is
         the change line 12, network.vlan.id: write a number from 1 to 4094, without quotes; the network stays as it is
         the change line 17, network.vlan.parent: a is a VLAN: write a port or a bond; the network stays as it is
@@ -138,7 +143,8 @@ id = 8
         the change line 23, network.vlan.name: another entry has the name "bond0": write another; the network stays as it is
         the change line 28, network.vlan.id: write a number from 1 to 4094, without quotes; the network stays as it is
         the change line 30, network.vlan.parent: the key is missing: add parent = "…"; the network stays as it is
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
