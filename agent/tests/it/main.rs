@@ -13,6 +13,7 @@ mod fakes;
 mod hardware;
 mod host;
 mod metrics;
+mod network;
 mod node;
 mod oracle;
 mod pool;
