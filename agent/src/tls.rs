@@ -168,6 +168,7 @@ mod tests {
             pool_key: crate::state::SecretKey::default(),
             daemon_key: None,
             gas_key: None,
+            network: None,
             first_user: first_user::make().expect("a user"),
         }
     }

@@ -29,6 +29,17 @@ pub(crate) enum Action {
         /// What a person calls it.
         called: String,
     },
+    /// Sets the network up by other settings until they are confirmed or their time is over.
+    TryNetwork {
+        /// The settings.
+        text: String,
+    },
+    /// Keeps the settings that are tried.
+    ConfirmNetwork,
+    /// Takes the settings back that are tried.
+    RevertNetwork,
+    /// Sets the network up by node.toml again.
+    ResetNetwork,
     /// Restarts the machine.
     Reboot,
     /// Powers the machine off.
@@ -49,6 +60,12 @@ impl Action {
             Self::Keep { volume, .. } => {
                 agent.change_pool(Request::CancelRetire { volume: volume.clone() })
             }
+            Self::TryNetwork { text } => {
+                agent.change_network(Request::TryNetwork { text: text.clone() })
+            }
+            Self::ConfirmNetwork => agent.change_network(Request::ConfirmNetwork),
+            Self::RevertNetwork => agent.change_network(Request::RevertNetwork),
+            Self::ResetNetwork => agent.change_network(Request::ResetNetwork),
             Self::Reboot => agent.reboot(),
             Self::PowerOff => agent.power_off(),
         }
@@ -61,6 +78,10 @@ impl Action {
             Self::Locate { called, .. } => format!("Put out the locate LED of {called}"),
             Self::Retire { called, .. } => format!("Retire {called}"),
             Self::Keep { called, .. } => format!("Keep {called}"),
+            Self::TryNetwork { .. } => "Try other settings of the network".to_owned(),
+            Self::ConfirmNetwork => "Keep the settings of the network that are tried".to_owned(),
+            Self::RevertNetwork => "Take the settings of the network back".to_owned(),
+            Self::ResetNetwork => "Set the network up by node.toml again".to_owned(),
             Self::Reboot => "Restart the node".to_owned(),
             Self::PowerOff => "Power the node off".to_owned(),
         }
@@ -73,6 +94,12 @@ impl Action {
             Self::Locate { called, .. } => format!("the locate LED of {called} is out"),
             Self::Retire { called, .. } => format!("{called} is being emptied"),
             Self::Keep { called, .. } => format!("{called} stays in use"),
+            Self::TryNetwork { .. } => {
+                "the network is set up so for 120 s: confirm it within them".to_owned()
+            }
+            Self::ConfirmNetwork => "these settings of the network stay".to_owned(),
+            Self::RevertNetwork => "the network is set up as before".to_owned(),
+            Self::ResetNetwork => "the network is set up by node.toml again".to_owned(),
             Self::Reboot => "the node restarts".to_owned(),
             Self::PowerOff => "the node powers off".to_owned(),
         }

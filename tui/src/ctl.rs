@@ -47,8 +47,12 @@ pub struct Arguments {
 pub(crate) enum Command {
     /// Shows how the node does, and why it earns or not.
     Status,
-    /// Shows ports, addresses, gateways, name and time servers.
-    Network,
+    /// Shows ports, addresses, gateways, name and time servers; changes or tests the network.
+    Network {
+        /// What else.
+        #[command(subcommand)]
+        what: Option<NetworkCommand>,
+    },
     /// Shows every disk: where it is, how it does, what it is used for.
     Disks,
     /// Shows one disk or does something with it.
@@ -102,8 +106,8 @@ impl Command {
             Self::Disk { what } => {
                 matches!(what, DiskCommand::Retire { .. } | DiskCommand::Keep { .. })
             }
+            Self::Network { what } => what.as_ref().is_some_and(NetworkCommand::changes),
             Self::Status
-            | Self::Network
             | Self::Disks
             | Self::Identity
             | Self::Pool
@@ -112,6 +116,43 @@ impl Command {
             | Self::Sla
             | Self::Settlement
             | Self::Log { .. } => false,
+        }
+    }
+}
+
+/// What to do with the network.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Sets the network up by the section [network] in a file, for 120 s unless that is confirmed.
+    Try {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Keeps the settings that are tried.
+    Confirm,
+    /// Takes the settings back that are tried.
+    Revert,
+    /// Sets the network up by node.toml again.
+    Reset,
+    /// Asks a machine for echoes.
+    Ping {
+        /// Its name or address.
+        host: String,
+    },
+    /// Looks a name up.
+    Lookup {
+        /// The name.
+        name: String,
+    },
+    /// Compares the clock with the time servers.
+    Clock,
+}
+
+impl NetworkCommand {
+    fn changes(&self) -> bool {
+        match self {
+            Self::Try { .. } | Self::Confirm | Self::Revert | Self::Reset => true,
+            Self::Ping { .. } | Self::Lookup { .. } | Self::Clock => false,
         }
     }
 }

@@ -118,6 +118,7 @@ pub(crate) fn normal() -> NodeStatus {
     let disks: Vec<_> = (0..4).map(|number| disk(number, Ownership::Ours, &[])).collect();
     let services = ["udevd", "dhcpcd", "chronyd", "icn-disks", "icn-agent", "icn-console@tty1"];
     NodeStatus {
+        network_kept: false,
         version: "0.1.0".to_owned(),
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
         name: "cs-rack4-u12".to_owned(),
@@ -127,6 +128,7 @@ pub(crate) fn normal() -> NodeStatus {
         },
         uptime_seconds: 11_520,
         system: Some(SystemStatus {
+            network: None,
             version: 1,
             image: "icn-node 0.1.0".to_owned(),
             services: services.into_iter().map(service).collect(),

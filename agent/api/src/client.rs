@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::control::{REPLY_MAX, Reply, Request, Secret, VERSION, Versioned};
 use crate::hardware::{HealthReport, Series, Stretch};
 use crate::init::{InitReply, InitRequest, SystemStatus};
+use crate::network::{ClockReport, LookUpReport, PingReport};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::settlement::SettlementReport;
 use crate::status::NodeStatus;
@@ -187,6 +188,47 @@ impl AgentClient {
         }
     }
 
+    /// Has the network set up otherwise, as [`Request`] tells.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
+    pub fn change_network(&mut self, change: Request) -> Result<(), RequestError> {
+        self.accepted(change)
+    }
+
+    /// Asks a machine for echoes, from the node.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where its name is not known; else the other [`RequestError`]s.
+    pub fn ping(&mut self, host: &str) -> Result<PingReport, RequestError> {
+        match self.ask(Request::Ping { host: host.to_owned() })? {
+            Reply::Ping(report) => Ok(report),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// Looks a name up, on the node.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where it is not found; else the other [`RequestError`]s.
+    pub fn look_up(&mut self, name: &str) -> Result<LookUpReport, RequestError> {
+        match self.ask(Request::LookUp { name: name.to_owned() })? {
+            Reply::LookUp(report) => Ok(report),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// How the node's clock stands against the time servers.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn test_clock(&mut self) -> Result<ClockReport, RequestError> {
+        match self.ask(Request::ClockTest)? {
+            Reply::ClockTest(report) => Ok(*report),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
     /// The series that have a history.
     ///
     /// # Errors
@@ -277,7 +319,7 @@ impl InitClient {
     /// [`RequestError`].
     pub fn status(&mut self) -> Result<SystemStatus, RequestError> {
         match self.0.exchange(&InitRequest::Status)? {
-            InitReply::Status(status) => Ok(status),
+            InitReply::Status(status) => Ok(*status),
             other => Err(self.refusal(other)),
         }
     }
@@ -296,6 +338,14 @@ impl InitClient {
     /// [`RequestError`].
     pub fn reboot(&mut self) -> Result<(), RequestError> {
         self.accepted(InitRequest::Reboot)
+    }
+
+    /// Has the network set up otherwise, as [`InitRequest`] tells.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
+    pub fn change_network(&mut self, request: InitRequest) -> Result<(), RequestError> {
+        self.accepted(request)
     }
 
     fn accepted(&mut self, request: InitRequest) -> Result<(), RequestError> {

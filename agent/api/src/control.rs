@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::hardware::{HealthReport, Series, Stretch};
+use crate::init::NETWORK_TEXT_MAX;
+use crate::network::{ClockReport, LookUpReport, PingReport};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::settlement::SettlementReport;
 use crate::status::NodeStatus;
@@ -24,8 +26,9 @@ pub const LOG_LINES_MAX: u32 = 500;
 /// Longer log lines are cut to this many bytes: more than five lines of a 132-column console.
 pub const LOG_LINE_MAX: usize = 700;
 
-/// The longest request line in bytes; every request is shorter than a tenth of it.
-pub const REQUEST_MAX: usize = 1024;
+/// The longest request line in bytes: settings of the network as JSON, where each line break and quote
+/// takes two.
+pub const REQUEST_MAX: usize = 2 * NETWORK_TEXT_MAX + 1024;
 
 /// The longest reply line in bytes. A status with 1000 disks of 1 KiB each stays below it.
 pub const REPLY_MAX: usize = 4 << 20;
@@ -120,6 +123,29 @@ pub enum Request {
     },
     /// Asks for what the node earned, and what its HP has to sign.
     Settlement,
+    /// Sets the network up by other settings, for 120 s unless they are confirmed.
+    TryNetwork {
+        /// A section `[network]` as in node.toml, at most [`NETWORK_TEXT_MAX`].
+        text: String,
+    },
+    /// Keeps the settings that are tried: in the node's record too, once there is one.
+    ConfirmNetwork,
+    /// Takes the settings back that are tried.
+    RevertNetwork,
+    /// Sets the network up by node.toml again.
+    ResetNetwork,
+    /// Asks a machine for echoes.
+    Ping {
+        /// Its name or address.
+        host: String,
+    },
+    /// Looks a name up by the name servers in use.
+    LookUp {
+        /// The name.
+        name: String,
+    },
+    /// Compares the clock with the time servers.
+    ClockTest,
     /// Asks init to stop every service and power off.
     PowerOff,
     /// Asks init to stop every service and restart the machine.
@@ -167,6 +193,12 @@ pub enum Reply {
     HealthHistory(Box<Stretch>),
     /// To [`Request::Settlement`].
     Settlement(Box<SettlementReport>),
+    /// To [`Request::Ping`].
+    Ping(PingReport),
+    /// To [`Request::LookUp`].
+    LookUp(LookUpReport),
+    /// To [`Request::ClockTest`].
+    ClockTest(Box<ClockReport>),
     /// To all requests that change something: it is decided, and being carried out.
     Accepted,
     /// The request was refused or could not be carried out.

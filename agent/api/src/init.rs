@@ -13,8 +13,11 @@ pub const LOG: &str = "/run/icn/log/current";
 /// The log before the last rotation.
 pub const LOG_OLD: &str = "/run/icn/log/previous";
 
+/// The longest settings of the network in bytes; init compares it with what the parser takes.
+pub const NETWORK_TEXT_MAX: usize = 16 * 1024;
+
 /// What init can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
 pub enum InitRequest {
     /// Asks for the state of the system.
@@ -23,6 +26,21 @@ pub enum InitRequest {
     PowerOff,
     /// Stops every service, unmounts and restarts the machine.
     Reboot,
+    /// Sets the network up by other settings, for 120 s unless they are confirmed.
+    TryNetwork {
+        /// A section `[network]` as in node.toml, at most [`NETWORK_TEXT_MAX`].
+        text: String,
+    },
+    /// Keeps the settings that are tried, until the machine restarts.
+    ConfirmNetwork,
+    /// Takes the settings back that are tried.
+    RevertNetwork,
+    /// Sets the network up by other settings for good, or by those of node.toml; refused while others are
+    /// tried.
+    UseNetwork {
+        /// As of [`InitRequest::TryNetwork`]; none for node.toml.
+        text: Option<String>,
+    },
 }
 
 /// What init answers.
@@ -30,7 +48,7 @@ pub enum InitRequest {
 #[serde(rename_all = "snake_case", tag = "reply")]
 pub enum InitReply {
     /// The state of the system.
-    Status(SystemStatus),
+    Status(Box<SystemStatus>),
     /// The request was taken and is being carried out.
     Accepted,
     /// The request was refused; why, in words.
@@ -63,8 +81,36 @@ pub struct SystemStatus {
     /// Time servers that are asked.
     #[serde(default)]
     pub time_servers: Vec<String>,
+    /// Which settings of the network are in effect; `None` where init does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkState>,
     /// What was wrong with the configuration or the start-up, in words, with what was done instead.
     pub problems: Vec<String>,
+}
+
+/// Which settings of the network are in effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkState {
+    /// Where those come from that hold while nothing is tried.
+    pub origin: NetworkOrigin,
+    /// These, as a section `[network]`.
+    pub text: String,
+    /// Those that are tried and in effect now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<String>,
+    /// For how many seconds more they are, unless they are confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u32>,
+}
+
+/// Where settings of the network come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkOrigin {
+    /// From node.toml, or its defaults.
+    Seed,
+    /// They were given while the node ran.
+    Set,
 }
 
 /// One supervised service.

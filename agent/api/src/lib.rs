@@ -7,6 +7,7 @@ pub mod client;
 pub mod control;
 pub mod hardware;
 pub mod init;
+pub mod network;
 pub mod pool;
 pub mod settlement;
 pub mod sla;

@@ -51,6 +51,10 @@ pub struct NodeStatus {
     /// Who may change something on a console.
     #[serde(default)]
     pub console: ConsoleChanges,
+    /// Whether settings of the network other than those of node.toml are kept on the node's disks. Where they
+    /// are in effect and not kept, they end with the next restart of the machine.
+    #[serde(default)]
+    pub network_kept: bool,
     /// What deserves attention, most severe first.
     pub problems: Vec<Problem>,
 }
@@ -292,6 +296,7 @@ impl Default for NodeStatus {
             clock: ClockReading::Unknown { reason: unknown() },
             memory: MemoryReading::Unknown { reason: unknown() },
             console: ConsoleChanges::default(),
+            network_kept: false,
             problems: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! What the agent answers, in words for a person: for every program that shows it. Pure.
 
 pub mod health;
+pub mod network;
 pub mod pool;
 
 use jiff::Timestamp;

@@ -15,10 +15,14 @@ pub(crate) async fn keep(node: Arc<Node>) {
     let pays_gas = node.config.settlement.as_ref().is_some_and(|section| section.gas.is_some());
     let fresh = || Keeper::new(node.name.clone()).paying_gas(pays_gas);
     let mut keeper = Some(fresh());
+    let mut network = node.network.wanted();
     loop {
         let report = reports.borrow_and_update().latest.clone();
         if let Some((mounts, surroundings)) = report.as_ref().and_then(surroundings) {
             let mut looking = keeper.take().unwrap_or_else(fresh);
+            if let Some(wanted) = network.borrow_and_update().clone() {
+                looking.keep_network(wanted);
+            }
             let look = tokio::task::spawn_blocking(move || {
                 let held = looking.look(&mounts, &surroundings);
                 (looking, held)
@@ -33,6 +37,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
         }
         tokio::select! {
             changed = reports.changed() => if changed.is_err() { return },
+            changed = network.changed() => if changed.is_err() { return },
             () = node.retired.notified() => {
                 if let Some(keeper) = &mut keeper {
                     keeper.look_again();

@@ -15,9 +15,11 @@ mod hardware;
 mod heard;
 mod identity;
 mod log_tail;
+mod network;
 mod pin;
 mod place;
 mod pool;
+mod reach;
 mod reports;
 mod service;
 mod settlement;
@@ -90,6 +92,7 @@ pub(crate) struct Node {
     /// A verdict on the health of a component is another one than before.
     verdicts_changed: Arc<Notify>,
     hardware: Arc<Hardware>,
+    network: network::Keeping,
     console: pin::Guard,
 }
 
@@ -129,6 +132,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         retired: Notify::new(),
         verdicts_changed: Arc::default(),
         hardware,
+        network: network::Keeping::new(&config.network),
         console: pin::Guard::new(config.console.changes.clone()),
         arguments,
         config,
@@ -143,6 +147,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         system::follow(&node.arguments.init_socket, &node.system).await;
     });
     spawn(&node, identity::keep);
+    spawn(&node, network::keep);
     spawn(&node, {
         let cancel = cancel.clone();
         |node| sla::keep(node, cancel)
@@ -219,6 +224,16 @@ impl Node {
                 self.hardware.stretch(series, (from_ms, to_ms), step_ms).await
             }
             Request::Locate { disk, on } => self.hardware.locate(disk, on).await,
+            Request::TryNetwork { .. }
+            | Request::ConfirmNetwork
+            | Request::RevertNetwork
+            | Request::ResetNetwork => network::answer(self, request).await,
+            Request::Ping { host } => reach::ping(&host).await,
+            Request::LookUp { name } => reach::look_up(&name).await,
+            Request::ClockTest => {
+                let servers = self.system.borrow().latest.clone().unwrap_or_default().time_servers;
+                reach::test_clock(&servers).await
+            }
             Request::PowerOff | Request::Reboot => match system::MachineRequest::of(request) {
                 Some(machine) => {
                     info!(?machine, "asked for on the control socket");
@@ -275,6 +290,14 @@ impl Node {
         }
     }
 
+    /// Whether settings of the network are kept in the node's record.
+    fn network_kept(&self) -> bool {
+        match &self.held.borrow().identity {
+            Identity::Known(state) => state.network.is_some(),
+            Identity::Awaited(_) => false,
+        }
+    }
+
     /// The node's address on chain.
     fn daemon(&self) -> Option<String> {
         match &self.held.borrow().identity {
@@ -320,6 +343,8 @@ impl Node {
             sla: self.config.sla.is_some().then(|| self.sla.borrow().shown(now_ms)),
             settlement: self.settlement_status(),
             state_problems: self.held.borrow().problems.clone(),
+            network_problem: self.network.problem(),
+            network_kept: self.network_kept(),
             clock: read_clock(),
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),

@@ -61,6 +61,10 @@ pub(crate) struct Facts {
     pub(crate) settlement: Option<SettlementStatus>,
     /// Trouble with copies of the node's own state.
     pub(crate) state_problems: Vec<String>,
+    /// Why settings of the network that are kept are not in effect.
+    pub(crate) network_problem: Option<String>,
+    /// Whether any are kept.
+    pub(crate) network_kept: bool,
     pub(crate) clock: ClockReading,
     pub(crate) memory: MemoryReading,
     /// Verdicts on the hardware, the gravest first.
@@ -101,6 +105,7 @@ pub(crate) fn compose(facts: Facts) -> NodeStatus {
         clock: facts.clock,
         memory: facts.memory,
         console: facts.console,
+        network_kept: facts.network_kept,
         problems,
         system: facts.system.latest.filter(|_| facts.system.silent.is_none()),
         disks: facts.disks.latest,
@@ -314,6 +319,9 @@ fn problems(facts: &Facts, volumes: &[VolumeUse]) -> Vec<Problem> {
     }
     for why in &facts.state_problems {
         problems.warning("users", format!("certificate and first user: {why}"));
+    }
+    if let Some(why) = &facts.network_problem {
+        problems.warning("network", why);
     }
     sla_problems(&mut problems, facts);
     if let Some(status) = facts.settlement.as_ref().filter(|_| facts.running >= STARTING) {

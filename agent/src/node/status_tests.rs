@@ -85,6 +85,8 @@ fn well() -> Facts {
         tls_problem: None,
         credentials: Credentials::Configured { users: 1 },
         state_problems: Vec::new(),
+        network_problem: None,
+        network_kept: false,
         daemon: None,
         sla: None,
         settlement: None,

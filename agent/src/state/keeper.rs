@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::decide::{Decision, Surroundings, VolumeFound, decide, may_make};
 use super::file;
-use super::record::{NodeState, Record, SecretKey};
+use super::record::{KeptNetwork, NodeState, Record, SecretKey};
 use crate::certificate;
 use crate::first_user;
 
@@ -54,6 +54,8 @@ pub(crate) struct Keeper {
     name: String,
     /// Whether the node needs a key that pays gas.
     pays_gas: bool,
+    /// Which settings of the network are to be kept; none where it stays at what the record has.
+    network: Option<Option<KeptNetwork>>,
     current: Option<Record>,
     /// What stands on the volumes, as far as it was read.
     known: Vec<VolumeFound>,
@@ -64,12 +66,24 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// A keeper that knows nothing yet; `name` is the host name for a certificate.
     pub(crate) fn new(name: String) -> Self {
-        Self { name, pays_gas: false, current: None, known: Vec::new(), retired: Vec::new() }
+        Self {
+            name,
+            pays_gas: false,
+            network: None,
+            current: None,
+            known: Vec::new(),
+            retired: Vec::new(),
+        }
     }
 
     /// The same for a node that pays gas where `pays_gas`.
     pub(crate) fn paying_gas(self, pays_gas: bool) -> Self {
         Self { pays_gas, ..self }
+    }
+
+    /// Keeps these settings of the network from the next look on, or none.
+    pub(crate) fn keep_network(&mut self, network: Option<KeptNetwork>) {
+        self.network = Some(network);
     }
 
     /// Takes note of the mounted volumes and brings every copy up to date.
@@ -107,6 +121,10 @@ impl Keeper {
         }
         if let Some(with_keys) = self.with_keys(&decision, surroundings) {
             self.current = Some(with_keys);
+            decision = decide(self.current.as_ref(), &self.known, surroundings);
+        }
+        if let Some(with_network) = self.with_network(&decision) {
+            self.current = Some(with_network);
             decision = decide(self.current.as_ref(), &self.known, surroundings);
         }
         match decision {
@@ -147,6 +165,15 @@ impl Keeper {
         );
         let state = NodeState { daemon_key, gas_key, ..state.clone() };
         Some(Record { generation: generation + 1, state })
+    }
+
+    /// The record in use with other settings of the network, where others are to be kept.
+    fn with_network(&self, decision: &Decision) -> Option<Record> {
+        let Decision::Use { record, .. } = decision else { return None };
+        let wanted = self.network.as_ref().filter(|wanted| **wanted != record.state.network)?;
+        info!(kept = wanted.is_some(), "the node's record has other settings of the network now");
+        let state = NodeState { network: wanted.clone(), ..record.state.clone() };
+        Some(Record { generation: record.generation + 1, state })
     }
 
     /// Looks at every volume again the next time, as one was retired.
@@ -206,6 +233,7 @@ fn make(name: &str, node_id: &str) -> Result<NodeState, MakeError> {
         pool_key: random_key()?,
         daemon_key: Some(random_key()?),
         gas_key: None,
+        network: None,
     })
 }
 
@@ -310,6 +338,28 @@ mod tests {
         assert!(*made != [0; 32]);
         assert_eq!(gas_key(true, &mounts[1..], &["a"]), Some(made.clone()));
         assert_eq!(gas_key(false, &mounts, &[]), Some(made));
+    }
+
+    #[test]
+    fn settings_of_the_network_wait_for_a_record_and_outlive_a_restart() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let network = |held: &Held| {
+            let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
+            state.network.clone()
+        };
+        let kept = Some(KeptNetwork { text: "[network]\n".to_owned(), seed: "5a".to_owned() });
+        let mut keeper = Keeper::new("node".to_owned());
+        keeper.keep_network(kept.clone());
+        assert!(matches!(keeper.look(&[], &node()).identity, Identity::Awaited(_)));
+        let mounts = volumes(&dir, &["a", "b"]);
+        assert_eq!(network(&keeper.look(&mounts, &node())), kept);
+        let mut restarted = Keeper::new("node".to_owned());
+        assert_eq!(network(&restarted.look(&mounts[1..], &node())), kept);
+        restarted.keep_network(None);
+        assert_eq!(network(&restarted.look(&mounts[1..], &node())), None);
+        // The other disk has the older record, which does not come back.
+        let mut again = Keeper::new("node".to_owned());
+        assert_eq!(network(&again.look(&mounts, &node())), None);
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! it is, beside the data. So it protects a disk that is retired, whose superblocks are destroyed, and
 //! not one that is stolen. The same holds for the daemon key: whoever has one disk can speak for the
 //! node until its HP revokes the key, but not move any money.
+//!
+//! Settings of the network that somebody confirmed while the node ran are kept here too, as the stick is never written.
 
 mod decide;
 mod file;
@@ -22,4 +24,4 @@ mod record;
 
 pub(crate) use decide::Surroundings;
 pub(crate) use keeper::{Held, Identity, Keeper};
-pub(crate) use record::{FirstUser, NodeState, SecretKey};
+pub(crate) use record::{FirstUser, KeptNetwork, NodeState, SecretKey};

@@ -40,6 +40,19 @@ pub(crate) struct NodeState {
     /// loses it.
     #[serde(default, with = "hex_key_or_none", skip_serializing_if = "Option::is_none")]
     pub(crate) gas_key: Option<SecretKey>,
+    /// Settings of the network that were confirmed while the node ran. None where those of node.toml count; an earlier
+    /// release that changes the record loses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<KeptNetwork>,
+}
+
+/// Settings of the network that take the place of those of node.toml.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptNetwork {
+    /// A section `[network]`.
+    pub(crate) text: String,
+    /// SHA-256 in hex of that of node.toml when these were confirmed: once it is another, node.toml counts.
+    pub(crate) seed: String,
 }
 
 /// A key; never logged or shown.
@@ -205,6 +218,7 @@ pub(crate) fn example(node: &str, generation: u64) -> Record {
         pool_key: Zeroizing::new([0xa5; 32]),
         daemon_key: Some(Zeroizing::new([0x5a; 32])),
         gas_key: None,
+        network: None,
     };
     Record { generation, state }
 }
@@ -241,6 +255,17 @@ mod tests {
         let read = Record::decode(&bytes).expect("a record");
         assert!(!format!("{read:?}").contains("7777") && !format!("{read:?}").contains("119"));
         assert_eq!(read, record);
+    }
+
+    #[test]
+    fn settings_of_the_network_are_kept_and_a_record_without_them_is_read() {
+        let mut record = example("n1", 7);
+        let bytes = record.encode().expect("a record");
+        assert!(!String::from_utf8_lossy(&bytes).contains("\"network\""));
+        let text = "[network]\ndns = [\"192.0.2.1\"]\n".to_owned();
+        record.state.network = Some(KeptNetwork { text, seed: "5a".repeat(32) });
+        let bytes = record.encode().expect("a record");
+        assert_eq!(Record::decode(&bytes), Ok(record));
     }
 
     #[test]

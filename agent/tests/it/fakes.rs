@@ -10,7 +10,9 @@ use agent_api::client::AgentClient;
 use agent_api::disks::{
     Bytes, DiskClass, DiskId, DiskReport, DiskStatus, Ownership, VolumePhase, VolumeStatus,
 };
-use agent_api::init::{InitReply, InitRequest, PortStatus, SystemStatus};
+use agent_api::init::{
+    InitReply, InitRequest, NetworkOrigin, NetworkState, PortStatus, SystemStatus,
+};
 use agent_api::status::NodeStatus;
 use disk_manager_plan::hardware::{Answer as HardwareAnswer, Request as HardwareRequest};
 
@@ -23,6 +25,8 @@ pub(crate) struct Rig {
     dir: tempfile::TempDir,
     disks: Disks,
     pub(crate) asked_of_init: Arc<Mutex<Vec<InitRequest>>>,
+    /// Which settings of the network init has in effect.
+    pub(crate) network: Arc<Mutex<NetworkState>>,
     pub(crate) port: u16,
     /// Where readings are served.
     pub(crate) metrics_port: u16,
@@ -39,9 +43,10 @@ impl Rig {
              {s3_section}\n[metrics]\nlisten = \"127.0.0.1:{metrics_port}\"\n"
         );
         std::fs::write(dir.path().join("seed/node.toml"), toml).expect("a configuration");
-        let asked_of_init = fake_init(&dir.path().join("init.sock"));
+        let network = Arc::new(Mutex::new(network_of_seed()));
+        let asked_of_init = fake_init(&dir.path().join("init.sock"), &network);
         let disks = Disks::start(&dir.path().join("disks.sock"));
-        Self { dir, disks, asked_of_init, port, metrics_port }
+        Self { dir, disks, asked_of_init, network, port, metrics_port }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -189,26 +194,41 @@ impl Disks {
     }
 }
 
-/// Answers like init and keeps what it was asked to do.
-fn fake_init(path: &Path) -> Arc<Mutex<Vec<InitRequest>>> {
+/// What init has in effect once it has started.
+pub(crate) fn network_of_seed() -> NetworkState {
+    NetworkState {
+        origin: NetworkOrigin::Seed,
+        text: "[network]\n".to_owned(),
+        tried: None,
+        seconds_left: None,
+    }
+}
+
+/// Answers like init and keeps what it was asked to do with the machine.
+fn fake_init(path: &Path, network: &Arc<Mutex<NetworkState>>) -> Arc<Mutex<Vec<InitRequest>>> {
     let listener = UnixListener::bind(path).expect("a socket");
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&asked);
+    let (kept, network) = (Arc::clone(&asked), Arc::clone(network));
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            let kept = Arc::clone(&kept);
-            thread::spawn(move || answer_like_init(client, &kept));
+            let (kept, network) = (Arc::clone(&kept), Arc::clone(&network));
+            thread::spawn(move || answer_like_init(client, &kept, &network));
         }
     });
     asked
 }
 
-fn answer_like_init(mut client: UnixStream, asked: &Mutex<Vec<InitRequest>>) {
+fn answer_like_init(
+    mut client: UnixStream,
+    asked: &Mutex<Vec<InitRequest>>,
+    network: &Mutex<NetworkState>,
+) {
     let lines = BufReader::new(client.try_clone().expect("a stream")).lines();
     for line in lines.map_while(Result::ok) {
         let request: InitRequest = serde_json::from_str(&line).expect("a request to init");
+        let mut network = network.lock().expect("nobody panics with it");
         let reply = match request {
-            InitRequest::Status => InitReply::Status(SystemStatus {
+            InitRequest::Status => InitReply::Status(Box::new(SystemStatus {
                 version: 1,
                 image: "icn-node test".to_owned(),
                 services: Vec::new(),
@@ -220,17 +240,42 @@ fn answer_like_init(mut client: UnixStream, asked: &Mutex<Vec<InitRequest>>) {
                     ..PortStatus::default()
                 }],
                 problems: vec!["node.toml line 9, console: unknown key \"serail\"".to_owned()],
+                network: Some(network.clone()),
                 ..SystemStatus::default()
-            }),
+            })),
             InitRequest::PowerOff => {
                 asked.lock().expect("nobody panics with it").push(request);
                 InitReply::Accepted
             }
             InitRequest::Reboot => InitReply::Refused { reason: "not now".to_owned() },
+            about_network => set_network(about_network, &mut network),
         };
+        drop(network);
         let line = serde_json::to_string(&reply).expect("JSON") + "\n";
         if client.write_all(line.as_bytes()).is_err() {
             return;
         }
     }
+}
+
+fn set_network(request: InitRequest, network: &mut NetworkState) -> InitReply {
+    let is_tried = network.tried.is_some();
+    match request {
+        InitRequest::TryNetwork { text } if !is_tried && !text.contains("mistake") => {
+            (network.tried, network.seconds_left) = (Some(text), Some(120));
+        }
+        InitRequest::ConfirmNetwork if is_tried => {
+            network.text = network.tried.take().unwrap_or_default();
+            (network.origin, network.seconds_left) = (NetworkOrigin::Set, None);
+        }
+        InitRequest::RevertNetwork if is_tried => {
+            (network.tried, network.seconds_left) = (None, None);
+        }
+        InitRequest::UseNetwork { text: None } if !is_tried => *network = network_of_seed(),
+        InitRequest::UseNetwork { text: Some(text) } if !is_tried && !text.contains("mistake") => {
+            (network.origin, network.text) = (NetworkOrigin::Set, text);
+        }
+        _ => return InitReply::Refused { reason: "the change line 2: a mistake".to_owned() },
+    }
+    InitReply::Accepted
 }

@@ -14,6 +14,7 @@ mod hardware;
 mod host;
 mod icn;
 mod metrics;
+mod network;
 mod node;
 mod oracle;
 mod pool;

@@ -143,6 +143,8 @@ fn the_console_gets_log_problems_and_ports_and_can_ask_for_power_off() {
     let status = rig.status("news of init", |status| status.system.is_some());
     assert!(status.problems.iter().any(|p| p.text.contains("serail")), "{status:#?}");
     assert_eq!(status.s3.endpoints, [format!("https://127.0.0.1:{}", rig.port)]);
+    let network = rig.network.lock().expect("no panic").clone();
+    assert_eq!(status.system.and_then(|system| system.network), Some(network));
     assert_eq!(rig.client().log_tail(3).expect("lines"), ["older", "old", "new"]);
 
     rig.client().power_off().expect("init takes it");

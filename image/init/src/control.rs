@@ -8,15 +8,19 @@ use std::path::Path;
 use std::{fs, mem};
 
 use agent_api::init::{InitReply, InitRequest, SystemStatus};
+use provisioning_config::MAX_NETWORK_TEXT;
 
-use crate::supervisor::Goal;
+use crate::network::trial::Trials;
+use crate::supervisor::{Goal, Time};
 use crate::users::{AGENT, ROOT};
+
+const _: () = assert!(MAX_NETWORK_TEXT == agent_api::init::NETWORK_TEXT_MAX);
 
 /// Most clients at a time; the agent needs one.
 const MAX_CLIENTS: usize = 8;
 
-/// Longest request, in bytes.
-const MAX_REQUEST: usize = 4096;
+/// Longest request, in bytes: network settings as JSON, where each line break and quote takes two.
+const MAX_REQUEST: usize = 2 * MAX_NETWORK_TEXT + 1024;
 
 /// The socket and who is connected.
 #[derive(Debug)]
@@ -70,11 +74,17 @@ impl Control {
         self.clients.iter().any(|client| client.request.contains(&b'\n'))
     }
 
-    /// Answers every request; gives what was asked to be done.
-    pub(crate) fn answer(&mut self, status: &SystemStatus) -> Option<Goal> {
-        let mut goal = None;
-        self.clients.retain_mut(|client| client.answer(status, &mut goal));
-        goal
+    /// Answers every request, those about the network as `trials` decides; gives what was asked to be
+    /// done with the machine.
+    pub(crate) fn answer(
+        &mut self,
+        status: &SystemStatus,
+        trials: &mut Trials,
+        now: Time,
+    ) -> Option<Goal> {
+        let mut host = Host { status: status.clone(), trials, now, goal: None };
+        self.clients.retain_mut(|client| client.answer(&mut host));
+        host.goal
     }
 }
 
@@ -93,12 +103,11 @@ impl Client {
     }
 
     /// False where the connection is to be closed.
-    fn answer(&mut self, status: &SystemStatus, goal: &mut Option<Goal>) -> bool {
+    fn answer(&mut self, host: &mut Host<'_>) -> bool {
         while let Some(end) = self.request.iter().position(|&byte| byte == b'\n') {
             let rest = self.request.split_off(end + 1);
             let line = mem::replace(&mut self.request, rest);
-            let (reply, wanted) = answer(&line, self.user, status);
-            *goal = wanted.or(*goal);
+            let reply = host.answer(&line, self.user);
             // A client that does not read its answers is let go.
             if send(&mut self.stream, &reply).is_err() {
                 return false;
@@ -114,17 +123,44 @@ fn send(stream: &mut UnixStream, reply: &InitReply) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-/// The reply to one line of one user, and what is to be done.
-fn answer(line: &[u8], user: u32, status: &SystemStatus) -> (InitReply, Option<Goal>) {
-    let refused = |reason: &str| (InitReply::Refused { reason: reason.to_owned() }, None);
-    if user != ROOT && user != AGENT {
-        return refused("only root and the agent may ask");
+/// What requests are about.
+struct Host<'t> {
+    status: SystemStatus,
+    trials: &'t mut Trials,
+    now: Time,
+    /// What is to be done with the machine.
+    goal: Option<Goal>,
+}
+
+impl Host<'_> {
+    /// The reply to one line of one user.
+    fn answer(&mut self, line: &[u8], user: u32) -> InitReply {
+        let refused = |reason: &str| InitReply::Refused { reason: reason.to_owned() };
+        if user != ROOT && user != AGENT {
+            return refused("only root and the agent may ask");
+        }
+        let Ok(request) = serde_json::from_slice(line) else {
+            return refused(
+                "the request is not one of status, power_off, reboot, try_network, confirm_network, \
+                 revert_network, use_network",
+            );
+        };
+        match request {
+            InitRequest::Status => InitReply::Status(Box::new(self.status.clone())),
+            InitRequest::PowerOff => self.take(Goal::PowerOff),
+            InitRequest::Reboot => self.take(Goal::Reboot),
+            about_network => {
+                let reply = self.trials.answer(&about_network, self.now);
+                // What is asked for next on the same connection is told as it is then.
+                self.status.network = Some(self.trials.state(self.now));
+                reply.unwrap_or_else(|| refused("not a request about the network"))
+            }
+        }
     }
-    match serde_json::from_slice(line) {
-        Ok(InitRequest::Status) => (InitReply::Status(status.clone()), None),
-        Ok(InitRequest::PowerOff) => (InitReply::Accepted, Some(Goal::PowerOff)),
-        Ok(InitRequest::Reboot) => (InitReply::Accepted, Some(Goal::Reboot)),
-        Err(_) => refused("the request is not one of status, power_off, reboot"),
+
+    fn take(&mut self, goal: Goal) -> InitReply {
+        self.goal = Some(goal);
+        InitReply::Accepted
     }
 }
 
@@ -135,6 +171,25 @@ mod tests {
 
     fn status() -> SystemStatus {
         SystemStatus { version: 1, image: "ICN Node 0.1.0".into(), ..SystemStatus::default() }
+    }
+
+    fn answer(line: &[u8], user: u32, status: &SystemStatus) -> (InitReply, Option<Goal>) {
+        let (mut trials, now) = (Trials::default(), Time::ZERO);
+        let mut host = Host { status: status.clone(), trials: &mut trials, now, goal: None };
+        (host.answer(line, user), host.goal)
+    }
+
+    #[test]
+    fn a_network_change_is_told_in_the_next_status() {
+        let (mut trials, now) = (Trials::default(), Time::ZERO);
+        let mut host = Host { status: status(), trials: &mut trials, now, goal: None };
+        let line = br#"{"request":"try_network","text":"[network]\ndns = [\"192.0.2.1\"]\n"}"#;
+        assert!(matches!(host.answer(line, crate::users::CONSOLE), InitReply::Refused { .. }));
+        assert_eq!(host.answer(line, AGENT), InitReply::Accepted);
+        let InitReply::Status(status) = host.answer(br#"{"request":"status"}"#, AGENT) else {
+            panic!("no status");
+        };
+        assert_eq!(status.network.and_then(|network| network.seconds_left), Some(120));
     }
 
     #[test]
@@ -171,13 +226,16 @@ mod tests {
         assert!(!control.receive());
         client.write_all(b"tus\"}\n{\"request\":\"reboot\"}\n").expect("sent");
         assert!(control.receive());
-        assert_eq!(control.answer(&status()), allowed.then_some(Goal::Reboot));
+        assert_eq!(
+            control.answer(&status(), &mut Trials::default(), Time::ZERO),
+            allowed.then_some(Goal::Reboot)
+        );
         let mut lines = BufReader::new(client.try_clone().expect("clone")).lines();
         let mut reply = || -> InitReply {
             serde_json::from_str(&lines.next().expect("line").expect("read")).expect("JSON")
         };
         if allowed {
-            assert_eq!(reply(), InitReply::Status(status()));
+            assert_eq!(reply(), InitReply::Status(Box::new(status())));
             assert_eq!(reply(), InitReply::Accepted);
         } else {
             assert!(matches!(reply(), InitReply::Refused { .. }));

@@ -4,6 +4,8 @@
 //! and the deeds. A panic in one turn of the loop is told and the loop goes on, as all that it
 //! knows is plain data; after [`MAX_PANICS`] of them the machine restarts in good order.
 
+mod network;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fs;
@@ -30,12 +32,12 @@ use crate::launch::{self, Launch};
 use crate::logbook::Logbook;
 use crate::modules;
 use crate::mounts;
-use crate::network::{self, Ports, ports};
+use crate::network::trial::Trials;
+use crate::network::{LEASES, Ports, absent, default_name, ports, status};
 use crate::pipes::Pipes;
 use crate::power::Buttons;
 use crate::prepare;
 use crate::release::Release;
-use crate::replace::replace;
 use crate::resident;
 use crate::services::{self, Service};
 use crate::shutdown;
@@ -73,6 +75,8 @@ struct Node {
     signals: SignalFd,
     control: Control,
     ports: Ports,
+    /// Which network settings are in effect, and until when.
+    trials: Trials,
     leases: OwnedFd,
     pipes: Pipes,
     log: Logbook,
@@ -132,13 +136,14 @@ impl Node {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&handled, flags)
             .map_err(|e| failed("listen to signals")(e.into()))?;
-        let leases = watch(Path::new(network::LEASES)).map_err(failed("watch the leases"))?;
+        let leases = watch(Path::new(LEASES)).map_err(failed("watch the leases"))?;
         let mut node = Self {
             program: std::env::current_exe().map_err(failed("find its own program"))?,
             release,
             signals,
             control: Control::bind(Path::new(api::SOCKET)).map_err(failed("make its socket"))?,
             ports: Ports::new().map_err(failed("listen to network ports"))?,
+            trials: Trials::default(),
             leases,
             pipes: Pipes::default(),
             log: Logbook::open(Path::new(api::LOG), Path::new(api::LOG_OLD)),
@@ -204,6 +209,7 @@ impl Node {
             Some(self.feed_at),
             self.ports_at,
             self.memory_at,
+            self.trials.deadline(),
             self.supervisor.deadline(),
             self.preparing.map(|(_, deadline)| deadline),
         ];
@@ -250,26 +256,11 @@ impl Node {
             return;
         }
         let status = self.status();
-        if let Some(goal) = self.control.answer(&status) {
+        let goal = self.control.answer(&status, &mut self.trials, now());
+        self.follow_trials();
+        if let Some(goal) = goal {
             self.note(&format!("{goal:?} was asked for on {}", api::SOCKET));
             self.stop(goal);
-        }
-    }
-
-    fn follow_network(&mut self) {
-        // While devices are being found, ports come and go; they are set up when that is done.
-        if self.ports.changed() && !self.is_preparing() {
-            self.ports_at = Some(now() + PORTS_REST);
-            self.ports_until = now() + PORTS_NAMED;
-        }
-        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut changes = inotify::Reader::new(&self.leases, &mut buffer);
-        let mut changed = false;
-        while changes.next().is_ok() {
-            changed = true;
-        }
-        if changed && !self.is_preparing() {
-            self.write_time_servers();
         }
     }
 
@@ -285,6 +276,10 @@ impl Node {
         if self.ports_at.is_some_and(|at| now >= at) {
             self.ports_at = None;
             self.set_up_ports();
+        }
+        if self.trials.tick(now) {
+            self.note("the network change was not confirmed in time");
+            self.follow_trials();
         }
         if self.memory_at.is_some_and(|at| now >= at) {
             self.memory_at = Some(now + resident::EVERY);
@@ -332,6 +327,7 @@ impl Node {
             self.problem(prepare::give_up(&failure));
         }
         let (config, mistakes) = provisioning_config::load(Path::new(provisioning_config::PATH));
+        self.trials = Trials::new(config.network.clone());
         self.config = config;
         for mistake in mistakes {
             self.problem(mistake.to_string());
@@ -339,7 +335,7 @@ impl Node {
         self.look_for_hardware();
         let found = ports::find(Path::new(SYSFS));
         let name = self.config.node.name.clone();
-        let name = name.unwrap_or_else(|| network::default_name(&found));
+        let name = name.unwrap_or_else(|| default_name(&found));
         if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
             self.note(&format!("cannot take the name {name}: {error}"));
         }
@@ -377,50 +373,6 @@ impl Node {
             (false, false) => self.problem(format!("node.toml, console.serial: {text}")),
         }
         is_there
-    }
-
-    /// Ports that have come: their addresses, and dhcpcd's configuration where that changes it.
-    fn set_up_ports(&mut self) {
-        let mut found = ports::find(Path::new(SYSFS));
-        if now() < self.ports_until {
-            let all = found.len();
-            found.retain(|port| ports::is_named(Path::new(UDEV), port));
-            self.ports_at = (found.len() < all).then(|| now() + PORTS_REST);
-        }
-        let messages = self.ports.set_up(&self.config.network, &found);
-        messages.iter().for_each(|message| self.note(message));
-        if let Err(error) = network::link_hook(Path::new(network::HOOK), &self.program) {
-            self.note(&format!("cannot make {}: {error}", network::HOOK));
-        }
-        let leases = network::leases(Path::new(network::LEASES));
-        let resolver = Path::new(network::RESOLV_CONF);
-        if let Err(error) = network::write_resolv_conf(resolver, &self.config.network.dns, &leases)
-        {
-            self.note(&format!("cannot write {}: {error}", network::RESOLV_CONF));
-        }
-        let text = network::dhcpcd_conf(&self.config.network, &found);
-        self.write_config(network::DHCPCD_CONF, &text, services::DHCPCD);
-    }
-
-    fn write_time_servers(&mut self) {
-        let leases = network::leases(Path::new(network::LEASES));
-        let servers = network::time_servers(&self.config.time, leases.values());
-        self.write_config(clock::CHRONY_CONF, &clock::chrony_conf(&servers), services::CHRONYD);
-    }
-
-    /// Writes a service's configuration where it differs, and has the service read it.
-    fn write_config(&mut self, path: &str, text: &str, service: &str) {
-        if fs::read_to_string(path).is_ok_and(|old| old == text) {
-            return;
-        }
-        if let Err(error) = replace(Path::new(path), text) {
-            self.note(&format!("cannot write {path}: {error}"));
-            return;
-        }
-        if let Some(index) = self.launches.iter().position(|launch| launch.name == service) {
-            self.note(&format!("{service} starts again with another configuration"));
-            self.step(Event::Restart(Id(index)));
-        }
     }
 
     fn take_on(&mut self, services: Vec<Service>) {
@@ -504,7 +456,7 @@ impl Node {
         let services = self.supervisor.status();
         let found = ports::find(Path::new(SYSFS));
         let mut problems = self.problems.clone();
-        problems.extend(network::absent(&self.config.network, &found));
+        problems.extend(absent(&self.config.network, &found));
         SystemStatus {
             version: 1,
             image: self.release.name.clone(),
@@ -517,7 +469,8 @@ impl Node {
                 })
                 .collect(),
             problems,
-            ..network::status(&self.config, &found, (Path::new(SYSFS), Path::new(PROC)))
+            network: Some(self.trials.state(now())),
+            ..status(&self.config, &found, (Path::new(SYSFS), Path::new(PROC)))
         }
     }
 
@@ -564,6 +517,7 @@ fn has_terminal(sysfs: &Path, line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replace::replace;
 
     #[test]
     fn a_serial_port_without_hardware_is_no_terminal() {

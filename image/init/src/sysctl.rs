@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 /// Name below /proc/sys, and value.
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 15] = [
     // The agent is unprivileged and serves HTTP and HTTPS.
     ("net/ipv4/ip_unprivileged_port_start", "80"),
+    // And it asks other machines for an echo; its group is that of `users::AGENT`.
+    ("net/ipv4/ping_group_range", "900 900"),
     // The consoles draw on the screen: only what stops the machine may write between.
     ("kernel/printk", "3 4 1 3"),
     // A machine that has lost its way restarts, rather than going on with broken memory.
@@ -51,5 +53,8 @@ mod tests {
         assert_eq!(apply(root.path()), Vec::<String>::new());
         let printk = fs::read_to_string(root.path().join("kernel/printk")).expect("file");
         assert_eq!(printk, "3 4 1 3");
+        let path = root.path().join("net/ipv4/ping_group_range");
+        let agent = crate::users::AGENT;
+        assert_eq!(fs::read_to_string(path).expect("file"), format!("{agent} {agent}"));
     }
 }

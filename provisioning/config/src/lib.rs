@@ -7,6 +7,7 @@
 //! the mistake becomes a [`Problem`]; see [`parse()`] for what is safe.
 
 mod nearest;
+mod network;
 mod parse;
 mod pin;
 mod section;
@@ -15,7 +16,8 @@ pub mod settlement;
 pub mod sla;
 mod value;
 
-pub use parse::{MAX_TEXT, load, parse, parse_bytes};
+pub use network::{Bond, BondMode, IpNet, Network, Port, PortName, Vlan};
+pub use parse::{MAX_NETWORK_TEXT, MAX_TEXT, load, parse, parse_bytes, parse_network};
 pub use pin::{PinHash, SALT};
 
 use std::fmt;
@@ -64,49 +66,6 @@ pub struct Config {
 pub struct Node {
     /// `name`: host name, letters, digits and dashes, at most 63 characters.
     pub name: Option<String>,
-}
-
-/// `[network]`. With no `[[network.port]]` every port uses DHCP and IPv6 router advertisements.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Network {
-    /// `dns`: name servers, before those that DHCP gives.
-    pub dns: Vec<IpAddr>,
-    /// `[[network.port]]`: ports set up otherwise than by default.
-    pub ports: Vec<Port>,
-}
-
-/// `[[network.port]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// `port`: the kernel's name (`eno1`) or hardware address (`52:54:00:12:34:56`).
-    pub port: PortName,
-    /// `dhcp`: whether DHCPv4 and IPv6 autoconfiguration run; default: only where no address is
-    /// given.
-    pub dhcp: bool,
-    /// `addresses`: static addresses with prefix length.
-    pub addresses: Vec<IpNet>,
-    /// `gateways`: at most one per address family.
-    pub gateways: Vec<IpAddr>,
-    /// `mtu`: bytes, 1280 to 9216.
-    pub mtu: Option<u16>,
-}
-
-/// How a port is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortName {
-    /// The kernel's name.
-    Name(String),
-    /// Its hardware address.
-    Mac([u8; 6]),
-}
-
-/// An address with its prefix length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IpNet {
-    /// The address.
-    pub address: IpAddr,
-    /// Prefix length in bits: at most 32 or 128.
-    pub prefix: u8,
 }
 
 /// `[time]`.
@@ -245,16 +204,20 @@ pub struct Problem {
     pub consequence: String,
 }
 
+impl Problem {
+    /// The problem in words where its text stands in `file`.
+    #[must_use]
+    pub fn told_of(&self, file: &str) -> String {
+        let line = if self.line > 0 { format!(" line {}", self.line) } else { String::new() };
+        let comma = if self.key.is_empty() { "" } else { ", " };
+        let Self { key, message, consequence, .. } = self;
+        format!("{file}{line}{comma}{key}: {message}; {consequence}")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node.toml")?;
-        if self.line > 0 {
-            write!(f, " line {}", self.line)?;
-        }
-        if !self.key.is_empty() {
-            write!(f, ", {}", self.key)?;
-        }
-        write!(f, ": {}; {}", self.message, self.consequence)
+        f.write_str(&self.told_of("node.toml"))
     }
 }
 

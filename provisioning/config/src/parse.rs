@@ -1,11 +1,12 @@
 //! From text to [`Config`] and [`Problem`]s.
 
+mod network;
 mod settlement;
 mod sla;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::Spanned;
@@ -14,23 +15,19 @@ use toml::de::DeTable;
 use crate::section::{self, Complaints, Section};
 use crate::settlement::Settlement;
 use crate::sla::Sla;
-use crate::value::{self, contains};
+use crate::value;
 use crate::{
-    Changes, ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, PinHash, Port,
+    Changes, ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, PinHash,
     Problem, S3, Time, TlsFiles, User, VERSION,
 };
 
 /// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
 pub const MAX_TEXT: usize = 256 * 1024;
 
-/// Most name servers: the resolver asks no more than three.
-const MAX_DNS: usize = 3;
-/// Most ports with settings of their own: no server has more.
-const MAX_PORTS: usize = 64;
-/// Most static addresses of one port.
-const MAX_ADDRESSES: usize = 16;
-/// Gateways of one port: one per address family.
-const MAX_GATEWAYS: usize = 2;
+/// Largest `[network]` section on its own, in bytes: all 64 ports with two addresses each take half of
+/// it, and the node's record, where it is kept, has room for twice as much.
+pub const MAX_NETWORK_TEXT: usize = 16 * 1024;
+
 /// Most time servers: more than four good ones gain nothing.
 const MAX_TIME_SERVERS: usize = 8;
 /// Most removable disks that may be claimed.
@@ -49,10 +46,12 @@ const MAX_RPC: usize = 2;
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 15] = [
+pub(crate) const KEYS: [(&str, &[&str]); 17] = [
     ("node", &["name"]),
-    ("network", &["dns", "port"]),
+    ("network", &["dns", "port", "bond", "vlan"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
+    ("network.bond", &["name", "ports", "mode", "dhcp", "addresses", "gateways", "mtu"]),
+    ("network.vlan", &["name", "id", "parent", "dhcp", "addresses", "gateways", "mtu"]),
     ("time", &["servers"]),
     ("disks", &["claim", "min_size", "replace_after", "allow_removable"]),
     ("s3", &["listen", "region", "domains", "tls_certificate", "tls_key", "user"]),
@@ -116,6 +115,7 @@ const TOP: [&str; 12] = [
 
 const FILE_IGNORED: &str = "the whole file is ignored, defaults are used and no disk is claimed";
 const NO_CLAIM: &str = "no disk is claimed";
+const NETWORK_UNCHANGED: &str = "the network stays as it is";
 
 /// Reads a configuration.
 ///
@@ -139,9 +139,7 @@ pub fn parse(text: &str) -> (Config, Vec<Problem>) {
         Ok(root) if has_version(&root, &mut complaints) => read(root.get_ref(), &mut complaints),
         Ok(_) => unclaiming(),
         Err(error) => {
-            let message = error.message().trim().replace('\n', ", ");
-            let message = format!("the text is not TOML here ({message}): correct this line");
-            complaints.add(error.span().map(|span| span.start), "", message);
+            not_toml(&error, &mut complaints);
             complaints.settle(0, FILE_IGNORED);
             unclaiming()
         }
@@ -174,6 +172,52 @@ pub fn load(path: &Path) -> (Config, Vec<Problem>) {
             refuse(format!("{} cannot be read ({error}): write the stick anew", path.display()))
         }
     }
+}
+
+/// Reads a `[network]` section on its own, as it is changed while a node runs.
+///
+/// # Errors
+///
+/// Every mistake; nothing stands in for a part that has one. Any other section is a mistake too.
+pub fn parse_network(text: &str) -> Result<Network, Vec<Problem>> {
+    let mut complaints = Complaints::new(text);
+    let mut found = None;
+    if text.len() > MAX_NETWORK_TEXT {
+        let message = format!(
+            "the text has {} bytes and is too large: write at most {MAX_NETWORK_TEXT}",
+            text.len()
+        );
+        complaints.add(None, "network", message);
+    } else {
+        match DeTable::parse(text) {
+            Ok(root) => found = lone_network(root.get_ref(), &mut complaints),
+            Err(error) => not_toml(&error, &mut complaints),
+        }
+    }
+    complaints.settle(0, NETWORK_UNCHANGED);
+    match (complaints.into_problems(), found) {
+        (problems, Some(network)) if problems.is_empty() => Ok(network),
+        (problems, _) => Err(problems),
+    }
+}
+
+fn lone_network<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Option<Network> {
+    for key in root.keys().filter(|key| key.get_ref() != "network") {
+        let message = "only [network] can be changed here: take everything else out".to_owned();
+        complaints.add(Some(key.span().start), &section::shown(key.get_ref()), message);
+    }
+    let Some(value) = root.get("network") else {
+        complaints.add(None, "network", "the section is missing: write [network]".to_owned());
+        return None;
+    };
+    let mut section = section::open("network", known("network"), value, complaints)?;
+    network::network(&mut section)
+}
+
+fn not_toml(error: &toml::de::Error, complaints: &mut Complaints<'_>) {
+    let message = error.message().trim().replace('\n', ", ");
+    let message = format!("the text is not TOML here ({message}): correct this line");
+    complaints.add(error.span().map(|span| span.start), "", message);
 }
 
 /// A problem of the whole file.
@@ -218,7 +262,7 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
     let mut sections = Sections { root, complaints };
     let mut config = Config {
         node: sections.read("node", node),
-        network: sections.read("network", network),
+        network: sections.read("network", network::network),
         time: sections.read("time", time),
         disks: sections.read("disks", disks),
         s3: sections.read("s3", s3),
@@ -339,83 +383,6 @@ fn node(section: &mut Section<'_, '_, '_>) -> Option<Node> {
     Some(Node { name: section.text("name", value::node_name) })
 }
 
-fn network(section: &mut Section<'_, '_, '_>) -> Option<Network> {
-    let dns = section.texts("dns", MAX_DNS, value::address).unwrap_or_default();
-    let mut seen = Seen::default();
-    let ports =
-        section.tables("port", "network.port", known("network.port"), MAX_PORTS, |section| {
-            let port = port(section)?;
-            seen.check(&port, section);
-            Some(port)
-        });
-    Some(Network { dns, ports })
-}
-
-fn port(section: &mut Section<'_, '_, '_>) -> Option<Port> {
-    let name = section.required("port", value::port_name);
-    let dhcp = section.flag("dhcp");
-    let addresses = section.texts("addresses", MAX_ADDRESSES, value::network_address);
-    let gateways = section.texts("gateways", MAX_GATEWAYS, value::address);
-    let mtu = section.integer("mtu", value::MIN_MTU, value::MAX_MTU);
-    if section.has("addresses") && addresses.is_none() {
-        return None;
-    }
-    let addresses = addresses.unwrap_or_default();
-    let port = Port {
-        port: name?,
-        dhcp: dhcp.unwrap_or(addresses.is_empty()),
-        addresses,
-        gateways: gateways.unwrap_or_default(),
-        mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()),
-    };
-    check_gateways(&port, section);
-    Some(port)
-}
-
-fn check_gateways(port: &Port, section: &mut Section<'_, '_, '_>) {
-    let v4 = port.gateways.iter().filter(|gateway| gateway.is_ipv4()).count();
-    if v4 > 1 || port.gateways.len() - v4 > 1 {
-        let message = "write one gateway per address family".to_owned();
-        section.fault("gateways", message);
-    }
-    for gateway in &port.gateways {
-        let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        if port.addresses.iter().any(|net| net.address == *gateway) {
-            let message = format!("{gateway} is the port's own address: write the router's");
-            section.fault("gateways", message);
-        } else if !link_local && !port.addresses.iter().any(|net| contains(net, *gateway)) {
-            let message = format!(
-                "{gateway} is in no subnet of this port's addresses: correct it, the address or \
-                 the prefix length"
-            );
-            section.fault("gateways", message);
-        }
-    }
-}
-
-/// Ports and addresses so far: none may come twice in the file.
-#[derive(Default)]
-struct Seen {
-    ports: Vec<crate::PortName>,
-    addresses: Vec<IpAddr>,
-}
-
-impl Seen {
-    fn check(&mut self, port: &Port, section: &mut Section<'_, '_, '_>) {
-        if self.ports.contains(&port.port) {
-            section.fault("port", "another entry is for the same port: join them".to_owned());
-        }
-        self.ports.push(port.port.clone());
-        for net in &port.addresses {
-            if self.addresses.contains(&net.address) {
-                let message = format!("{} is there twice: remove one", net.address);
-                section.fault("addresses", message);
-            }
-            self.addresses.push(net.address);
-        }
-    }
-}
-
 fn time(section: &mut Section<'_, '_, '_>) -> Option<Time> {
     match section.texts("servers", MAX_TIME_SERVERS, value::time_server) {
         Some(servers) => Some(Time { servers }),
@@ -527,3 +494,6 @@ mod tests;
 
 #[cfg(test)]
 mod console_tests;
+
+#[cfg(test)]
+mod network_tests;

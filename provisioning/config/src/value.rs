@@ -9,9 +9,11 @@ use std::time::Duration;
 use crate::{ClaimMode, IpNet, PortName};
 
 mod chain;
+mod link;
 mod network;
 
 pub(crate) use chain::{Backend, abi, backend, ether, gwei, rpc_url, tokens};
+pub(crate) use link::{bond_mode, link_name};
 pub(crate) use network::{chain_address, fingerprint, https_url};
 
 /// Longest host name label and so longest node name, in characters (RFC 1035, 2.3.4).

@@ -1,14 +1,19 @@
 //! From a command to what is shown or done: asks the agent for what has to be known first.
 
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
 use agent_api::client::{AgentClient, RequestError};
 use agent_api::control::VERSION;
 use agent_api::health::{Health, Kind};
+use agent_api::init::NETWORK_TEXT_MAX;
 use agent_api::words;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::find::find;
-use super::{Command, DiskCommand, Led};
+use super::{Command, DiskCommand, Led, NetworkCommand};
 use crate::action::Action;
 use crate::dialog::Confirm;
 use crate::pages::{self, PAPER};
@@ -49,23 +54,8 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
             let mut state = with_status(agent)?;
             show(pages::page(&mut state, Screen::Status), json!(state.status))
         }
-        Command::Network => {
-            let mut state = with_status(agent)?;
-            let text = pages::page(&mut state, Screen::Network);
-            let status = state.status.as_deref();
-            let system = status.and_then(|status| status.system.as_ref());
-            let json = json!({
-                "v": VERSION,
-                "name": status.map(|status| &status.name),
-                "ports": system.map(|system| &system.ports),
-                "gateways": system.map(|system| &system.gateways),
-                "dns": system.map(|system| &system.dns),
-                "search": system.map(|system| &system.search),
-                "time_servers": system.map(|system| &system.time_servers),
-                "clock": status.map(|status| &status.clock),
-            });
-            show(text, json)
-        }
+        Command::Network { what: None } => network(agent)?,
+        Command::Network { what: Some(what) } => change_network(what, agent)?,
         Command::Disks => {
             let mut state = with_disks(agent)?;
             show(pages::page(&mut state, Screen::Disks), disks_json(&state, |_| true))
@@ -132,6 +122,74 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
 
 fn show(text: String, json: Value) -> Step {
     Step::Show(Answer { text, json, needs_attention: false })
+}
+
+fn network(agent: &mut AgentClient) -> Result<Step> {
+    let mut state = with_status(agent)?;
+    let mut text = pages::page(&mut state, Screen::Network);
+    let status = state.status.as_deref();
+    let system = status.and_then(|status| status.system.as_ref());
+    let settings = system.and_then(|system| system.network.as_ref());
+    if let Some(words) = settings.and_then(words::network::settings) {
+        text.push('\n');
+        text.push_str(&words);
+    }
+    let json = json!({
+        "v": VERSION,
+        "name": status.map(|status| &status.name),
+        "ports": system.map(|system| &system.ports),
+        "gateways": system.map(|system| &system.gateways),
+        "dns": system.map(|system| &system.dns),
+        "search": system.map(|system| &system.search),
+        "time_servers": system.map(|system| &system.time_servers),
+        "settings": settings,
+        "kept": status.map(|status| status.network_kept),
+        "clock": status.map(|status| &status.clock),
+    });
+    Ok(show(text, json))
+}
+
+fn change_network(what: &NetworkCommand, agent: &mut AgentClient) -> Result<Step> {
+    Ok(match what {
+        NetworkCommand::Try { file } => Step::Do(Action::TryNetwork { text: settings(file)? }),
+        NetworkCommand::Confirm => Step::Do(Action::ConfirmNetwork),
+        NetworkCommand::Revert => Step::Do(Action::RevertNetwork),
+        NetworkCommand::Reset => Step::Do(Action::ResetNetwork),
+        NetworkCommand::Ping { host } => {
+            let report = agent.ping(host)?;
+            let needs_attention = report.answers_us.iter().any(Option::is_none);
+            let text = words::network::ping(&report);
+            Step::Show(Answer { text, json: json!(report), needs_attention })
+        }
+        NetworkCommand::Lookup { name } => {
+            let report = agent.look_up(name)?;
+            show(words::network::look_up(&report), json!(report))
+        }
+        NetworkCommand::Clock => {
+            let report = agent.test_clock()?;
+            show(words::network::clock(&report), json!(report))
+        }
+    })
+}
+
+/// The settings in a file.
+///
+/// # Errors
+/// It cannot be read, is no plain file, which might never end, or is too long.
+fn settings(file: &Path) -> Result<String> {
+    let reading = || format!("cannot read {}", file.display());
+    let length = fs::metadata(file).with_context(reading)?;
+    ensure!(length.is_file(), "{}: write the settings to a plain file", file.display());
+    let most = u64::try_from(NETWORK_TEXT_MAX).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    let opened = fs::File::open(file).with_context(reading)?;
+    opened.take(most + 1).read_to_string(&mut text).with_context(reading)?;
+    ensure!(
+        text.len() <= NETWORK_TEXT_MAX,
+        "{} is longer than {NETWORK_TEXT_MAX} bytes: write only the section [network]",
+        file.display()
+    );
+    Ok(text)
 }
 
 fn disk(what: &DiskCommand, state: &State) -> Result<Step> {

@@ -77,7 +77,7 @@ pub(super) fn wish(line: &str) -> Wish {
         "" => return Wish::Nothing,
         "?" | "menu" => return Wish::Menu,
         "1" => Command::Status,
-        "2" => Command::Network,
+        "2" => Command::Network { what: None },
         "3" => Command::Disks,
         "4" => Command::Identity,
         "5" => Command::Log { lines: 20, level: LevelArgument::All, text: String::new() },

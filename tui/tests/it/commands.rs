@@ -136,6 +136,33 @@ fn a_locate_led_is_switched_and_a_refusal_is_told() {
     }
 }
 
+#[test]
+fn the_network_is_changed_and_tested() {
+    let agent = Agent::start();
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("change.toml");
+    std::fs::write(&file, "[network]\n").expect("written");
+    let path = file.to_str().expect("UTF-8");
+    let told = shown(&agent, &["network", "try", path]);
+    assert!(told.contains("for 120 s"), "{told}");
+    for what in ["confirm", "revert", "reset"] {
+        shown(&agent, &["network", what, "--json"]);
+    }
+    let tried = Request::TryNetwork { text: "[network]\n".to_owned() };
+    let changes = [Request::ConfirmNetwork, Request::RevertNetwork, Request::ResetNetwork];
+    assert_eq!(agent.done(), [&[tried][..], &changes].concat());
+    let output = icnctl(&agent, &["network", "ping", "gateway"]);
+    assert_eq!(output.status.code(), Some(2), "an echo was lost: {output:?}");
+    assert!(text(&output).contains("1 of 2 answered"), "{output:?}");
+    assert_eq!(json(&agent, &["network", "lookup", "name"])["addresses"][0], "192.0.2.1");
+    assert!(shown(&agent, &["network", "clock"]).contains("no time server is known"));
+    std::fs::write(&file, "x".repeat(20_000)).expect("written");
+    for wrong in [path, "/nonexistent", "/dev/zero"] {
+        assert_eq!(icnctl(&agent, &["network", "try", wrong]).status.code(), Some(1), "{wrong}");
+    }
+    assert_eq!(agent.done().len(), 4);
+}
+
 /// What the console prints on a pipe into which `lines` go.
 fn plain(agent: &Agent, lines: &str) -> String {
     let mut console = Command::new(env!("CARGO_BIN_EXE_icn-console"))

@@ -13,6 +13,7 @@ use agent_api::disks::{
 use agent_api::hardware::{Component, HealthReport};
 use agent_api::health::{Health, Kind, Verdict};
 use agent_api::init::{PortStatus, SystemStatus};
+use agent_api::network::{ClockReport, LookUpReport, PingReport, PingWay};
 use agent_api::pool::PoolStatus;
 use agent_api::settlement::{SettlementReport, SettlementStatus, Unsigned};
 use agent_api::status::{ConsoleChanges, Credentials, NodeStatus, VolumeState, VolumeUse};
@@ -83,6 +84,18 @@ fn answer(mut client: UnixStream, status: &NodeStatus, done: &Mutex<Vec<Request>
             Request::CheckPin { pin } if pin.reveal() == PIN => Reply::Accepted,
             Request::CheckPin { .. } => Reply::Refused { reason: "that is not the PIN".to_owned() },
             Request::Settlement => Reply::Settlement(Box::new(settlement())),
+            Request::Ping { .. } => Reply::Ping(PingReport {
+                address: [192, 0, 2, 1].into(),
+                way: PingWay::Icmp,
+                answers_us: vec![Some(1000), None],
+            }),
+            Request::LookUp { .. } => {
+                Reply::LookUp(LookUpReport { addresses: vec![[192, 0, 2, 1].into()], took_ms: 3 })
+            }
+            Request::ClockTest => Reply::ClockTest(Box::new(ClockReport {
+                clock: NodeStatus::default().clock,
+                servers: Vec::new(),
+            })),
             Request::Locate { on: false, .. } => {
                 Reply::Refused { reason: "the enclosure does not answer".to_owned() }
             }

@@ -11,11 +11,17 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::{LEASES, RESOLV_CONF, leases, write_resolv_conf};
+use super::{IN_EFFECT, LEASES, RESOLV_CONF, configured_dns, leases, write_resolv_conf};
 use crate::replace::replace;
 
 /// Most servers or domains of one kind that are taken from one server.
 const MAX_ENTRIES: usize = 8;
+
+/// How the files of a port's leases end, by the protocol.
+pub(super) const PROTOCOLS: [&str; 3] = [DHCP4, DHCP6, ADVERTISEMENT];
+const DHCP4: &str = "dhcp4";
+const DHCP6: &str = "dhcp6";
+const ADVERTISEMENT: &str = "ra";
 
 /// What a server told, as far as it matters here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,8 +60,8 @@ pub(crate) fn run() -> io::Result<()> {
             _ => (),
         },
     }
-    let (config, _) = provisioning_config::load(Path::new(provisioning_config::PATH));
-    write_resolv_conf(Path::new(RESOLV_CONF), &config.network.dns, &leases(folder))
+    let dns = configured_dns(Path::new(IN_EFFECT), Path::new(provisioning_config::PATH));
+    write_resolv_conf(Path::new(RESOLV_CONF), &dns, &leases(folder))
 }
 
 /// What the environment of a call means.
@@ -68,9 +74,9 @@ fn change(environment: &BTreeMap<String, String>) -> Change {
     }
     let reason = get("reason");
     let (kind, protocol) = match reason.strip_suffix('6') {
-        Some(kind) => (kind, "dhcp6"),
-        None if reason == "ROUTERADVERT" => (reason, "ra"),
-        None => (reason, "dhcp4"),
+        Some(kind) => (kind, DHCP6),
+        None if reason == "ROUTERADVERT" => (reason, ADVERTISEMENT),
+        None => (reason, DHCP4),
     };
     let name = format!("{interface}.{protocol}");
     match kind {

@@ -1,14 +1,17 @@
-//! The network: fixed addresses by init itself, everything else by dhcpcd.
+//! The network: links and fixed addresses by init itself, everything else by dhcpcd.
 //!
-//! Init writes dhcpcd's configuration, in which it names the ports with DHCP, and sets MTU,
-//! fixed addresses and routes over netlink. dhcpcd calls init back with what a server told
+//! Init writes dhcpcd's configuration, in which it names the ports with DHCP, and makes bonds and
+//! VLANs and sets MTU, fixed addresses and routes over netlink. The settings are those of node.toml or
+//! others that were given since ([`trial`]). dhcpcd calls init back with what a server told
 //! ([`hook`]); name servers go to /run/resolv.conf, time servers to chronyd.
 
 pub(crate) mod hook;
+pub(crate) mod links;
 mod netlink;
 pub(crate) mod ports;
 mod resolver;
 mod routes;
+pub(crate) mod trial;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,8 +21,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use agent_api::init::SystemStatus;
-use provisioning_config::{Config, Network, Port, PortName};
+use provisioning_config::{Config, Network, Port};
 
+use self::links::{Leave, Step};
 use self::netlink::Netlink;
 use self::ports::Found;
 use self::resolver::resolver;
@@ -37,12 +41,17 @@ pub(crate) const LEASES: &str = "/run/icn/init/leases";
 /// The resolver's configuration; /etc/resolv.conf of the image links here.
 pub(crate) const RESOLV_CONF: &str = "/run/resolv.conf";
 
+/// The settings in effect where they are others than those of node.toml; dhcpcd's hook reads them.
+pub(crate) const IN_EFFECT: &str = "/run/icn/init/network.toml";
+
 /// What the kernel is asked and listened to for, and which ports are set up.
 #[derive(Debug)]
 pub(crate) struct Ports {
     netlink: Netlink,
     /// Name and index of ports that are set up.
     done: Vec<(String, u32)>,
+    /// Number and MTU in bytes of ports that got another one.
+    mtus: Vec<(u32, u16)>,
 }
 
 impl Ports {
@@ -50,7 +59,7 @@ impl Ports {
     ///
     /// When the kernel gives no netlink socket.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { netlink: Netlink::open()?, done: Vec::new() })
+        Ok(Self { netlink: Netlink::open()?, done: Vec::new(), mtus: Vec::new() })
     }
 
     /// Brings the loopback port up.
@@ -86,18 +95,68 @@ impl Ports {
         messages
     }
 
+    /// Makes links; gives what to log.
+    pub(crate) fn make(&mut self, steps: &[Step]) -> Vec<String> {
+        let make = |step: &Step| {
+            let (link, what, result) = match step {
+                Step::Bond { name, mode } => {
+                    (name, format!("made, {mode}"), self.netlink.make_bond(name, *mode))
+                }
+                Step::Vlan { name, id, parent } => {
+                    let made = self.netlink.make_vlan(name, *id, parent.index);
+                    // What carries it has to be up, also where it has no entry of its own.
+                    let made = made.and_then(|()| self.netlink.link_up(parent.index, None));
+                    (name, format!("made as VLAN {id} of {}", parent.name), made)
+                }
+                Step::Join { port, bond } => {
+                    // The kernel takes no port that is up; it brings it up itself.
+                    let down = self.netlink.link_down(port.index);
+                    let joined = down.and_then(|()| self.netlink.join(port.index, bond.index));
+                    (&port.name, format!("joins {}", bond.name), joined)
+                }
+            };
+            told(link, &what, result)
+        };
+        steps.iter().map(make).collect()
+    }
+
+    /// Removes links, and takes back from ports what they were given; gives what to log.
+    pub(crate) fn leave(&mut self, plan: &Leave) -> Vec<String> {
+        let mut messages = Vec::new();
+        for link in &plan.links {
+            messages.push(noted(link, "removed", self.netlink.remove_link(link.index)));
+            self.mtus.retain(|(index, _)| *index != link.index);
+        }
+        for port in &plan.ports {
+            // Addresses of DHCP too: dhcpcd leaves them when it ends.
+            for (address, prefix) in ports::addresses_of(&port.name) {
+                let what = format!("without {address}/{prefix}");
+                let removed = self.netlink.remove_address(port.index, address, prefix);
+                messages.push(noted(port, &what, removed));
+            }
+            // Takes the routes along. A port of a bond that goes is down already.
+            messages.push(noted(port, "down", self.netlink.link_down(port.index)));
+            if let Some(at) = self.mtus.iter().position(|(index, _)| *index == port.index) {
+                let (index, mtu) = self.mtus.swap_remove(at);
+                let what = format!("MTU {mtu} again");
+                messages.push(noted(port, &what, self.netlink.set_mtu(index, mtu)));
+            }
+            accept_advertisements(&port.name, true);
+            messages.push(noted(port, "up", self.netlink.link_up(port.index, None)));
+            self.done.retain(|(_, index)| *index != port.index);
+        }
+        messages
+    }
+
     fn set_up_one(&mut self, wanted: &Port, found: &Found) -> Vec<String> {
         let mut messages = Vec::new();
-        let mut note = |what: String, result: io::Result<()>| match result {
-            Ok(()) => messages.push(format!("port {}: {what}", found.name)),
-            Err(error) => messages.push(format!("port {}: {what} failed: {error}", found.name)),
-        };
+        let mut note = |what: String, result| messages.push(told(&found.name, &what, result));
         if !wanted.dhcp {
-            // The kernel would take addresses from router advertisements.
-            for setting in ["accept_ra", "autoconf"] {
-                let path = format!("/proc/sys/net/ipv6/conf/{}/{setting}", found.name);
-                let _ = fs::write(path, "0");
-            }
+            accept_advertisements(&found.name, false);
+        }
+        let is_new = self.mtus.iter().all(|(index, _)| *index != found.index);
+        if let Some(before) = found.mtu.filter(|_| wanted.mtu.is_some() && is_new) {
+            self.mtus.push((found.index, before));
         }
         let mtu = wanted.mtu.map_or_else(String::new, |mtu| format!(", MTU {mtu}"));
         note(format!("up{mtu}"), self.netlink.link_up(found.index, wanted.mtu));
@@ -119,12 +178,29 @@ impl AsFd for Ports {
     }
 }
 
+/// Whether the kernel takes addresses from router advertisements.
+fn accept_advertisements(port: &str, accept: bool) {
+    for setting in ["accept_ra", "autoconf"] {
+        let path = format!("/proc/sys/net/ipv6/conf/{port}/{setting}");
+        // Without IPv6 there are none.
+        let _ = fs::write(path, if accept { "1" } else { "0" });
+    }
+}
+
+fn noted(port: &Found, what: &str, result: io::Result<()>) -> String {
+    told(&port.name, what, result)
+}
+
+fn told(port: &str, what: &str, result: io::Result<()>) -> String {
+    match result {
+        Ok(()) => format!("port {port}: {what}"),
+        Err(error) => format!("port {port}: {what} failed: {error}"),
+    }
+}
+
 /// What the configuration says of a port.
 fn wanted<'n>(network: &'n Network, found: &Found) -> Option<&'n Port> {
-    network.ports.iter().find(|port| match &port.port {
-        PortName::Name(name) => *name == found.name,
-        PortName::Mac(mac) => *mac == found.mac,
-    })
+    network.entries().find(|port| links::names(&port.port, found))
 }
 
 /// Entries of the configuration for which there is no port, in words.
@@ -133,22 +209,35 @@ pub(crate) fn absent(network: &Network, found: &[Found]) -> Vec<String> {
     let absent = network.ports.iter().filter(|port| !is_there(port));
     absent
         .map(|port| {
-            let name = match &port.port {
-                PortName::Name(name) => name.clone(),
-                PortName::Mac(mac) => ports::mac_text(*mac),
-            };
             let names: Vec<&str> = found.iter().map(|port| port.name.as_str()).collect();
             format!(
-                "node.toml, network.port {name}: there is no such port; the ports are {}",
+                "network.port {}: there is no such port; the ports are {}",
+                port.port,
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             )
         })
+        .chain(links::absent(network, found))
         .collect()
 }
 
-/// Whether DHCP and IPv6 autoconfiguration run on a port.
+/// Whether DHCP and IPv6 autoconfiguration run on a port: never on one that works for a bond.
 fn is_dynamic(network: &Network, found: &Found) -> bool {
-    wanted(network, found).is_none_or(|port| port.dhcp)
+    links::bond_of(network, found).is_none() && wanted(network, found).is_none_or(|port| port.dhcp)
+}
+
+/// Forgets what servers told on a port.
+pub(crate) fn forget_leases(folder: &Path, port: &str) {
+    for protocol in hook::PROTOCOLS {
+        // There may be none.
+        let _ = fs::remove_file(folder.join(format!("{port}.{protocol}")));
+    }
+}
+
+/// The name servers of the settings in effect, for a process that does not have them.
+fn configured_dns(in_effect: &Path, seed: &Path) -> Vec<IpAddr> {
+    let text = fs::read_to_string(in_effect).ok();
+    let given = text.and_then(|text| provisioning_config::parse_network(&text).ok());
+    given.unwrap_or_else(|| provisioning_config::load(seed).0.network).dns
 }
 
 /// The host name where the configuration gives none: from the first port's hardware address, which

@@ -1,10 +1,11 @@
 use expect_test::expect;
-use provisioning_config::{IpNet, Time};
+use provisioning_config::{IpNet, PortName, Time};
 
 use super::*;
 
 fn found(name: &str, index: u32, last: u8) -> Found {
-    Found { name: name.to_owned(), index, mac: [0x52, 0x54, 0, 0x12, 0x34, last] }
+    let mac = [0x52, 0x54, 0, 0x12, 0x34, last];
+    Found { name: name.to_owned(), index, mac, ..Found::default() }
 }
 
 fn fixed(port: PortName) -> Port {
@@ -26,6 +27,7 @@ fn dhcpcd_is_kept_from_ports_with_fixed_addresses_and_unknown_ones() {
             fixed(PortName::Mac([0x52, 0x54, 0, 0x12, 0x34, 2])),
             Port { dhcp: true, ..fixed(PortName::Name("eno3".to_owned())) },
         ],
+        ..Network::default()
     };
     let found = [found("eno1", 2, 1), found("eno2", 3, 2), found("eno3", 4, 3), found("x", 5, 4)];
     let expected = expect![[r#"
@@ -60,12 +62,11 @@ fn a_port_that_is_not_there_is_told_with_those_that_are() {
             fixed(PortName::Name("eno1".to_owned())),
             fixed(PortName::Mac([2, 0, 0, 0, 0, 7])),
         ],
+        ..Network::default()
     };
     assert_eq!(
         absent(&network, &[found("eno1", 2, 1), found("eno2", 3, 2)]),
-        [
-            "node.toml, network.port 02:00:00:00:00:07: there is no such port; the ports are eno1, eno2"
-        ]
+        ["network.port 02:00:00:00:00:07: there is no such port; the ports are eno1, eno2"]
     );
     assert_eq!(absent(&network, &[]).len(), 2);
     assert_eq!(absent(&Network::default(), &[]), Vec::<String>::new());
@@ -85,4 +86,30 @@ fn configured_time_servers_stand_alone_and_those_of_dhcp_before_the_default() {
     assert_eq!(time_servers(&Time { servers: vec![] }, [&lease]), Vec::<String>::new());
     let found = time_servers(&Time::default(), [&lease, &lease]);
     assert_eq!((found[0].as_str(), found.len()), ("192.0.2.1", 5));
+}
+
+#[test]
+fn the_hook_reads_the_settings_in_effect_and_else_those_of_node_toml() {
+    let folder = tempfile::TempDir::new().expect("temporary folder");
+    let (set, seed) = (folder.path().join("network.toml"), folder.path().join("node.toml"));
+    let dns = |last: u8| format!("[network]\ndns = [\"192.0.2.{last}\"]\n");
+    std::fs::write(&seed, format!("version = 1\n{}", dns(1))).expect("written");
+    assert_eq!(configured_dns(&set, &seed), [IpAddr::from([192, 0, 2, 1])]);
+    std::fs::write(&set, dns(2)).expect("written");
+    assert_eq!(configured_dns(&set, &seed), [IpAddr::from([192, 0, 2, 2])]);
+}
+
+#[test]
+fn no_dhcp_runs_on_a_port_of_a_bond_and_its_leases_are_forgotten() {
+    let text =
+        "[network]\n[[network.bond]]\nname = \"bond0\"\nports = [\"eno1\"]\nmode = \"lacp\"\n";
+    let network = provisioning_config::parse_network(text).expect("no mistake");
+    let found = [found("eno1", 2, 1), Found { is_made: true, ..found("bond0", 3, 1) }];
+    assert!(dhcpcd_conf(&network, &found).ends_with("\nallowinterfaces bond0\n"));
+    let folder = tempfile::TempDir::new().expect("temporary folder");
+    for name in ["eno1.dhcp4", "eno1.ra", "eno10.dhcp4"] {
+        std::fs::write(folder.path().join(name), "").expect("written");
+    }
+    forget_leases(folder.path(), "eno1");
+    assert_eq!(leases(folder.path()).into_keys().collect::<Vec<_>>(), ["eno10.dhcp4"]);
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::settlement::{self, Gas, Settlement};
 use crate::sla::{Oracle, ReportStore};
-use crate::{IpNet, PortName};
+use crate::{IpNet, Port, PortName};
 
 fn printed(text: &str) -> String {
     parse(text).1.iter().fold(String::new(), |mut all, problem| {
@@ -135,6 +135,7 @@ fn every_key_is_read() {
                     mtu: None,
                 },
             ],
+            ..Network::default()
         },
         time: Time { servers: vec!["ntp.example.net".into(), "[2001:db8::1]:123".into()] },
         disks: Disks {
@@ -288,14 +289,14 @@ fn a_file_that_is_not_for_us_is_ignored_as_a_whole() {
 fn an_unknown_key_names_the_nearest_known_one() {
     check(
         "version = 1\nlisten = \":443\"\nclaim = \"off\"\n[netwrok]\n[s3]\nlissen = \":443\"\n\
-         [[network.port]]\nport = \"eno1\"\nadresses = []\nbond = 1\n[tls]\n",
+         [[network.port]]\nport = \"eno1\"\nadresses = []\nspeed = 1\n[tls]\n",
         &expect![[r#"
             node.toml line 2, listen: the key belongs below [s3]: move it there; no disk is claimed
             node.toml line 3, claim: the key belongs below [disks]: move it there; no disk is claimed
             node.toml line 4, netwrok: the key is not known: did you mean network?; no disk is claimed
             node.toml line 6, s3.lissen: the key is not known: did you mean listen?; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 9, network.port.adresses: the key is not known: did you mean addresses?; [network] is ignored and every port uses DHCP
-            node.toml line 10, network.port.bond: the key is not known: known are port, dhcp, addresses, gateways, mtu; [network] is ignored and every port uses DHCP
+            node.toml line 10, network.port.speed: the key is not known: known are port, dhcp, addresses, gateways, mtu; [network] is ignored and every port uses DHCP
             node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, sla, settlement, health, console, log; no disk is claimed
         "#]],
     );

@@ -1,0 +1,209 @@
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Bond, BondMode, IpNet, Port, PortName, Vlan};
+
+const BONDED: &str = r#"[network]
+dns = ["192.0.2.1"]
+
+[[network.port]]
+port = "52:54:00:12:34:56"
+dhcp = false
+
+[[network.bond]]
+name = "bond0"
+ports = ["eno1", "eno2"]
+mode = "lacp"
+
+[[network.vlan]]
+name = "storage"
+id = 100
+parent = "bond0"
+addresses = ["192.0.2.10/24"]
+gateways = ["192.0.2.1"]
+mtu = 9000
+"#;
+
+fn named(name: &str) -> PortName {
+    PortName::Name(name.to_owned())
+}
+
+fn dynamic(name: &str) -> Port {
+    Port { port: named(name), dhcp: true, addresses: vec![], gateways: vec![], mtu: None }
+}
+
+fn complaints(text: &str, expected: &Expect) {
+    let problems = parse_network(text).expect_err("mistakes");
+    let printed: String =
+        problems.iter().map(|problem| problem.told_of("the change") + "\n").collect();
+    expected.assert_eq(&printed);
+}
+
+#[test]
+fn bonds_and_vlans_are_read_and_written() {
+    let network = parse_network(BONDED).expect("no mistake");
+    let bond = Bond {
+        port: dynamic("bond0"),
+        ports: vec![named("eno1"), named("eno2")],
+        mode: BondMode::Lacp,
+    };
+    assert_eq!(network.bonds, [bond]);
+    let [Vlan { port, id: 100, parent }] = network.vlans.as_slice() else { panic!("{network:?}") };
+    assert_eq!((parent, port.dhcp, port.mtu), (&named("bond0"), false, Some(9000)));
+    assert_eq!(network.entries().count(), 3);
+    assert_eq!(network.to_toml(), BONDED);
+    assert_eq!(parse(&format!("version = 1\n{BONDED}")).0.network, network);
+    assert_eq!(parse_network("[network]\n"), Ok(Network::default()));
+}
+
+#[test]
+fn a_mistake_in_a_bond_is_told() {
+    let text = r#"[network]
+[[network.port]]
+port = "eno1"
+[[network.bond]]
+name = "bond0"
+ports = ["eno1", "eno2"]
+mode = "balance"
+[[network.bond]]
+name = "bond1"
+ports = ["eno1", "eno2"]
+mode = "active-backup"
+[[network.bond]]
+name = "bond2"
+ports = ["bond1", "eno2", "bond2"]
+mode = "lacp"
+[[network.bond]]
+name = "eno1"
+ports = []
+[[network.bond]]
+name = "all"
+mode = "lacp"
+"#;
+    complaints(
+        text,
+        &expect![[r#"
+        the change line 7, network.bond.mode: "balance" is not how ports work as one: write "lacp" or "active-backup"; the network stays as it is
+        the change line 10, network.bond.ports: eno1 has an entry of its own: remove it, as the bond has the addresses; the network stays as it is
+        the change line 14, network.bond.ports: bond1 is a bond: write ports only; the network stays as it is
+        the change line 14, network.bond.ports: eno2 is in bond1 already: remove it from one; the network stays as it is
+        the change line 14, network.bond.ports: bond2 is a bond: write ports only; the network stays as it is
+        the change line 16, network.bond.mode: the key is missing: add mode = "…"; the network stays as it is
+        the change line 18, network.bond.ports: a bond needs ports: write such as ports = ["eno1", "eno2"]; the network stays as it is
+        the change line 19, network.bond.ports: a bond needs ports: write such as ports = ["eno1", "eno2"]; the network stays as it is
+        the change line 20, network.bond.name: "all" is not a name for it: write 1 to 15 letters, digits, dots and dashes, such as "bond0" or "storage"; the network stays as it is
+    "#]],
+    );
+}
+
+#[test]
+fn a_mistake_in_a_vlan_is_told() {
+    let text = r#"[network]
+[[network.bond]]
+name = "bond0"
+ports = ["eno1"]
+mode = "lacp"
+[[network.vlan]]
+name = "a"
+id = 100
+parent = "eno1"
+[[network.vlan]]
+name = "b"
+id = 0
+parent = "eno2"
+[[network.vlan]]
+name = "c"
+id = 7
+parent = "a"
+[[network.vlan]]
+name = "d"
+id = 100
+parent = "eno1"
+[[network.vlan]]
+name = "bond0"
+id = 5
+parent = "e"
+[[network.vlan]]
+name = "e"
+id = 4095
+parent = "e"
+[[network.vlan]]
+name = "e"
+id = 8
+"#;
+    complaints(
+        text,
+        &expect![[r#"
+        the change line 9, network.vlan.parent: eno1 is a port of bond0: write bond0; the network stays as it is
+        the change line 12, network.vlan.id: write a number from 1 to 4094, without quotes; the network stays as it is
+        the change line 17, network.vlan.parent: a is a VLAN: write a port or a bond; the network stays as it is
+        the change line 20, network.vlan.id: eno1 carries VLAN 100 twice: remove one; the network stays as it is
+        the change line 21, network.vlan.parent: eno1 is a port of bond0: write bond0; the network stays as it is
+        the change line 23, network.vlan.name: another entry has the name "bond0": write another; the network stays as it is
+        the change line 28, network.vlan.id: write a number from 1 to 4094, without quotes; the network stays as it is
+        the change line 30, network.vlan.parent: the key is missing: add parent = "…"; the network stays as it is
+    "#]],
+    );
+}
+
+#[test]
+fn nothing_but_the_network_is_taken_on_its_own() {
+    for text in ["", "version = 1\n[network]\n", "[network]\n[disks]\n", "[netwrok]\n", "[network"]
+    {
+        assert!(parse_network(text).is_err(), "{text}");
+    }
+    let long = format!("[network]\n#{}\n", "x".repeat(MAX_NETWORK_TEXT));
+    assert!(parse_network(&long).is_err());
+}
+
+fn setups() -> impl Strategy<Value = (bool, Option<u8>, bool, Option<u16>)> {
+    (
+        any::<bool>(),
+        proptest::option::of(2_u8..250),
+        any::<bool>(),
+        proptest::option::of(1280_u16..=9216),
+    )
+}
+
+fn set_up(port: PortName, number: u8, setup: (bool, Option<u8>, bool, Option<u16>)) -> Port {
+    let (dhcp, host, gateway, mtu) = setup;
+    let net = |host| IpNet { address: [10, number, 0, host].into(), prefix: 24 };
+    let addresses: Vec<_> = host.map(net).into_iter().collect();
+    let gateways =
+        if gateway && !addresses.is_empty() { vec![[10, number, 0, 1].into()] } else { vec![] };
+    Port { port, dhcp, addresses, gateways, mtu }
+}
+
+proptest! {
+    #[test]
+    fn the_text_of_a_network_is_read_as_the_same_network(
+        dns in proptest::collection::btree_set(1_u8..200, 0..=3),
+        ports in proptest::collection::vec((any::<bool>(), setups()), 0..4),
+        bonds in proptest::collection::vec((1_usize..=8, any::<bool>(), setups()), 0..3),
+        vlans in proptest::collection::vec((1_u16..=4094, setups()), 0..3),
+    ) {
+        let number = |at: usize| u8::try_from(at).expect("few");
+        let port = |at: usize, by_mac: bool| match by_mac {
+            true => PortName::Mac([2, 0, 0, 0, 0, number(at)]),
+            false => named(&format!("port{at}")),
+        };
+        let network = Network {
+            dns: dns.iter().map(|host| [192, 0, 2, *host].into()).collect(),
+            ports: ports.iter().enumerate().map(|(at, (by_mac, setup))| {
+                set_up(port(at, *by_mac), number(at), *setup)
+            }).collect(),
+            bonds: bonds.iter().enumerate().map(|(at, (size, lacp, setup))| Bond {
+                port: set_up(named(&format!("bond{at}")), 50 + number(at), *setup),
+                ports: (0..*size).map(|port| named(&format!("b{at}p{port}"))).collect(),
+                mode: if *lacp { BondMode::Lacp } else { BondMode::ActiveBackup },
+            }).collect(),
+            vlans: vlans.iter().enumerate().map(|(at, (id, setup))| Vlan {
+                port: set_up(named(&format!("vlan{at}")), 100 + number(at), *setup),
+                id: *id,
+                parent: named(&format!("carrier{at}")),
+            }).collect(),
+        };
+        prop_assert_eq!(parse_network(&network.to_toml()), Ok(network));
+    }
+}
