@@ -84,6 +84,7 @@ fn node_records() -> Vec<Vec<u8>> {
         pool_key: Zeroizing::new([0xa5; 32]),
         daemon_key: Some(Zeroizing::new([0x5a; 32])),
         gas_key: Some(Zeroizing::new([0x33; 32])),
+        network: None,
     };
     let alone = serde_json::to_vec(&state).unwrap_or_default();
     let whole = Record { generation: 7, state }.encode();
