@@ -319,6 +319,8 @@ impl Node {
             Some(store) => (store.usage().await, store.awaited()),
             None => (Usage::default(), None),
         };
+        // Not below, where a guard of the same lock lives on: a writer between the two would wait for ever.
+        let network_kept = self.network_kept();
         let since_1970 = since_1970();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         let now_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
@@ -344,7 +346,7 @@ impl Node {
             settlement: self.settlement_status(),
             state_problems: self.held.borrow().problems.clone(),
             network_problem: self.network.problem(),
-            network_kept: self.network_kept(),
+            network_kept,
             clock: read_clock(),
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),
