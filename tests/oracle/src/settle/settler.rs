@@ -234,10 +234,13 @@ impl Settler {
         self.fetch(oracle, from).await?;
         looked?;
         let now = self.parameters.era_at(self.clock.now_ms());
-        if let (Some(admission), Some(Era(era))) = (&self.admission, now) {
-            admission.refresh(&self.net, era).await?;
-        }
-        self.lead().await
+        let refreshed = match (&self.admission, now) {
+            (Some(admission), Some(Era(era))) => admission.refresh(&self.net, era).await,
+            _ => Ok(()),
+        };
+        // Roots do not wait for the registry.
+        self.lead().await?;
+        Ok(refreshed?)
     }
 
     /// Keeps a vote that somebody showed, if its oracle signed it. Two of one oracle on a node leave it out.

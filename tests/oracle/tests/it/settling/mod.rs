@@ -11,16 +11,17 @@ use agent_sla::protocol::messages::Refusal;
 use agent_sla::protocol::parameters::Era;
 use agent_sla::protocol::settled::{DaemonBinding, Leaf, RootState, Settled};
 use agent_sla::protocol::signed::{Signed, SlaVote};
-use agent_sla::protocol::{B256, U256};
+use agent_sla::protocol::{Address, B256, U256};
 use alloy::primitives::keccak256;
 use alloy::sol_types::SolValue;
 use reference_oracle::client::Party;
-use reference_oracle::settle::root_digest;
+use reference_oracle::settle::settler::SettleError;
+use reference_oracle::settle::{Admits, root_digest};
 use reference_oracle::settle::votes::Store;
 use reference_oracle::settle::wire::{Asked, Objection, Reply, RootProposal};
 
 use crate::bench::{key, refusal};
-use member::{Circle, ORACLES, tariff};
+use member::{Circle, LOOKS, ORACLES, PAUSE, tariff};
 
 /// Length of an era: the shortest that the contracts have.
 const ERA_SECONDS: u32 = 20;
@@ -277,6 +278,28 @@ async fn stopped_between_signing_and_posting_it_goes_on_with_the_same_root() {
         (known.len(), known[0].state, &known[0].root),
         (1, RootState::Posted, &signed[0].root)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_do_not_wait_for_the_registry() {
+    let mut circle = Circle::new().await;
+    // Nothing is there that could answer.
+    circle.network.registry = Address::repeat_byte(9);
+    (0..ORACLES).for_each(|index| circle.start(index));
+    circle.era(FIRST, &[(GOOD, 10)]).await;
+    for _ in 0..LOOKS {
+        for index in circle.up() {
+            let settler = circle.settler(index);
+            assert_eq!(settler.admits(&Address::repeat_byte(1)), Admits::NotYet);
+            let looked = settler.go_on(circle.oracle(index)).await;
+            assert!(matches!(looked, Err(SettleError::Net(_))), "{looked:?}");
+        }
+        if circle.count().await == 1 {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("there is no root");
 }
 
 #[tokio::test(flavor = "multi_thread")]
