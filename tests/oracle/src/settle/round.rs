@@ -347,6 +347,12 @@ impl Settler {
         if let Some(objection) = self.same_votes(leader, proposal).await? {
             return objects(objection);
         }
+        // Votes that neither the proposer names nor anybody here has yet are not to be lost.
+        let (pace, now) = (self.config.pace, self.clock.now_ms());
+        let is_ready = |era| pace.is_ready(&self.parameters, era, now, self.heard(era));
+        if !(from..=to).all(is_ready) {
+            return objects(Objection::NotYet);
+        }
         let sets = match self.store.named(&proposal.sets)? {
             Ok(sets) => sets,
             Err(set) => return objects(Objection::Unavailable { set }),
