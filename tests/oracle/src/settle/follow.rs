@@ -144,6 +144,9 @@ impl Settler {
             }
             _ => self.reach(view, finals).await?,
         };
+        if let Some(poster) = &self.poster {
+            poster.reached(tip.view.next_era);
+        }
         if let (Some(poster), Some(stood)) = (&self.poster, &tip.stood) {
             let digest = tip.view.previous();
             if let Some(transaction) = poster.transaction(&digest) {
