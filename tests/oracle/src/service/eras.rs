@@ -45,6 +45,13 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether its votes on an era that is over are cast, so that no other will be; of an era of which it knows nothing
+    /// there are none.
+    #[must_use]
+    pub fn has_cast(&self, era: Era) -> bool {
+        self.state().books.get(&era).is_none_or(|book| book.phase == Phase::Closed)
+    }
+
     async fn close(&self, era: Era) -> Result<(), OracleError> {
         let unsigned: Vec<SlaVote> = {
             let mut state = self.state();

@@ -144,6 +144,9 @@ impl Settler {
             }
             _ => self.reach(view, finals).await?,
         };
+        if let Some(poster) = &self.poster {
+            poster.reached(tip.view.next_era);
+        }
         if let (Some(poster), Some(stood)) = (&self.poster, &tip.stood) {
             let digest = tip.view.previous();
             if let Some(transaction) = poster.transaction(&digest) {
@@ -249,6 +252,26 @@ impl Settler {
         true
     }
 
+    /// Keeps our own votes on eras whose votes are cast, once each; those before `first` are settled.
+    async fn keep_own(
+        &self,
+        oracle: &Arc<Oracle>,
+        first: u64,
+        eras: &[u64],
+    ) -> Result<(), SettleError> {
+        let kept = || self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        kept().retain(|era| *era >= first);
+        let missing: Vec<u64> = eras.iter().copied().filter(|era| !kept().contains(era)).collect();
+        for era in missing.into_iter().take(usize::try_from(ERAS_AT_ONCE).unwrap_or(0)) {
+            // One that somebody else showed may be there already, and others not.
+            if let Some(votes) = own(oracle, Era(era)).await {
+                self.store.merge(Era(era), self.address(), votes).await?;
+                kept().insert(era);
+            }
+        }
+        Ok(())
+    }
+
     /// Fetches votes that are cast and not there: our own from our log, the others' from them.
     ///
     /// # Errors
@@ -264,10 +287,15 @@ impl Settler {
         let least = now_era.saturating_sub(ERAS_AT_ONCE);
         let first = from.unwrap_or(least);
         let cast = |era: &u64| now >= self.config.pace.cast_ms(&self.parameters, *era);
-        let missing: Vec<(u64, Address)> = (first..now_era)
+        let eras: Vec<u64> = (first..now_era)
             .take(usize::try_from(agent_sla::protocol::settled::RANGE_ERAS_MAX).unwrap_or(0))
             .filter(cast)
-            .flat_map(|era| self.parameters.oracles.iter().map(move |oracle| (era, *oracle)))
+            .collect();
+        self.keep_own(oracle, first, &eras).await?;
+        let others = || self.parameters.oracles.iter().filter(|of| **of != self.address());
+        let missing: Vec<(u64, Address)> = eras
+            .into_iter()
+            .flat_map(|era| others().map(move |oracle| (era, *oracle)))
             .filter(|(era, of)| {
                 let set = self.store.set(Era(*era), of).ok().flatten();
                 set.is_none_or(|votes| votes.is_empty())
@@ -283,12 +311,7 @@ impl Settler {
             // The newest ones too: the others may never come.
             let many = eras.len().saturating_sub(usize::try_from(ERAS_AT_ONCE).unwrap_or(0));
             eras.drain(..many);
-            if of == self.address() {
-                for era in eras {
-                    let votes = own(oracle, Era(era)).await;
-                    self.store.merge(Era(era), of, votes).await?;
-                }
-            } else if let Some(peer) = self.config.peers.get(&of).cloned() {
+            if let Some(peer) = self.config.peers.get(&of).cloned() {
                 reading.spawn(async move {
                     let mut found = Vec::new();
                     for era in eras {
@@ -320,15 +343,18 @@ impl Settler {
     }
 }
 
-/// Our own votes on an era; none while it is not closed.
-async fn own(oracle: &Arc<Oracle>, era: Era) -> Vec<Vote> {
+/// All of our own votes on an era that is over; none while they are not cast, or cannot be read now.
+async fn own(oracle: &Arc<Oracle>, era: Era) -> Option<Vec<Vote>> {
+    if !oracle.has_cast(era) {
+        return None;
+    }
     let mut votes: Vec<Vote> = Vec::new();
     loop {
         let after = votes.last().map(|vote| vote.message.nodeId);
-        let Ok(text) = oracle.votes(era, after).await else { return votes };
-        let page: Vec<Vote> = serde_json::from_str(&text).unwrap_or_default();
+        let text = oracle.votes(era, after).await.ok()?;
+        let page: Vec<Vote> = serde_json::from_str(&text).ok()?;
         if page.is_empty() {
-            return votes;
+            return Some(votes);
         }
         votes.extend(page);
     }

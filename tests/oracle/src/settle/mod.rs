@@ -13,6 +13,7 @@ mod follow;
 pub mod net;
 pub mod poster;
 mod reads;
+mod replies;
 mod round;
 pub mod settler;
 pub mod tariff;

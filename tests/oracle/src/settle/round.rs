@@ -24,6 +24,7 @@ use tracing::{debug, info, warn};
 use super::book::Root;
 use super::compute::{Computed, Ledger, difference};
 use super::follow::{kept, leaves, propose};
+use super::replies::Replies;
 use super::settler::{SettleError, Settler, Tip};
 use super::verdict::quorum;
 use super::verify::first_leaf;
@@ -70,23 +71,45 @@ impl Settler {
         let digest = self.digest(&proposal.root);
         let leading = Some((digest, proposal.root.clone(), Arc::clone(&ledger)));
         *self.leading.lock().unwrap_or_else(PoisonError::into_inner) = leading;
-        let replies = self.ask_all(&proposal, false).await?;
-        let mut agreed = 1;
+        let replies = Replies::sort(self.ask_all(&proposal, false).await?);
+        let is_agreed = replies.agreed + 1 >= self.quorum();
+        self.adopt(&replies, &proposal, is_agreed).await?;
         let mut is_new = false;
-        for (peer, reply) in replies {
-            match reply {
-                Reply::Agreed | Reply::Signed { .. } => agreed += 1,
-                Reply::Objects { objection } => {
-                    info!(%peer, %objection, from, to, "a root is objected to");
-                    is_new |= self.learn(peer, objection).await?;
-                }
-            }
+        for (peer, objection) in replies.objections {
+            info!(%peer, %objection, from, to, "a root is objected to");
+            is_new |= self.learn(peer, objection).await?;
         }
         // With what it learned it begins anew at its next look, but not for ever: votes may come one by one.
-        if agreed < self.quorum() || (is_new && self.has_another_round(from, to)) {
+        if !is_agreed || (is_new && self.has_another_round(from, to)) {
             return Ok(());
         }
         self.gather(digest, &proposal, &ledger).await
+    }
+
+    /// Takes over what others signed where the own draft comes to nothing, with the votes that it is made of.
+    async fn adopt(
+        &self,
+        replies: &Replies,
+        proposed: &Proposal,
+        is_agreed: bool,
+    ) -> Result<(), SettleError> {
+        for (peer, ..) in &replies.signed {
+            info!(%peer, is_agreed, "another root of the same eras is signed already");
+        }
+        let is_real = |peer, found: &Proposal, by| self.is_by(peer, &found.root, by);
+        let adopted = {
+            let mut adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
+            *adopted = replies.adopt(adopted.take(), proposed, is_agreed, is_real);
+            adopted.clone()
+        };
+        let of = replies.signed.iter().find(|(_, found, _)| Some(found) == adopted.as_ref());
+        let Some((peer, found, _)) = of else { return Ok(()) };
+        for set in &found.sets {
+            if self.store.named(&[*set])?.is_err() {
+                self.get(*peer, set).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a range may be begun anew once more.
@@ -234,19 +257,8 @@ impl Settler {
                 }
                 Ok(!is_known && self.store.conflict(era, &of)?.is_some())
             }
-            Objection::AlreadySigned { proposal, signature } => {
-                let is_real = self.is_by(peer, &proposal.root, signature);
-                if is_real {
-                    for set in &proposal.sets {
-                        if let Ok(Err(_)) = self.store.named(&[*set]) {
-                            self.get(peer, set).await?;
-                        }
-                    }
-                    *self.adopted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*proposal);
-                }
-                Ok(is_real)
-            }
             Objection::OtherBase { .. }
+            | Objection::AlreadySigned { .. }
             | Objection::NotYet
             | Objection::OtherTariff { .. }
             | Objection::Unavailable { .. }
@@ -346,6 +358,12 @@ impl Settler {
         }
         if let Some(objection) = self.same_votes(leader, proposal).await? {
             return objects(objection);
+        }
+        // Votes that neither the proposer names nor anybody here has yet are not to be lost.
+        let (pace, now) = (self.config.pace, self.clock.now_ms());
+        let is_ready = |era| pace.is_ready(&self.parameters, era, now, self.heard(era));
+        if !(from..=to).all(is_ready) {
+            return objects(Objection::NotYet);
         }
         let sets = match self.store.named(&proposal.sets)? {
             Ok(sets) => sets,

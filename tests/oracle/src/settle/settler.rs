@@ -1,6 +1,6 @@
 //! An oracle's side of settlement: what it knows, and the task that goes on with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -116,6 +116,8 @@ pub struct Settler {
     pub(super) adopted: Mutex<Option<Proposal>>,
     /// Votes that were asked for and not there: looks until they are asked for again, and how many they were last.
     pub(super) tries: Mutex<BTreeMap<(u64, Address), (u32, u32)>>,
+    /// Eras of which all of our own votes are kept.
+    pub(super) own: Mutex<BTreeSet<u64>>,
     /// How often the range that is proposed was begun anew.
     pub(super) rounds: Mutex<((u64, u64), u32)>,
     /// Held while a root is judged and signed: one after the other.
@@ -155,6 +157,7 @@ impl Settler {
             leading: Mutex::default(),
             adopted: Mutex::default(),
             tries: Mutex::default(),
+            own: Mutex::default(),
             rounds: Mutex::default(),
             gate: tokio::sync::Mutex::default(),
         }))
@@ -234,10 +237,13 @@ impl Settler {
         self.fetch(oracle, from).await?;
         looked?;
         let now = self.parameters.era_at(self.clock.now_ms());
-        if let (Some(admission), Some(Era(era))) = (&self.admission, now) {
-            admission.refresh(&self.net, era).await?;
-        }
-        self.lead().await
+        let refreshed = match (&self.admission, now) {
+            (Some(admission), Some(Era(era))) => admission.refresh(&self.net, era).await,
+            _ => Ok(()),
+        };
+        // Roots do not wait for the registry.
+        self.lead().await?;
+        Ok(refreshed?)
     }
 
     /// Keeps a vote that somebody showed, if its oracle signed it. Two of one oracle on a node leave it out.
@@ -258,7 +264,8 @@ impl Settler {
 
     /// What is known of the votes on an era.
     pub(super) fn heard(&self, era: u64) -> Heard {
-        let mut heard = Heard::default();
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(&era);
+        let mut heard = Heard { own, ..Heard::default() };
         for oracle in &self.parameters.oracles {
             let conflict = matches!(self.store.conflict(Era(era), oracle), Ok(Some(_)));
             let set = self.store.set(Era(era), oracle).ok().flatten();

@@ -26,6 +26,8 @@ pub struct Heard {
     pub oracles: usize,
     /// Whether any are.
     pub any: bool,
+    /// Whether all of our own are.
+    pub own: bool,
 }
 
 impl Pace {
@@ -37,6 +39,15 @@ impl Pace {
 
     fn due_ms(&self, parameters: &Parameters, era: u64) -> u64 {
         self.cast_ms(parameters, era).saturating_add(self.votes_within_ms)
+    }
+
+    /// Whether an era may be settled: its votes are cast, our own are all there, and the others' are or are not waited
+    /// for any more.
+    #[must_use]
+    pub fn is_ready(&self, parameters: &Parameters, era: u64, now_ms: u64, heard: Heard) -> bool {
+        let is_in = heard.oracles >= parameters.oracles.len();
+        let is_cast = now_ms >= self.cast_ms(parameters, era);
+        is_cast && heard.own && (is_in || now_ms >= self.due_ms(parameters, era))
     }
 
     /// The last era of the root that begins with `from`; none while it is not to be made.
@@ -52,9 +63,7 @@ impl Pace {
         let (mut to, mut any) = (None, false);
         for era in from..most {
             let of = heard(era);
-            let is_in = of.oracles >= parameters.oracles.len();
-            let is_cast = now_ms >= self.cast_ms(parameters, era);
-            if !is_cast || !(is_in || now_ms >= self.due_ms(parameters, era)) {
+            if !self.is_ready(parameters, era, now_ms, of) {
                 break;
             }
             any |= of.any;
@@ -102,9 +111,9 @@ mod tests {
     const PACE: Pace =
         Pace { eras_per_root: 1, grace_ms: 5000, votes_within_ms: 10_000, takeover_ms: 4000 };
 
-    const ALL: Heard = Heard { oracles: 3, any: true };
-    const TWO: Heard = Heard { oracles: 2, any: true };
-    const NONE: Heard = Heard { oracles: 0, any: false };
+    const ALL: Heard = Heard { oracles: 3, any: true, own: true };
+    const TWO: Heard = Heard { oracles: 2, ..ALL };
+    const NONE: Heard = Heard { oracles: 0, any: false, own: true };
 
     #[test]
     fn an_era_waits_for_its_votes_and_not_for_ever() {
@@ -117,6 +126,15 @@ mod tests {
         assert_eq!(at(175_000, NONE), None, "nothing is worth a transaction");
         assert_eq!(at(185_000, ALL), Some(8), "all that is there goes in");
         assert_eq!(at(u64::MAX, NONE), Some(7 + RANGE_ERAS_MAX - 1));
+    }
+
+    #[test]
+    fn an_era_is_not_ready_without_our_own_votes() {
+        let at = |now, heard| PACE.is_ready(&parameters(), 7, now, heard);
+        assert_eq!((at(164_999, ALL), at(165_000, ALL)), (false, true));
+        assert_eq!((at(174_999, NONE), at(175_000, NONE)), (false, true));
+        let without = Heard { own: false, ..ALL };
+        assert_eq!((at(165_000, without), at(u64::MAX, without)), (false, false));
     }
 
     #[test]

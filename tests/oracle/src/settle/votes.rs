@@ -147,7 +147,7 @@ impl Store {
     /// storage. Gives how many were new.
     ///
     /// # Errors
-    /// One of them is not what it should be, or they cannot be kept.
+    /// One of them is not what it should be, or they cannot be kept. Of too many only two on one node are.
     pub async fn merge(
         &self,
         era: Era,
@@ -160,13 +160,11 @@ impl Store {
             verify(&parameters, era, oracle, &votes).map(|()| votes)
         });
         let votes = verifying.await??;
-        let fresh: Vec<Vote> = {
+        let (fresh, is_whole): (Vec<Vote>, bool) = {
             let mut eras = self.with(era)?;
             let kept = eras.entry(era).or_default().entry(oracle).or_default();
-            if kept.votes.len().saturating_add(votes.len()) > ADMITTED_MAX {
-                return Err(VotesError::TooMany);
-            }
-            votes.into_iter().filter(|vote| kept.take(vote.clone())).collect()
+            let (votes, is_whole) = fitting(&kept.votes, votes, ADMITTED_MAX);
+            (votes.into_iter().filter(|vote| kept.take(vote.clone())).collect(), is_whole)
         };
         let mut last = None;
         for vote in &fresh {
@@ -176,7 +174,7 @@ impl Store {
         if let Some(last) = last {
             last.wait().await?;
         }
-        Ok(fresh.len())
+        if is_whole { Ok(fresh.len()) } else { Err(VotesError::TooMany) }
     }
 
     /// The votes of an oracle on an era; none if it has none.
@@ -243,6 +241,28 @@ impl Store {
             digest: set_digest(&set.votes, &self.parameters),
         }
     }
+}
+
+/// The votes that are taken beside those that are kept, at most so many nodes in all, and whether that is all of them.
+/// Where it is not, two on one node are taken all the same: they show that none of these count.
+fn fitting(kept: &Votes, votes: Vec<Vote>, most: usize) -> (Vec<Vote>, bool) {
+    let mut fresh: BTreeMap<B256, &Vote> = BTreeMap::new();
+    let mut conflict = None;
+    for vote in &votes {
+        let node = vote.message.nodeId;
+        let known = kept.get(&node).or_else(|| fresh.get(&node).copied());
+        match known {
+            None => drop(fresh.insert(node, vote)),
+            Some(known) if known.message != vote.message && conflict.is_none() => {
+                conflict = Some([known.clone(), vote.clone()]);
+            }
+            Some(_) => {}
+        }
+    }
+    if kept.len().saturating_add(fresh.len()) <= most {
+        return (votes, true);
+    }
+    (conflict.into_iter().flatten().collect(), false)
 }
 
 /// That votes are an oracle's, on an era, by these parameters.
@@ -330,6 +350,28 @@ mod tests {
         assert_eq!((first.message.passed, second.message.passed), (10, 9));
         assert!(store.counting(5, 5).expect("read").is_empty());
         assert_eq!(store.set(ERA, &one).expect("read").expect("kept").len(), 2);
+    }
+
+    #[test]
+    fn only_new_nodes_fill_an_era_and_two_votes_on_one_are_taken_though_it_is_full() {
+        let node = |vote: &Vote| (vote.message.nodeId, vote.clone());
+        let kept: Votes = [vote(1, 7, 10), vote(1, 8, 10)].iter().map(node).collect();
+        let again = vec![vote(1, 7, 10), vote(1, 8, 10)];
+        assert_eq!(fitting(&kept, again.clone(), 2), (again, true), "nothing of it is new");
+        let full = vec![vote(1, 7, 10), vote(1, 9, 10)];
+        assert_eq!(fitting(&kept, full.clone(), 3), (full.clone(), true));
+        assert_eq!(fitting(&kept, full, 2), (Vec::new(), false));
+        let other = vec![vote(1, 8, 9)];
+        assert_eq!(
+            fitting(&kept, other.clone(), 2),
+            (other, true),
+            "it is on a node that is known"
+        );
+        let beside = vec![vote(1, 9, 10), vote(1, 8, 9), vote(1, 10, 10)];
+        let shown = vec![vote(1, 8, 10), vote(1, 8, 9)];
+        assert_eq!(fitting(&kept, beside, 2), (shown, false));
+        let both = vec![vote(1, 9, 10), vote(1, 9, 9)];
+        assert_eq!(fitting(&kept, both.clone(), 2), (both, false), "also on a node that is new");
     }
 
     #[tokio::test]

@@ -39,10 +39,10 @@ use crate::bench::key;
 pub(crate) const ORACLES: usize = 4;
 
 /// How often it is looked whether something came to be.
-const LOOKS: usize = 120;
+pub(crate) const LOOKS: usize = 120;
 
 /// How long is waited between two looks: peers answer some requests a second.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 /// An oracle, running or not.
 pub(crate) struct Member {

@@ -11,16 +11,18 @@ use agent_sla::protocol::messages::Refusal;
 use agent_sla::protocol::parameters::Era;
 use agent_sla::protocol::settled::{DaemonBinding, Leaf, RootState, Settled};
 use agent_sla::protocol::signed::{Signed, SlaVote};
-use agent_sla::protocol::{B256, U256};
+use agent_sla::protocol::{Address, B256, U256};
 use alloy::primitives::keccak256;
 use alloy::sol_types::SolValue;
 use reference_oracle::client::Party;
-use reference_oracle::settle::root_digest;
+use reference_oracle::settle::compute::{Base, Terms, compute};
+use reference_oracle::settle::settler::SettleError;
 use reference_oracle::settle::votes::Store;
-use reference_oracle::settle::wire::{Asked, Objection, Reply, RootProposal};
+use reference_oracle::settle::wire::{Asked, Objection, Proposal, Reply, RootProposal};
+use reference_oracle::settle::{Admits, SettleConfig, root_digest};
 
 use crate::bench::{key, refusal};
-use member::{Circle, ORACLES, tariff};
+use member::{Circle, LOOKS, ORACLES, PAUSE, tariff};
 
 /// Length of an era: the shortest that the contracts have.
 const ERA_SECONDS: u32 = 20;
@@ -54,6 +56,21 @@ fn verify(circle: &Circle, index: usize, era: u64, how: &[&str]) -> (bool, Strin
         .expect("it runs");
     let text = [done.stdout, done.stderr].concat();
     (done.status.success(), String::from_utf8(text).expect("text"))
+}
+
+/// A proposal of an oracle, signed by it.
+fn asked(circle: &Circle, leader: usize, proposal: Proposal, sign: bool) -> Asked {
+    let parameters = &circle.network.parameters;
+    let message = RootProposal {
+        root: root_digest(&proposal.root, parameters),
+        sets: proposal.sets_digest(),
+        tariff: circle.settler(leader).tariff(),
+        sign,
+    };
+    let mut keys = (0x31..).take(ORACLES).map(key);
+    let key = keys.find(|key| key.address() == circle.members[leader].address).expect("its key");
+    let by = Signed::new(message, &parameters.domain(), &key).expect("signed");
+    Asked { proposal, by, evidence: Vec::new() }
 }
 
 async fn all() -> Circle {
@@ -236,24 +253,18 @@ async fn stopped_between_signing_and_posting_it_goes_on_with_the_same_root() {
     assert_eq!((signed.len(), signed[0].state), (1, RootState::Signing));
     assert!(signed[0].signatures.len() >= 3, "{signed:?}");
     // Nobody who signed it signs another of the same eras, whoever proposes that and whatever it leaves out.
-    let follower = (leader + 1) % ORACLES;
+    let mut others = (0..ORACLES).filter(|index| *index != leader);
+    let has_signed = |index: &usize| {
+        let address = circle.members[*index].address;
+        signed[0].signatures.iter().any(|by| by.oracle == address)
+    };
+    let follower = others.find(has_signed).expect("one that signed it");
     let parameters = circle.network.parameters.clone();
     let digest = root_digest(&signed[0].root, &parameters);
     let mut other = circle.settler(leader).proposal(&digest).expect("it is known");
     other.sets.pop();
     other.root.votesRoot = B256::ZERO;
-    let message = RootProposal {
-        root: root_digest(&other.root, &parameters),
-        sets: other.sets_digest(),
-        tariff: circle.settler(leader).tariff(),
-        sign: true,
-    };
-    let leader_key = (0x31..).take(ORACLES).map(key);
-    let leader_key =
-        leader_key.into_iter().find(|key| key.address() == circle.members[leader].address);
-    let by = Signed::new(message, &parameters.domain(), &leader_key.expect("its key"));
-    let by = by.expect("signed");
-    let asked = Asked { proposal: other, by, evidence: Vec::new() };
+    let asked = asked(&circle, leader, other, true);
     let reply = circle.settler(follower).propose(asked.clone()).await.expect("an answer");
     match reply {
         Reply::Objects { objection: Objection::AlreadySigned { proposal, .. } } => {
@@ -277,6 +288,60 @@ async fn stopped_between_signing_and_posting_it_goes_on_with_the_same_root() {
         (known.len(), known[0].state, &known[0].root),
         (1, RootState::Posted, &signed[0].root)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_without_votes_is_not_agreed_to_while_votes_may_come() {
+    let circle = all().await;
+    let leader = circle.leader(FIRST + 1, 6);
+    let (follower, parameters) = ((leader + 1) % ORACLES, circle.network.parameters.clone());
+    let member = &circle.members[leader];
+    let settle = SettleConfig::read(&member.config(), &parameters, Some(member.address));
+    let tariff = settle.expect("a configuration").tariff;
+    let reply = async |to| {
+        let terms = Terms { parameters: &parameters, tariff: &tariff };
+        let root = compute(terms, &Base::default(), to, &[]).root;
+        let asked = asked(&circle, leader, Proposal { root, sets: Vec::new() }, false);
+        circle.settler(follower).propose(asked).await.expect("an answer")
+    };
+    let look = async || {
+        let looked = circle.settler(follower).go_on(circle.oracle(follower)).await;
+        looked.expect("it looks");
+    };
+    let not_yet = Reply::Objects { objection: Objection::NotYet };
+    circle.moment(FIRST, 6).await;
+    look().await;
+    assert_eq!(reply(FIRST - 1).await, not_yet, "the others' votes are waited for");
+    circle.moment(FIRST, 16).await;
+    assert_eq!(reply(FIRST - 1).await, Reply::Agreed, "there are none");
+    circle.era(SECOND, &[(GOOD, 10)]).await;
+    circle.moment(SECOND + 1, 16).await;
+    assert_eq!(reply(SECOND).await, not_yet, "its own votes are not kept yet");
+    look().await;
+    let lacks = reply(SECOND).await;
+    assert!(matches!(lacks, Reply::Objects { objection: Objection::Lacks { .. } }), "{lacks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_do_not_wait_for_the_registry() {
+    let mut circle = Circle::new().await;
+    // Nothing is there that could answer.
+    circle.network.registry = Address::repeat_byte(9);
+    (0..ORACLES).for_each(|index| circle.start(index));
+    circle.era(FIRST, &[(GOOD, 10)]).await;
+    for _ in 0..LOOKS {
+        for index in circle.up() {
+            let settler = circle.settler(index);
+            assert_eq!(settler.admits(&Address::repeat_byte(1)), Admits::NotYet);
+            let looked = settler.go_on(circle.oracle(index)).await;
+            assert!(matches!(looked, Err(SettleError::Net(_))), "{looked:?}");
+        }
+        if circle.count().await == 1 {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("there is no root");
 }
 
 #[tokio::test(flavor = "multi_thread")]
