@@ -123,7 +123,7 @@ impl Command {
 /// What to do with the network.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum NetworkCommand {
-    /// Sets the network up by the section [network] in a file, for 120 s unless that is confirmed.
+    /// Sets the network up by the section "network" of a file, for 120 s unless that is confirmed.
     Try {
         /// The file.
         file: PathBuf,

@@ -21,6 +21,9 @@ const CHAIN: u64 = 40_001;
 /// When the chain begins, in seconds since 1970: any moment, as all clocks are set.
 const BEGIN: u64 = 1_750_000_000;
 
+/// How often is looked for a receipt, 20 ms apart: longer than a busy machine takes for a block.
+const RECEIPT_TRIES: u32 = 1000;
+
 /// Keys of anvil's accounts behind the first, which deploys (mnemonic "test … junk").
 pub(crate) const GAS_KEYS: [&str; 4] = [
     "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
@@ -146,8 +149,17 @@ impl Network {
         let hp: Address = serde_json::from_value(accounts[0].clone()).expect("an address");
         let data = alloy::primitives::Bytes::from(call.abi_encode());
         let transaction = json!({ "from": hp, "to": self.registry, "data": data });
-        self.ask("eth_sendTransaction", json!([transaction])).await;
-        hp
+        let hash = self.ask("eth_sendTransaction", json!([transaction])).await;
+        // Not mined yet, it might count from an era later on.
+        for _ in 0..RECEIPT_TRIES {
+            let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
+            if !receipt.is_null() {
+                assert_eq!(receipt["status"], "0x1", "{receipt}");
+                return hp;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the HP's transaction {hash} is in no block");
     }
 
     /// What the contract that settles answers.
