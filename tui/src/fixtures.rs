@@ -118,6 +118,10 @@ pub(crate) fn normal() -> NodeStatus {
     let disks: Vec<_> = (0..4).map(|number| disk(number, Ownership::Ours, &[])).collect();
     let services = ["udevd", "dhcpcd", "chronyd", "icn-disks", "icn-agent", "icn-console@tty1"];
     NodeStatus {
+        set_up: true,
+        region: Some("eu-central".to_owned()),
+        hardware_class: Some("storage-2".to_owned()),
+        support_recipients: 1,
         network_kept: false,
         version: "0.1.0".to_owned(),
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
@@ -150,6 +154,7 @@ pub(crate) fn normal() -> NodeStatus {
             node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
             disks,
             missing: Vec::new(),
+            claims: Vec::new(),
             problems: Vec::new(),
         }),
         capacity: Some(Capacity {

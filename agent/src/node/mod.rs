@@ -14,6 +14,7 @@ mod control;
 mod hardware;
 mod heard;
 mod identity;
+mod local;
 mod log_tail;
 mod network;
 mod pin;
@@ -25,6 +26,7 @@ mod service;
 mod settlement;
 mod sla;
 mod status;
+mod support;
 mod system;
 mod volumes;
 
@@ -234,6 +236,14 @@ impl Node {
                 let servers = self.system.borrow().latest.clone().unwrap_or_default().time_servers;
                 reach::test_clock(&servers).await
             }
+            Request::ClaimDisk { .. }
+            | Request::UndoClaim { .. }
+            | Request::SetPin { .. }
+            | Request::FinishSetUp
+            | Request::RecoveryWords
+            | Request::RestoreKey { .. }
+            | Request::FactoryReset { .. } => local::answer(self, request).await,
+            Request::Inventory | Request::WriteSupport => support::answer(self, request).await,
             Request::PowerOff | Request::Reboot => match system::MachineRequest::of(request) {
                 Some(machine) => {
                     info!(?machine, "asked for on the control socket");
@@ -352,6 +362,10 @@ impl Node {
             components: self.hardware.components(),
             slots: self.hardware.slots(),
             console: self.console.told(),
+            set_up: true,
+            region: None,
+            hardware_class: None,
+            support_recipients: 0,
         }
     }
 }
