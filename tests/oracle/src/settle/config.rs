@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::tariff::{Tariff, TariffError};
 use super::turn::Pace;
+use super::voids::Source;
 
 /// One gwei, in wei.
 const GWEI: u128 = 1_000_000_000;
@@ -101,6 +102,8 @@ struct Form {
     rpc: Vec<String>,
     gas_key: Option<PathBuf>,
     registry: Option<Address>,
+    disputes: Option<Address>,
+    disputes_from_block: Option<u64>,
     #[serde(default = "one")]
     eras_per_root: u64,
     votes_within_seconds: Option<u32>,
@@ -144,6 +147,8 @@ pub struct SettleConfig {
     pub gas_key: Option<PayerKey>,
     /// `NodeRegistry`, whose daemons are admitted beside the list; none where the list alone counts.
     pub registry: Option<Address>,
+    /// `Disputes`, whose void votes are left out; none where all votes count.
+    pub disputes: Option<Source>,
     /// When roots are made.
     pub pace: Pace,
     /// The most for a unit of gas, in wei.
@@ -176,6 +181,12 @@ impl SettleConfig {
         if !(1..=RANGE_ERAS_MAX).contains(&form.eras_per_root) {
             return Err(wrong(format!("eras_per_root: 1 to {RANGE_ERAS_MAX} are possible")));
         }
+        if form.disputes.is_none() && form.disputes_from_block.is_some() {
+            return Err(wrong(
+                "disputes_from_block without disputes: write the address".to_owned(),
+            ));
+        }
+        let from_block = form.disputes_from_block.unwrap_or(0);
         let era_ms = u64::from(parameters.era_seconds) * 1000;
         let or_half = |seconds: Option<u32>, otherwise: u64| {
             seconds.map_or(otherwise, |seconds| u64::from(seconds) * 1000).max(1)
@@ -195,6 +206,7 @@ impl SettleConfig {
                 .map(|file| gas_key(path, &file))
                 .transpose()?,
             registry: form.registry,
+            disputes: form.disputes.map(|disputes| Source { disputes, from_block }),
             pace,
             fee_cap_wei: u128::from(form.fee_cap_gwei) * GWEI,
             day_budget_wei: u128::from(form.day_budget_gwei) * GWEI,
@@ -345,6 +357,8 @@ mod tests {
         assert!(words(format!("{rpc}\n{TARIFF}")).contains("no peer 0x0202"));
         assert!(words(text(&format!("{rpc}\ngas_key = \"open\""), 2)).contains("mode 644"));
         assert!(words(text(&format!("{rpc}\nextra = 1"), 2)).contains("extra"));
+        let block = words(text(&format!("{rpc}\ndisputes_from_block = 1"), 2));
+        assert!(block.contains("without disputes"), "{block}");
         assert!(words(text(&format!("{rpc}\neras_per_root = 169"), 2)).contains("eras_per_root"));
     }
 }

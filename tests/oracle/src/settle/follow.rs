@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::compute::{Amounts, Base, Ledger, tree};
+use super::compute::{Amounts, Base, Ledger, tree, without};
 use super::net::View;
 use super::root_digest;
 use super::settler::{SettleError, Settler, Stood, Tip};
@@ -173,6 +173,7 @@ impl Settler {
         info!(number, root = %previous, to, "a root stands on chain");
         // Who was not there when it was made has its leaves, and perhaps not the votes.
         let sets = self.store.named(&proposal.sets)?.unwrap_or_default();
+        let sets = without(sets, &proposal.voided);
         let nodes = ledger.keys().copied().collect();
         let base = Arc::new(Base { previous, from, ledger: (*ledger).clone() });
         let stood = Arc::new(Stood { number, proposal, ledger, nodes, tree, sets });

@@ -1,7 +1,7 @@
 //! From votes to a root on chain.
 //!
 //! [`tariff`], [`verdict`], [`tree`], [`compute`] and [`turn`] are pure: what votes come to, and whose turn it is.
-//! [`votes`] and [`book`] remember; [`net`] and [`poster`] speak with the chain; [`settler`] joins them, following
+//! [`votes`] and [`book`] remember; [`net`], [`voids`] and [`poster`] speak with the chain; [`settler`] joins them, following
 //! chain and peers in `follow`, and proposing and judging in `round`; [`verify`] computes anew, [`admission`] asks who the registry's nodes are. The sequence is drawn in
 //! `docs/design/settlement.md`.
 
@@ -21,6 +21,7 @@ pub mod tree;
 pub mod turn;
 pub mod verdict;
 pub mod verify;
+pub mod voids;
 pub mod votes;
 pub mod wire;
 

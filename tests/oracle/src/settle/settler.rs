@@ -16,12 +16,13 @@ use tracing::{debug, info, warn};
 
 use super::admission::{Admission, Admits};
 use super::book::{Book, BookError};
-use super::compute::{Base, Computed, Ledger, Set, Terms, compute};
+use super::compute::{Base, Computed, Ledger, Set, Terms, compute, without};
 use super::config::SettleConfig;
 use super::net::{Net, NetError, View};
 use super::poster::Poster;
 use super::tree::Tree;
 use super::turn::Heard;
+use super::voids::{Follower, Void, left_out};
 use super::votes::{Store, VotesError};
 use super::wire::Proposal;
 use crate::clock::Clock;
@@ -56,6 +57,11 @@ pub enum SettleError {
         /// Its digest.
         digest: B256,
     },
+    /// Not all blocks that are safe could be read for votes that are void.
+    #[error(
+        "the chain has not come as far as disputes_from_block, or changes while it is read; try again"
+    )]
+    VoidsUnread,
     /// The key cannot sign.
     #[error(transparent)]
     Sign(#[from] CannotSign),
@@ -106,6 +112,8 @@ pub struct Settler {
     pub(super) store: Store,
     pub(super) book: Book,
     pub(super) net: Net,
+    /// None where all votes count.
+    pub(super) voids: Option<Follower>,
     pub(super) clock: Clock,
     admission: Option<Admission>,
     pub(super) poster: Option<Poster>,
@@ -139,6 +147,9 @@ impl Settler {
         let net = Net::new(config.chain.clone(), &parameters);
         let (store, book) =
             (Store::open(&folder.join("votes"), parameters.clone())?, Book::open(folder)?);
+        let oracles = &parameters.oracles;
+        let follow = |source| Follower::open(Some(&folder.join("voids")), source, oracles.clone());
+        let voids = config.disputes.map(follow).transpose()?;
         let clock = oracle.config().clock.clone();
         let gas_key = config.gas_key.take();
         let poster =
@@ -151,6 +162,7 @@ impl Settler {
             admission: config.registry.map(Admission::new),
             config,
             net,
+            voids,
             clock,
             poster,
             tip: Mutex::default(),
@@ -192,9 +204,16 @@ impl Settler {
 
     /// Waits until nothing can be written any more.
     pub async fn broken(&self) {
+        let voids = async {
+            match self.voids.as_ref().and_then(Follower::log) {
+                Some(log) => log.failed().cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.store.log().failed().cancelled() => {}
             () = self.book.log().failed().cancelled() => {}
+            () = voids => {}
         }
     }
 
@@ -236,6 +255,7 @@ impl Settler {
         let from = self.tip().map(|tip| tip.base.from);
         self.fetch(oracle, from).await?;
         looked?;
+        self.follow_voids().await?;
         let now = self.parameters.era_at(self.clock.now_ms());
         let refreshed = match (&self.admission, now) {
             (Some(admission), Some(Era(era))) => admission.refresh(&self.net, era).await,
@@ -276,15 +296,33 @@ impl Settler {
         heard
     }
 
-    /// Computes a root, on a thread of its own.
+    /// Reads which votes are void; whether that is known now.
+    pub(super) async fn follow_voids(&self) -> Result<bool, SettleError> {
+        match &self.voids {
+            Some(voids) => voids.refresh(&self.net).await,
+            None => Ok(true),
+        }
+    }
+
+    /// What is left out of some eras; none while that is not known.
+    pub(super) fn left_out(&self, from: u64, to: u64) -> Option<Vec<Void>> {
+        match &self.voids {
+            Some(voids) => voids.voids().map(|voids| left_out(&voids, from, to)),
+            None => Some(Vec::new()),
+        }
+    }
+
+    /// Computes a root without what is void, on a thread of its own.
     pub(super) async fn compute(
         &self,
         base: Arc<Base>,
         to: u64,
         sets: Vec<Set>,
+        voided: Vec<Void>,
     ) -> Result<Computed, SettleError> {
         let (parameters, tariff) = (self.parameters.clone(), self.config.tariff.clone());
         let computing = tokio::task::spawn_blocking(move || {
+            let sets = without(sets, &voided);
             compute(Terms { parameters: &parameters, tariff: &tariff }, &base, to, &sets)
         });
         Ok(computing.await?)

@@ -177,9 +177,9 @@ impl Circle {
 
     fn text(&self, index: usize) -> String {
         let member = &self.members[index];
-        let Network { url, registry, .. } = &self.network;
+        let Network { url, registry, disputes, .. } = &self.network;
         let mut text = format!(
-            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ngas_key = \"gas\"\n{}",
+            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ndisputes = \"{disputes}\"\ngas_key = \"gas\"\n{}",
             member.tariff
         );
         for (other, peer) in self.members.iter().enumerate() {
