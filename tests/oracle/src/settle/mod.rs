@@ -9,6 +9,7 @@ pub mod admission;
 pub mod book;
 pub mod compute;
 pub mod config;
+pub mod evidence;
 mod follow;
 pub mod net;
 pub mod poster;

@@ -1,6 +1,8 @@
 //! Votes that a dispute voided.
 
-use agent_settlement::abi::reference::{EraRoot, SlaSettlement};
+use std::process::Command;
+
+use agent_settlement::abi::reference::{EraRoot, OracleRegistry, SlaSettlement};
 use agent_settlement::chain::Chain as _;
 use agent_settlement::chain::checked::Checked;
 use agent_sla::protocol::key::SigningKey;
@@ -12,6 +14,7 @@ use reference_oracle::service::Vote;
 use reference_oracle::settle::net::Net;
 use reference_oracle::settle::root_digest;
 use reference_oracle::settle::voids::{Follower, Source, Void};
+use serde_json::{Value, json};
 
 use super::member::{Circle, ORACLES};
 use super::network::Network;
@@ -89,6 +92,59 @@ async fn dispute(network: &Network, (first, second): &(Vote, Vote)) {
         secondSignature: by_second,
     };
     network.call(network.disputes, &call).await;
+}
+
+/// A vote as it stands in a file of evidence.
+fn written(vote: &Value) -> Vote {
+    let mut fields = vote.clone();
+    let signature = fields.as_object_mut().expect("fields").remove("signature");
+    let message = serde_json::from_value(fields).expect("a vote");
+    let signature = serde_json::from_value(signature.expect("a signature")).expect("a signature");
+    Signed { message, signature }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_from_the_log_of_an_oracle_voids_both_votes() {
+    let circle = all().await;
+    let (liar, witness) = (1, 2);
+    circle.era(FIRST, &[(GOOD, 10)]).await;
+    let member = &circle.members[witness];
+    let evidence = |more: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_reference-oracle"))
+            .args(["evidence", "--data"])
+            .arg(member.folder.join("data"))
+            .arg("--parameters")
+            .arg(member.parameters())
+            .args(more)
+            .output()
+            .expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (done.status.success(), text(done.stdout), text(done.stderr))
+    };
+    let settler = circle.settler(witness);
+    settler.go_on(circle.oracle(witness)).await.expect("it looks");
+    let (is_any, _, words) = evidence(&[]);
+    assert!(!is_any && words.contains("no oracle voted twice"), "{words}");
+    // It has the one vote that it fetched, and is shown another.
+    settler.witness(two(&circle, liar, FIRST).1).await.expect("it is kept");
+    let out = circle.members[0].folder.join("evidence");
+    let (is_any, line, words) = evidence(&["--out", out.to_str().expect("text")]);
+    assert!(is_any, "{words}");
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(line.trim()).expect("a file")).expect("JSON");
+    let oracle = circle.members[liar].address;
+    assert_eq!((&file["kind"], &file["oracle"]), (&json!("equivocation"), &json!(oracle)));
+    let votes = (written(&file["votes"][0]), written(&file["votes"][1]));
+    dispute(&circle.network, &votes).await;
+    circle.network.mine(3).await;
+    settler.go_on(circle.oracle(witness)).await.expect("it looks");
+    let registry = circle.network.read(&SlaSettlement::oraclesCall {}).await;
+    let call = OracleRegistry::oraclesCall { oracle };
+    let stake = circle.network.read_of(registry, &call).await;
+    assert!(stake.jailed && stake.bond.is_zero());
+    let (is_any, lines, _) = evidence(&["--era", &FIRST.to_string()]);
+    assert!(is_any && lines.lines().count() == 1, "{lines}");
+    assert_eq!(serde_json::from_str::<Value>(&lines).expect("JSON"), file);
 }
 
 #[tokio::test(flavor = "multi_thread")]
