@@ -72,6 +72,7 @@ mod contracts {
             function bind(DaemonBinding binding, bytes daemonSignature) external;
             function bindFor(DaemonBinding binding, bytes daemonSignature, bytes hpSignature) external;
             function requestExit(bytes32 nodeId) external;
+            function nodeIdOf(address hpAccount, bytes32 label) external pure returns (bytes32);
             function nodeOf(bytes32 nodeId) external view returns (Node);
             function daemonAt(bytes32 nodeId, uint64 era) external view returns (address);
             function nodeOfDaemon(address daemon) external view returns (bytes32);

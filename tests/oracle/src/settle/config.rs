@@ -17,6 +17,7 @@ use agent_sla::{Reader, ReaderError};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::states::rules::{Rules, RulesError};
 use super::tariff::{Tariff, TariffError};
 use super::turn::Pace;
 use super::voids::Source;
@@ -56,6 +57,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why not.
         source: TariffError,
+    },
+    /// Its rules for nodes' states cannot be used.
+    #[error("{path}: states: {source}")]
+    States {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: RulesError,
     },
     /// An RPC server cannot be used.
     #[error("{path}: rpc: {source}")]
@@ -113,6 +122,7 @@ struct Form {
     #[serde(default = "budget")]
     day_budget_gwei: u64,
     tariff: Tariff,
+    states: Option<Rules>,
     #[serde(default)]
     peer: Vec<PeerForm>,
 }
@@ -157,6 +167,8 @@ pub struct SettleConfig {
     pub day_budget_wei: u128,
     /// What an era is worth.
     pub tariff: Tariff,
+    /// When nodes' states change; none where this oracle has no part in that.
+    pub states: Option<Rules>,
     /// The other oracles.
     pub peers: BTreeMap<Address, Reader>,
 }
@@ -178,6 +190,13 @@ impl SettleConfig {
         let form: Form = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let tariff = form.tariff;
         tariff.check().map_err(|source| ConfigError::Tariff { path: path.to_owned(), source })?;
+        if let Some(rules) = &form.states {
+            let failed = |source| ConfigError::States { path: path.to_owned(), source };
+            rules.check().map_err(failed)?;
+            if form.registry.is_none() {
+                return Err(wrong("states without registry: write the address".to_owned()));
+            }
+        }
         if !(1..=RANGE_ERAS_MAX).contains(&form.eras_per_root) {
             return Err(wrong(format!("eras_per_root: 1 to {RANGE_ERAS_MAX} are possible")));
         }
@@ -211,6 +230,7 @@ impl SettleConfig {
             fee_cap_wei: u128::from(form.fee_cap_gwei) * GWEI,
             day_budget_wei: u128::from(form.day_budget_gwei) * GWEI,
             tariff,
+            states: form.states,
             peers: peers(path, form.peer, parameters, ours)?,
         })
     }
@@ -357,6 +377,13 @@ mod tests {
         assert!(words(format!("{rpc}\n{TARIFF}")).contains("no peer 0x0202"));
         assert!(words(text(&format!("{rpc}\ngas_key = \"open\""), 2)).contains("mode 644"));
         assert!(words(text(&format!("{rpc}\nextra = 1"), 2)).contains("extra"));
+        let rules = |warn: u16| {
+            let rest = "hold_after = 2\nslash_after = 3\nrestore_after = 2";
+            let states = format!("[states]\nwarn_after = {warn}\n{rest}\n");
+            text(rpc, 2).replace("[[peer]]", &format!("{states}[[peer]]"))
+        };
+        assert!(words(rules(1)).contains("states without registry"));
+        assert!(words(rules(2)).contains("warn_after < hold_after"));
         let block = words(text(&format!("{rpc}\ndisputes_from_block = 1"), 2));
         assert!(block.contains("without disputes"), "{block}");
         assert!(words(text(&format!("{rpc}\neras_per_root = 169"), 2)).contains("eras_per_root"));

@@ -2,7 +2,7 @@
 //!
 //! [`tariff`], [`verdict`], [`tree`], [`compute`] and [`turn`] are pure: what votes come to, and whose turn it is.
 //! [`votes`] and [`book`] remember; [`net`], [`voids`] and [`poster`] speak with the chain; [`settler`] joins them, following
-//! chain and peers in `follow`, and proposing and judging in `round`; [`verify`] computes anew, [`admission`] asks who the registry's nodes are. The sequence is drawn in
+//! chain and peers in `follow`, and proposing and judging in `round`; [`states`] has changes of nodes' states signed; [`verify`] computes anew, [`admission`] asks who the registry's nodes are. The sequence is drawn in
 //! `docs/design/settlement.md`.
 
 pub mod admission;
@@ -17,6 +17,7 @@ mod reads;
 mod replies;
 mod round;
 pub mod settler;
+pub mod states;
 pub mod tariff;
 pub mod tree;
 pub mod turn;

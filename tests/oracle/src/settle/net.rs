@@ -66,6 +66,12 @@ impl Net {
         Self { chain, chain_id: parameters.chain, contract: parameters.contract }
     }
 
+    /// `SlaSettlement`.
+    #[must_use]
+    pub fn contract(&self) -> Address {
+        self.contract
+    }
+
     /// The chain.
     #[must_use]
     pub fn chain(&self) -> &Checked {

@@ -20,6 +20,7 @@ use super::compute::{Base, Computed, Ledger, Set, Terms, compute, without};
 use super::config::SettleConfig;
 use super::net::{Net, NetError, View};
 use super::poster::Poster;
+use super::states::States;
 use super::tree::Tree;
 use super::turn::Heard;
 use super::voids::{Follower, Void, left_out};
@@ -117,6 +118,8 @@ pub struct Settler {
     pub(super) clock: Clock,
     admission: Option<Admission>,
     pub(super) poster: Option<Poster>,
+    /// None where it proposes no changes of state, and signs none.
+    pub(super) states: Option<States>,
     tip: Mutex<Option<Tip>>,
     /// What is proposed now, so that who comes to another root can find the first leaf that differs.
     pub(super) leading: Mutex<Option<Leading>>,
@@ -150,6 +153,12 @@ impl Settler {
         let oracles = &parameters.oracles;
         let follow = |source| Follower::open(Some(&folder.join("voids")), source, oracles.clone());
         let voids = config.disputes.map(follow).transpose()?;
+        let states = match (config.states.take(), config.registry) {
+            (Some(rules), Some(registry)) => {
+                Some(States::open(&folder.join("states"), rules, registry)?)
+            }
+            _ => None,
+        };
         let clock = oracle.config().clock.clone();
         let gas_key = config.gas_key.take();
         let poster =
@@ -165,6 +174,7 @@ impl Settler {
             voids,
             clock,
             poster,
+            states,
             tip: Mutex::default(),
             leading: Mutex::default(),
             adopted: Mutex::default(),
@@ -210,10 +220,17 @@ impl Settler {
                 None => std::future::pending().await,
             }
         };
+        let states = async {
+            match &self.states {
+                Some(states) => states.changes().log().failed().cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.store.log().failed().cancelled() => {}
             () = self.book.log().failed().cancelled() => {}
             () = voids => {}
+            () = states => {}
         }
     }
 
@@ -263,7 +280,9 @@ impl Settler {
         };
         // Roots do not wait for the registry.
         self.lead().await?;
-        Ok(refreshed?)
+        let stated = self.lead_states().await;
+        refreshed?;
+        stated
     }
 
     /// Keeps a vote that somebody showed, if its oracle signed it. Two of one oracle on a node leave it out.

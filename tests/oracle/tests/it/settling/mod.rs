@@ -2,6 +2,7 @@
 
 mod member;
 mod network;
+mod states;
 mod voids;
 
 use std::process::Command;
