@@ -13,7 +13,7 @@ use agent_api::control::Secret;
 use agent_api::status::ConsoleChanges;
 use anyhow::{Context, Result};
 
-use crate::action::Action;
+use crate::action::{Action, Came};
 use crate::ctl::{Answer, Command, Step, prepare, question};
 use crate::dialog::Confirm;
 use crate::poller::{ACTION_TIMEOUT, TIMEOUT};
@@ -123,7 +123,8 @@ fn say(terminal: &mut Terminal, text: &str) -> Result<()> {
 /// Has something done, and tells what came of it.
 fn act(action: &Action, agent: &mut AgentClient) -> String {
     match action.carry_out(agent) {
-        Ok(()) => format!("{}\n", action.done()),
+        Ok(Came::Text(text)) => text,
+        Ok(_) => format!("{}\n", action.done()),
         Err(error) => format!("{error}\n"),
     }
 }

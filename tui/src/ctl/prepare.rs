@@ -152,6 +152,7 @@ fn network(agent: &mut AgentClient) -> Result<Step> {
 fn change_network(what: &NetworkCommand, agent: &mut AgentClient) -> Result<Step> {
     Ok(match what {
         NetworkCommand::Try { file } => Step::Do(Action::TryNetwork { text: settings(file)? }),
+        NetworkCommand::Set(arguments) => super::network::set(arguments, agent)?,
         NetworkCommand::Confirm => Step::Do(Action::ConfirmNetwork),
         NetworkCommand::Revert => Step::Do(Action::RevertNetwork),
         NetworkCommand::Reset => Step::Do(Action::ResetNetwork),

@@ -43,6 +43,19 @@ impl Agent {
         Self::serve(NodeStatus { console: ConsoleChanges::Pin, ..status(2) })
     }
 
+    /// That nobody has set up: its first disk carries something else, and its port uses DHCP.
+    pub(crate) fn start_fresh() -> Self {
+        let mut status = NodeStatus { set_up: false, ..status(1) };
+        if let Some(report) = &mut status.disks {
+            for disk in &mut report.disks {
+                (disk.ownership, disk.volume) = (Ownership::Foreign, None);
+                disk.reasons = vec!["carries a file system: ext4".to_owned()];
+            }
+        }
+        status.volumes.clear();
+        Self::serve(status)
+    }
+
     fn serve(status: NodeStatus) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let listener = UnixListener::bind(folder.path().join("agent.sock")).expect("socket");
@@ -123,6 +136,7 @@ pub(crate) fn status(disks: u64) -> NodeStatus {
     };
     let mut status = NodeStatus {
         name: "node-1".to_owned(),
+        set_up: true,
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
         daemon: Some("0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf".to_owned()),
         system: Some(SystemStatus { ports: vec![port], ..SystemStatus::default() }),
