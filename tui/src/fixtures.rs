@@ -134,7 +134,12 @@ pub(crate) fn normal() -> NodeStatus {
         },
         uptime_seconds: 11_520,
         system: Some(SystemStatus {
-            network: None,
+            network: Some(NetworkState {
+                origin: NetworkOrigin::Seed,
+                text: "[network]\n".to_owned(),
+                tried: None,
+                seconds_left: None,
+            }),
             version: 1,
             image: "icn-node 0.1.0".to_owned(),
             services: services.into_iter().map(service).collect(),

@@ -140,6 +140,7 @@ fn a_static_vlan_a_disk_and_a_pin_are_set_from_the_steps() {
     assert!(picture(&state).contains("! Network on trial, 87 s left"), "{}", picture(&state));
     assert_eq!(keys(&mut state, "y"), [Action::ConfirmNetwork]);
     told(&mut state, fixtures::fresh());
+    state.notice = None;
     assert_eq!(keys(&mut state, "\n\nc"), []);
     compare("steps-claim-80x24", &state);
     let claims = keys(&mut state, "000000\n");

@@ -66,7 +66,7 @@ pub(super) fn set(arguments: &SetArguments, agent: &mut AgentClient) -> Result<S
     ensure!(is_told, "say how it gets its address: --dhcp, --address ADDRESS/LENGTH or --none");
     let status = agent.status()?;
     let system = status.system.context("init does not answer, so the settings are not known")?;
-    let base = network::base(&system);
+    let base = network::base(&system)?;
     let now = network::current(&base, &arguments.port, &system.ports);
     let SetArguments { port, dhcp, addresses, gateways, vlan, mtu, dns, .. } = arguments.clone();
     let wish = Wish {

@@ -69,6 +69,8 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
                 "v": VERSION,
                 "name": status.map(|status| &status.name),
                 "node_id": status.and_then(|status| status.node_id.as_ref()),
+                "region": status.and_then(|status| status.region.as_ref()),
+                "hardware_class": status.and_then(|status| status.hardware_class.as_ref()),
                 "daemon": status.and_then(|status| status.daemon.as_ref()),
                 "sla": status.and_then(|status| status.sla.as_ref()),
             });

@@ -56,6 +56,9 @@ pub(crate) enum SetError {
         /// Its bond.
         bond: String,
     },
+    /// Init does not say how the network is set up, or in words that are not understood.
+    #[error("how the network is set up now is not known: try again, or set it up in node.toml")]
+    Unknown,
     /// The node has no such port.
     #[error("there is no port, bond or VLAN {0:?}: `icnctl network` lists them")]
     NoPort(String),
@@ -70,12 +73,14 @@ fn told(problems: &[Problem]) -> String {
     told.join("; ")
 }
 
-/// The settings that are in effect, or would be where nothing is tried; those of a node whose
-/// configuration says nothing where init does not say.
-pub(crate) fn base(system: &SystemStatus) -> Network {
-    let state = system.network.as_ref();
-    let text = state.map(|state| state.tried.as_ref().unwrap_or(&state.text));
-    text.and_then(|text| parse_network(text).ok()).unwrap_or_default()
+/// The settings that are in effect.
+///
+/// # Errors
+/// [`SetError::Unknown`]: a change on another ground would undo what it does not know.
+pub(crate) fn base(system: &SystemStatus) -> Result<Network, SetError> {
+    let state = system.network.as_ref().ok_or(SetError::Unknown)?;
+    let text = state.tried.as_ref().unwrap_or(&state.text);
+    parse_network(text).map_err(|_| SetError::Unknown)
 }
 
 /// What can be set up: the ports that are in no bond, bonds, VLANs.

@@ -29,8 +29,8 @@ const BACKUP: usize = 2;
 pub(crate) struct NetworkForm {
     /// The form.
     pub(crate) form: Form,
-    /// The place of the port among what can be set up.
-    port: usize,
+    /// What can be set up by it.
+    port: String,
 }
 
 /// What comes of a key.
@@ -47,11 +47,11 @@ pub(crate) enum Sent {
 impl NetworkForm {
     /// A form that shows the first port with a link; none where nothing can be set up.
     pub(crate) fn new(system: &SystemStatus) -> Option<Self> {
-        let base = base(system);
+        let base = base(system).ok()?;
         let names = names_of(system, &base);
         let has_link =
             |name: &&String| system.ports.iter().any(|port| port.name == **name && port.link);
-        let port = names.iter().position(|name| has_link(&name)).unwrap_or(0);
+        let port = names.iter().find(has_link).or(names.first())?;
         Self::of(system, port)
     }
 
@@ -69,11 +69,12 @@ impl NetworkForm {
         Some(this)
     }
 
-    fn of(system: &SystemStatus, port: usize) -> Option<Self> {
-        let base = base(system);
+    fn of(system: &SystemStatus, port: &str) -> Option<Self> {
+        let base = base(system).ok()?;
         let names = names_of(system, &base);
-        let wish = current(&base, names.get(port)?, &system.ports);
-        Some(Self { form: form(names, port, &wish), port })
+        let at = names.iter().position(|name| name == port)?;
+        let wish = current(&base, port, &system.ports);
+        Some(Self { form: form(names, at, &wish), port: port.to_owned() })
     }
 
     /// Takes in a key.
@@ -83,7 +84,7 @@ impl NetworkForm {
             Pressed::Sent => return self.send(system),
             Pressed::Open => {}
         }
-        let chosen = self.form.chosen("port");
+        let chosen = self.form.text("port");
         if chosen != self.port
             && let Some(other) = Self::of(system, chosen)
         {
@@ -98,7 +99,8 @@ impl NetworkForm {
         if self.form.faults() > 0 {
             return Sent::Open;
         }
-        match set(&base(system), &wish, &system.ports) {
+        let next = base(system).and_then(|base| set(&base, &wish, &system.ports));
+        match next {
             Ok(network) => return Sent::Try(network.to_toml()),
             Err(SetError::Mistakes(problems)) => {
                 for problem in problems {
@@ -381,6 +383,8 @@ mod tests {
         assert_eq!((form.form.text("addresses"), form.form.text("mtu")), ("192.0.2.7/24", "9000"));
         assert_eq!(form.press(Key::Escape, &system), Sent::Left);
         assert_eq!(NetworkForm::new(&SystemStatus::default()), None);
+        let unknown = SystemStatus { network: None, ..system };
+        assert_eq!(NetworkForm::new(&unknown), None, "what is not known is not undone");
     }
 
     #[test]

@@ -186,8 +186,9 @@ pub(crate) fn inventory(found: &Inventory) -> Vec<String> {
 /// That settings of the network are tried, for every screen; none where none are.
 pub(crate) fn banner(state: &State) -> Option<String> {
     let left = state.trial()?;
-    let keys = match &state.sheet {
-        Some(sheet) if sheet.takes_text() => "Esc, then y keep  n take back",
+    let keys = match (&state.dialog, &state.sheet) {
+        (Some(_), _) => "Esc, then y keep  n take back",
+        (_, Some(sheet)) if sheet.takes_text() => "Esc, then y keep  n take back",
         _ => "y keep  n take back",
     };
     Some(format!("! Network on trial, {left} s left: {keys}"))

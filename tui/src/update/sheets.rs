@@ -64,7 +64,13 @@ pub(super) fn open(state: &mut State, what: Opened) -> Vec<Command> {
     };
     match sheet {
         Some(sheet) => state.sheet = Some(sheet),
-        None => return tell(state, true, "no network port is known yet".to_owned()),
+        None => {
+            return tell(
+                state,
+                true,
+                "how the network is set up now is not known: try again in a moment".to_owned(),
+            );
+        }
     }
     Vec::new()
 }
