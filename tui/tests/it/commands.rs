@@ -195,6 +195,19 @@ fn a_line_that_is_no_terminal_gets_the_status_and_takes_commands_by_number_or_wo
 }
 
 #[test]
+fn a_plain_line_says_what_waits_for_somebody_and_sets_the_network_up() {
+    let agent = Agent::start_fresh();
+    let text = plain(&agent, "network set eno1 --address 192.0.2.10/24\nnetwork confirm\n");
+    assert!(text.contains("! Nobody has set this node up"), "{text}");
+    assert!(text.contains("\nor: network disk"), "{text}");
+    assert!(text.contains("set up so for 120 s"), "{text}");
+    assert!(matches!(
+        agent.done().as_slice(),
+        [Request::TryNetwork { text }, Request::ConfirmNetwork] if text.contains("192.0.2.10/24")
+    ));
+}
+
+#[test]
 fn a_plain_line_asks_for_the_word_too() {
     let agent = Agent::start();
     let text = plain(&agent, "8\nyes\n9\n\ndisk retire 000001\nreboot\n");
