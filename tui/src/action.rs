@@ -55,13 +55,13 @@ pub(crate) enum Action {
     },
     /// Compares the clock with the time servers.
     ClockTest,
-    /// Claims a disk that was not proven blank.
-    Claim {
-        /// Its lasting name.
+    /// Claims a disk that is not blank; what is on it is erased.
+    ClaimDisk {
+        /// The disk's lasting name.
         disk: String,
         /// What a person calls it.
         called: String,
-        /// The end of its serial number, as it was typed.
+        /// The end of its serial number, as somebody typed it.
         serial_end: String,
     },
     /// Takes a claim by hand back, or forgets one that failed.
@@ -71,12 +71,14 @@ pub(crate) enum Action {
         /// What a person calls it.
         called: String,
     },
-    /// Sets the PIN of the console, or takes it away.
+    /// Sets the PIN of the console.
     SetPin {
-        /// The digits; none for no PIN.
-        pin: Option<Secret>,
+        /// The digits.
+        pin: Secret,
     },
-    /// Keeps that the first steps are done.
+    /// Has the console ask for no PIN.
+    ClearPin,
+    /// Says that the first steps are done.
     FinishSetUp,
     /// Asks for the words from which the daemon key can be made again.
     RecoveryWords,
@@ -144,12 +146,13 @@ impl Action {
             Self::ConfirmNetwork => agent.change_network(Request::ConfirmNetwork),
             Self::RevertNetwork => agent.change_network(Request::RevertNetwork),
             Self::ResetNetwork => agent.change_network(Request::ResetNetwork),
-            Self::Claim { disk, serial_end, .. } => {
+            Self::ClaimDisk { disk, serial_end, .. } => {
                 let (disk, serial_end) = (disk.clone(), serial_end.clone());
                 agent.decide(Request::ClaimDisk { disk, serial_end })
             }
             Self::UndoClaim { disk, .. } => agent.decide(Request::UndoClaim { disk: disk.clone() }),
-            Self::SetPin { pin } => agent.decide(Request::SetPin { pin: pin.clone() }),
+            Self::SetPin { pin } => agent.decide(Request::SetPin { pin: Some(pin.clone()) }),
+            Self::ClearPin => agent.decide(Request::SetPin { pin: None }),
             Self::FinishSetUp => agent.decide(Request::FinishSetUp),
             Self::FactoryReset { scope, node_end } => {
                 let (scope, node_end) = (*scope, node_end.clone());
@@ -193,13 +196,16 @@ impl Action {
             Self::Ping { host } => format!("Echoes of {host}"),
             Self::LookUp { name } => format!("Addresses of {name}"),
             Self::ClockTest => "The clock and the time servers".to_owned(),
-            Self::Claim { called, .. } => format!("Claim {called}"),
+            Self::ClaimDisk { called, .. } => format!("Erase and claim {called}"),
             Self::UndoClaim { called, .. } => format!("Take the claim of {called} back"),
-            Self::SetPin { pin: Some(_) } => "Set the PIN".to_owned(),
-            Self::SetPin { pin: None } => "Take the PIN away".to_owned(),
+            Self::SetPin { .. } => "Set the PIN".to_owned(),
+            Self::ClearPin => "Ask for no PIN on the console".to_owned(),
             Self::FinishSetUp => "Finish the first steps".to_owned(),
             Self::RecoveryWords => "Show the recovery words".to_owned(),
-            Self::FactoryReset { .. } => "Factory reset".to_owned(),
+            Self::FactoryReset { scope: ResetScope::KeepIdentity, .. } => {
+                "Make the node new, with its identity".to_owned()
+            }
+            Self::FactoryReset { .. } => "Make the node new and forget its identity".to_owned(),
             Self::Inventory => "What the node is made of".to_owned(),
             Self::WriteSupport => "Write a support bundle".to_owned(),
             Self::Reboot => "Restart the node".to_owned(),
@@ -225,14 +231,16 @@ impl Action {
             | Self::ClockTest
             | Self::RecoveryWords
             | Self::Inventory => "the node has answered".to_owned(),
-            Self::Claim { called, .. } => {
-                format!("{called} is erased within a minute, unless that is taken back (u)")
+            Self::ClaimDisk { called, .. } => {
+                format!("{called} is erased and claimed in 60 s unless that is taken back")
             }
-            Self::UndoClaim { called, .. } => format!("{called} is left as it is"),
-            Self::SetPin { pin: Some(_) } => "the PIN is set".to_owned(),
-            Self::SetPin { pin: None } => "there is no PIN any more".to_owned(),
+            Self::UndoClaim { called, .. } => format!("{called} is not claimed"),
+            Self::SetPin { .. } => "changes on the console ask for this PIN".to_owned(),
+            Self::ClearPin => "the console asks for no PIN".to_owned(),
             Self::FinishSetUp => "the first steps are done".to_owned(),
-            Self::FactoryReset { .. } => "the node is made new and restarts".to_owned(),
+            Self::FactoryReset { .. } => {
+                "the node restarts and is made new: all objects are destroyed".to_owned()
+            }
             Self::WriteSupport => "the support bundle is written".to_owned(),
             Self::Reboot => "the node restarts".to_owned(),
             Self::PowerOff => "the node powers off".to_owned(),

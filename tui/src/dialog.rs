@@ -149,7 +149,7 @@ impl Confirm {
         let lost = "All of that is erased and nobody can bring it back. For a minute from now the claim \
                     can be taken back with u; nothing is written until then.";
         let word = serial_end.clone();
-        let action = Action::Claim { disk, called: row.called(), serial_end };
+        let action = Action::ClaimDisk { disk, called: row.called(), serial_end };
         let asks = format!("Type the last {SERIAL_END} characters of its serial");
         Some(Self::new(action, &word, &asks, &[&what, lost]))
     }

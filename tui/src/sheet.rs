@@ -172,7 +172,8 @@ impl Sheet {
                 Pressed::Open => Turned::Stays,
                 Pressed::Left => Turned::Left,
                 Pressed::Sent => match pin(form) {
-                    Some(pin) => Turned::Do(Guarded::Act(Action::SetPin { pin })),
+                    Some(Some(pin)) => Turned::Do(Guarded::Act(Action::SetPin { pin })),
+                    Some(None) => Turned::Do(Guarded::Act(Action::ClearPin)),
                     None => Turned::Stays,
                 },
             },
@@ -267,12 +268,9 @@ mod tests {
     #[test]
     fn a_pin_is_typed_twice_or_not_at_all() {
         let set = |keys: &str| typed(&mut Sheet::pin(), keys);
-        let pin = |pin: Option<&str>| {
-            let pin = pin.map(|pin| Secret::new(pin.to_owned()));
-            Turned::Do(Guarded::Act(Action::SetPin { pin }))
-        };
-        assert_eq!(set("2580\n2580\n\n\n"), pin(Some("2580")));
-        assert_eq!(set("\n\ny\n\n"), pin(None));
+        let pin = Secret::new("2580".to_owned());
+        assert_eq!(set("2580\n2580\n\n\n"), Turned::Do(Guarded::Act(Action::SetPin { pin })));
+        assert_eq!(set("\n\ny\n\n"), Turned::Do(Guarded::Act(Action::ClearPin)));
         for (keys, wrong) in [
             ("2580\n2581\n\n\n", "other digits"),
             ("258\n258\n\n\n", "4 to 16"),

@@ -146,7 +146,7 @@ fn a_refused_disk_is_claimed_by_the_end_of_its_serial_number_and_that_is_undone(
     }
     assert_eq!(keys(&mut state, "02\n"), []);
     let claims = keys(&mut state, "000001\n");
-    assert!(matches!(claims.as_slice(), [Action::Claim { disk, serial_end, .. }]
+    assert!(matches!(claims.as_slice(), [Action::ClaimDisk { disk, serial_end, .. }]
         if disk == "wwn-0x0000000000000001" && serial_end == "000001"));
     assert_eq!(keys(&mut state, "u"), [], "no claim waits yet");
     for (claim, name) in [
@@ -236,11 +236,11 @@ fn the_pin_is_set_by_a_form_that_never_shows_it() {
     compare_both("form-pin", &mut state);
     assert!(!picture(&state).contains("258") && !format!("{state:?}").contains("2580"));
     keys(&mut state, "\x1b");
-    let pin = Some(Secret::new("2580".to_owned()));
+    let pin = Secret::new("2580".to_owned());
     let set = Action::SetPin { pin };
     assert_eq!(keys(&mut state, "p2580\n2580\n\n\n"), std::slice::from_ref(&set));
     update(&mut state, Event::Done(set, Ok(Came::Done)));
-    assert!(state.sheet.is_none() && picture(&state).contains("the PIN is set"));
+    assert!(state.sheet.is_none() && picture(&state).contains("ask for this PIN"));
 }
 
 fn written() -> SupportWritten {

@@ -144,9 +144,11 @@ fn a_static_vlan_a_disk_and_a_pin_are_set_from_the_steps() {
     assert_eq!(keys(&mut state, "\n\nc"), []);
     compare("steps-claim-80x24", &state);
     let claims = keys(&mut state, "000000\n");
-    let [Action::Claim { disk, serial_end, .. }] = claims.as_slice() else { panic!("{claims:?}") };
+    let [Action::ClaimDisk { disk, serial_end, .. }] = claims.as_slice() else {
+        panic!("{claims:?}")
+    };
     assert_eq!((disk.as_str(), serial_end.as_str()), ("wwn-0x0000000000000000", "000000"));
-    let pin = Some(Secret::new("2580".to_owned()));
+    let pin = Secret::new("2580".to_owned());
     assert_eq!(keys(&mut state, "\np2580\n2580\n\n\n"), [Action::SetPin { pin }]);
 }
 

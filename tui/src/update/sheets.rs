@@ -146,7 +146,7 @@ pub(super) fn show(state: &mut State, action: &Action, outcome: &Result<Came, St
     let is_there = state.last_key.is_some();
     match (action, outcome, &mut state.sheet) {
         (Action::TryNetwork { .. }, Ok(_), Some(Sheet::Network(_)))
-        | (Action::SetPin { .. }, Ok(_), Some(Sheet::Pin(_)))
+        | (Action::SetPin { .. } | Action::ClearPin, Ok(_), Some(Sheet::Pin(_)))
         | (Action::FactoryReset { .. }, Ok(_), Some(Sheet::Reset)) => {
             state.sheet = None;
             false

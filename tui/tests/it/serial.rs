@@ -101,7 +101,7 @@ fn a_fresh_node_is_set_up_by_keys_alone() {
     console.type_keys("c");
     console.read_until(|text| text.contains("Type the last 6 characters"));
     console.type_keys("000001\r");
-    console.read_until(|text| text.contains("is erased within a minute"));
+    console.read_until(|text| text.contains("is erased and claimed in 60 s"));
     console.type_keys("\r\r\r");
     console.read_until(|text| text.contains("the first steps are done"));
     let claim = Request::ClaimDisk { disk: "wwn-1".to_owned(), serial_end: "000001".to_owned() };
