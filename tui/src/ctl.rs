@@ -1,6 +1,7 @@
 //! icnctl: everything that the console shows and does, as commands.
 
 mod find;
+mod network;
 mod prepare;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -17,6 +18,7 @@ use crate::dialog::Confirm;
 use crate::poller::ACTION_TIMEOUT;
 use crate::state::Level;
 
+pub(crate) use network::SetArguments;
 pub(crate) use prepare::{Answer, Step, prepare};
 
 /// What ends with where something deserves attention.
@@ -128,6 +130,8 @@ pub(crate) enum NetworkCommand {
         /// The file.
         file: PathBuf,
     },
+    /// Sets a port, bond or VLAN up otherwise, for 120 s unless that is confirmed.
+    Set(SetArguments),
     /// Keeps the settings that are tried.
     Confirm,
     /// Takes the settings back that are tried.
@@ -151,7 +155,7 @@ pub(crate) enum NetworkCommand {
 impl NetworkCommand {
     fn changes(&self) -> bool {
         match self {
-            Self::Try { .. } | Self::Confirm | Self::Revert | Self::Reset => true,
+            Self::Try { .. } | Self::Set(_) | Self::Confirm | Self::Revert | Self::Reset => true,
             Self::Ping { .. } | Self::Lookup { .. } | Self::Clock => false,
         }
     }

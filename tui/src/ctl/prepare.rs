@@ -69,6 +69,8 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
                 "v": VERSION,
                 "name": status.map(|status| &status.name),
                 "node_id": status.and_then(|status| status.node_id.as_ref()),
+                "region": status.and_then(|status| status.region.as_ref()),
+                "hardware_class": status.and_then(|status| status.hardware_class.as_ref()),
                 "daemon": status.and_then(|status| status.daemon.as_ref()),
                 "sla": status.and_then(|status| status.sla.as_ref()),
             });
@@ -152,6 +154,7 @@ fn network(agent: &mut AgentClient) -> Result<Step> {
 fn change_network(what: &NetworkCommand, agent: &mut AgentClient) -> Result<Step> {
     Ok(match what {
         NetworkCommand::Try { file } => Step::Do(Action::TryNetwork { text: settings(file)? }),
+        NetworkCommand::Set(arguments) => super::network::set(arguments, agent)?,
         NetworkCommand::Confirm => Step::Do(Action::ConfirmNetwork),
         NetworkCommand::Revert => Step::Do(Action::RevertNetwork),
         NetworkCommand::Reset => Step::Do(Action::ResetNetwork),

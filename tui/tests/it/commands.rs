@@ -195,6 +195,19 @@ fn a_line_that_is_no_terminal_gets_the_status_and_takes_commands_by_number_or_wo
 }
 
 #[test]
+fn a_plain_line_says_what_waits_for_somebody_and_sets_the_network_up() {
+    let agent = Agent::start_fresh();
+    let text = plain(&agent, "network set eno1 --address 192.0.2.10/24\nnetwork confirm\n");
+    assert!(text.contains("! Nobody has set this node up"), "{text}");
+    assert!(text.contains("\nor: network disk"), "{text}");
+    assert!(text.contains("set up so for 120 s"), "{text}");
+    assert!(matches!(
+        agent.done().as_slice(),
+        [Request::TryNetwork { text }, Request::ConfirmNetwork] if text.contains("192.0.2.10/24")
+    ));
+}
+
+#[test]
 fn a_plain_line_asks_for_the_word_too() {
     let agent = Agent::start();
     let text = plain(&agent, "8\nyes\n9\n\ndisk retire 000001\nreboot\n");
@@ -217,4 +230,34 @@ fn a_plain_line_asks_for_the_pin_before_the_word() {
     assert_eq!(agent.done(), [Request::Reboot, Request::PowerOff], "{text}");
     assert!(text.contains("the-secret-key"), "{text}");
     assert_eq!(text.matches("PIN: ").count(), 1, "it is asked for once: {text}");
+}
+
+#[test]
+fn a_port_is_set_up_by_a_command() {
+    let agent = Agent::start();
+    let set = |arguments: &[&str]| {
+        let output = icnctl(&agent, &[&["network", "set"], arguments].concat());
+        (output.status.success(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let port = ["eno1", "--address", "192.0.2.10/24", "--address", "2001:db8::10/64"];
+    let more = ["--gateway", "192.0.2.1", "--vlan", "100", "--mtu", "9000", "--dns", "192.0.2.53"];
+    assert_eq!(set(&[&port[..], &more[..]].concat()), (true, String::new()));
+    let done = agent.done();
+    let [Request::TryNetwork { text }] = done.as_slice() else { panic!("another request") };
+    let tried = provisioning_config::parse_network(text).expect("settings");
+    assert_eq!((tried.dns.len(), tried.vlans[0].id), (1, 100));
+    assert_eq!((tried.vlans[0].port.addresses.len(), tried.vlans[0].port.mtu), (2, Some(9000)));
+    for (arguments, why) in [
+        (&["eno1"][..], "say how it gets its address"),
+        (&["eno9", "--dhcp"], "there is no port, bond or VLAN \"eno9\""),
+        (&["eno1", "--address", "192.0.2.10"], "has no prefix length"),
+        (&["eno1", "--address", "192.0.2.10/24", "--gateway", "10.0.0.1"], "in no subnet"),
+        (&["eno1", "--dhcp", "--vlan", "5000"], "1 to 4094"),
+        (&["eno1", "--dhcp", "--bond", "lacp"], "--with"),
+        (&["eno1", "--dhcp", "--none"], "cannot be used with"),
+    ] {
+        let (is_done, error) = set(arguments);
+        assert!(!is_done && error.contains(why), "{arguments:?}: {error}");
+    }
+    assert_eq!(agent.done().len(), 1, "nothing with a mistake is tried");
 }

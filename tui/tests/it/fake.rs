@@ -12,7 +12,7 @@ use agent_api::disks::{
 };
 use agent_api::hardware::{Component, HealthReport};
 use agent_api::health::{Health, Kind, Verdict};
-use agent_api::init::{PortStatus, SystemStatus};
+use agent_api::init::{NetworkOrigin, NetworkState, PortStatus, SystemStatus};
 use agent_api::network::{ClockReport, LookUpReport, PingReport, PingWay};
 use agent_api::pool::PoolStatus;
 use agent_api::settlement::{SettlementReport, SettlementStatus, Unsigned};
@@ -41,6 +41,19 @@ impl Agent {
     /// With a PIN.
     pub(crate) fn start_with_pin() -> Self {
         Self::serve(NodeStatus { console: ConsoleChanges::Pin, ..status(2) })
+    }
+
+    /// That nobody has set up: its first disk carries something else, and its port uses DHCP.
+    pub(crate) fn start_fresh() -> Self {
+        let mut status = NodeStatus { set_up: false, ..status(1) };
+        if let Some(report) = &mut status.disks {
+            for disk in &mut report.disks {
+                (disk.ownership, disk.volume) = (Ownership::Foreign, None);
+                disk.reasons = vec!["carries a file system: ext4".to_owned()];
+            }
+        }
+        status.volumes.clear();
+        Self::serve(status)
     }
 
     fn serve(status: NodeStatus) -> Self {
@@ -123,9 +136,19 @@ pub(crate) fn status(disks: u64) -> NodeStatus {
     };
     let mut status = NodeStatus {
         name: "node-1".to_owned(),
+        set_up: true,
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
         daemon: Some("0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf".to_owned()),
-        system: Some(SystemStatus { ports: vec![port], ..SystemStatus::default() }),
+        system: Some(SystemStatus {
+            ports: vec![port],
+            network: Some(NetworkState {
+                origin: NetworkOrigin::Seed,
+                text: "[network]\n".to_owned(),
+                tried: None,
+                seconds_left: None,
+            }),
+            ..SystemStatus::default()
+        }),
         volumes: volumes
             .map(|volume| VolumeUse { id: volume.id.clone(), state: VolumeState::Attached })
             .collect(),

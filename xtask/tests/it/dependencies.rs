@@ -50,7 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("provisioning", &["provisioning-config", "provisioning-protocol"]),
     ("e2e", &["test-network"]),
     ("reference-oracle", &["agent-proofs", "agent-settlement", "agent-sla"]),
-    ("tui", &["agent-api"]),
+    ("tui", &["agent-api", "provisioning-config"]),
     ("xtask", &["test-network"]),
 ];
 
