@@ -69,6 +69,8 @@ struct Noted {
     disputes: Address,
     /// All blocks up to this one are read.
     through: u64,
+    /// Its hash.
+    hash: B256,
     voids: Vec<Void>,
 }
 
@@ -81,6 +83,8 @@ struct Known {
     noted: u64,
     /// What was found since.
     fresh: Vec<Void>,
+    /// The last block that is noted, while it was not looked whether the chain still has it.
+    unproven: Option<(u64, B256)>,
     /// Voids behind those blocks, with their blocks.
     tail: Vec<(u64, Void)>,
     /// The last block that is read, with its hash.
@@ -109,6 +113,7 @@ impl Known {
             next,
             noted: next,
             fresh: Vec::new(),
+            unproven: None,
             tail: Vec::new(),
             end: None,
             is_whole: false,
@@ -158,6 +163,7 @@ impl Follower {
                 log.read(FILE, |_, payload| match serde_json::from_slice::<Noted>(payload) {
                     Ok(noted) if noted.disputes == source.disputes => {
                         known.read_for_good(noted.through, noted.voids.into_iter());
+                        known.unproven = Some((noted.through, noted.hash));
                     }
                     // Of another contract, or version: it is read anew.
                     Ok(_) | Err(_) => known = Known::new(source.from_block),
@@ -194,15 +200,33 @@ impl Follower {
     pub async fn refresh(&self, net: &Net) -> Result<bool, SettleError> {
         let _one_after_the_other = self.gate.lock().await;
         let heads = net.chain().heads().await.map_err(NetError::from)?;
+        if !self.prove(net).await? {
+            return Ok(false);
+        }
         let mut ranges = RANGES_AT_ONCE;
         let done = self.finals(net, heads, &mut ranges).await;
         // What was read is noted also where the rest could not be.
-        self.note().await?;
+        self.note(net).await?;
         if !done? {
             self.known().is_whole = false;
             return Ok(false);
         }
         self.tail(net, heads, ranges).await
+    }
+
+    /// Looks whether the chain still has the last block that is noted, and forgets all where it has another one there;
+    /// whether the chain has come so far.
+    async fn prove(&self, net: &Net) -> Result<bool, NetError> {
+        let Some((block, before)) = self.known().unproven else { return Ok(true) };
+        let Some(hash) = net.chain().block_hash(block).await? else { return Ok(false) };
+        let mut known = self.known();
+        if hash == before {
+            known.unproven = None;
+        } else {
+            warn!(block, "the chain is another than before; voided votes are read anew");
+            *known = Known::new(self.source.from_block);
+        }
+        Ok(true)
     }
 
     /// Reads final blocks; whether all are read that are to be.
@@ -292,17 +316,21 @@ impl Follower {
     }
 
     /// Writes down what is read for good.
-    async fn note(&self) -> Result<(), LogError> {
+    async fn note(&self, net: &Net) -> Result<(), SettleError> {
         let Some(log) = &self.log else { return Ok(()) };
-        let noted = {
+        let (through, voids) = {
             let known = self.known();
             let is_long = known.next.saturating_sub(known.noted) >= NOTED_EVERY;
             let Some(through) = known.next.checked_sub(1) else { return Ok(()) };
             if known.fresh.is_empty() && !is_long {
                 return Ok(());
             }
-            Noted { disputes: self.source.disputes, through, voids: known.fresh.clone() }
+            (through, known.fresh.clone())
         };
+        // It is noted at a later look where it cannot be said which block that is.
+        let hash = net.chain().block_hash(through).await.map_err(NetError::from)?;
+        let Some(hash) = hash else { return Ok(()) };
+        let noted = Noted { disputes: self.source.disputes, through, hash, voids };
         let bytes = serde_json::to_vec(&noted).unwrap_or_default();
         log.append(FILE, &bytes).await?;
         // The gate is held: nothing was found meanwhile.
