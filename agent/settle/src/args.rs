@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use alloy::primitives::{Address, B256, U256};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::dispute::args::DisputeCommand;
 use crate::units::{parse_gwei, parse_tokens};
 
 /// The most nodes that are asked about at once: as many as one batch of ICN's protocol has.
@@ -115,6 +116,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         acting: Acting,
     },
+    /// Shows evidence against oracles and roots, and answers or closes what was asked of oracles.
+    #[command(subcommand)]
+    Dispute(DisputeCommand),
     /// Signs a file of `--out`. Needs no network.
     Sign {
         /// The file to sign.

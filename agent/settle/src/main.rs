@@ -7,6 +7,7 @@ mod binding;
 mod deed;
 mod desk;
 mod direct;
+mod dispute;
 mod files;
 mod form;
 mod keystore;
@@ -154,6 +155,11 @@ async fn with<C: Chain + Clone>(
             let wish = async |survey| desk.withdraw(node, &survey).await;
             act(desk, acting, wish).await
         }
+        Command::Dispute(command) => {
+            let desk = &desk;
+            let wish = async |survey| desk.dispute(command, &survey).await;
+            act(desk, command.acting(), wish).await
+        }
         Command::Sign { .. } | Command::Send { .. } | Command::Key(_) => {
             bail!("this command needs no account")
         }
@@ -170,6 +176,7 @@ fn hp(command: &Command, net: &Net, network: &Network) -> Result<Address> {
         | Command::Claim { acting, .. }
         | Command::Exit { acting, .. }
         | Command::Withdraw { acting, .. } => acting.key.keystore.as_deref(),
+        Command::Dispute(command) => command.acting().key.keystore.as_deref(),
         Command::Status { nodes } if nodes.label.is_empty() => {
             return Ok(net.hp.or(network.hp).unwrap_or(Address::ZERO));
         }

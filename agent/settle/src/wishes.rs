@@ -140,7 +140,7 @@ impl<C: Chain + Clone> Desk<C> {
     pub(crate) async fn deposit(&self, node: B256, amount: U256) -> Result<Wish> {
         let contracts = self.ours()?;
         let node = self.node(&contracts, node).await?;
-        let tokens = self.tokens(&contracts).await?;
+        let tokens = self.tokens(&contracts, contracts.vault).await?;
         let plan = plan::deposit(&self.network, &contracts, &node, self.hp, amount, tokens)?;
         Ok(Wish { plan, follows: Vec::new() })
     }

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod chain;
+mod dispute;
 mod icn;
 mod offline;
 mod oracle;
