@@ -184,6 +184,28 @@ impl Chain {
         self.pass(behind.saturating_sub(behind_s)).await;
     }
 
+    /// The era of the newest block.
+    pub(crate) async fn era(&self) -> u64 {
+        (self.time().await - self.genesis()) / ERA_S
+    }
+
+    /// How many seconds of the era are over.
+    pub(crate) async fn second_of_era(&self) -> u64 {
+        (self.time().await - self.genesis()) % ERA_S
+    }
+
+    fn genesis(&self) -> u64 {
+        self.deployed["genesis"].as_u64().expect("a second")
+    }
+
+    /// Waits until so much time is over on the chain, without making its clock go faster.
+    pub(crate) async fn wait(&self, seconds: u64) {
+        let until = self.time().await + seconds;
+        while self.time().await < until {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Time passes at once.
     pub(crate) async fn pass(&self, seconds: u64) {
         self.ask("evm_increaseTime", json!([seconds])).await;
@@ -203,7 +225,7 @@ impl Chain {
         self.deployed["chain"].as_u64().expect("a number")
     }
 
-    async fn call<T: SolCall>(&self, to: Address, call: &T) -> T::Return {
+    pub(crate) async fn call<T: SolCall>(&self, to: Address, call: &T) -> T::Return {
         let data = Bytes::from(call.abi_encode());
         let answer = self.ask("eth_call", json!([{ "to": to, "data": data }, "latest"])).await;
         let answer: Bytes = serde_json::from_value(answer).expect("bytes");
@@ -234,6 +256,14 @@ impl Chain {
             json!([{ "from": hp(), "to": to, "data": Bytes::from(data), "gas": "0xf4240" }]);
         self.mined(transaction).await;
         self.ask("anvil_stopImpersonatingAccount", json!([hp()])).await;
+    }
+
+    /// Why a contract refuses the HP's call, as it answers it.
+    pub(crate) async fn refusal(&self, contract: &str, data: Vec<u8>) -> Bytes {
+        let to = self.contract(contract);
+        let call = json!([{ "from": hp(), "to": to, "data": Bytes::from(data) }, "latest"]);
+        let refused = self.server.ask("eth_call", call).await.expect_err("it is refused");
+        refused.revert().expect("by the contract")
     }
 
     async fn mined(&self, transaction: Value) {

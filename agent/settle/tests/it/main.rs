@@ -11,6 +11,7 @@ mod bad_input;
 mod chain;
 mod dispute;
 mod icn;
+mod keys;
 mod offline;
 mod oracle;
 mod payout;
