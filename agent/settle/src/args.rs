@@ -69,8 +69,26 @@ pub(crate) enum Command {
         /// The node that it must be of.
         #[arg(long, value_name = "NODE")]
         node: Option<B256>,
+        /// The HP's signature of the binding, made elsewhere (see `consent`): another account sends it.
+        #[arg(long, value_name = "FILE")]
+        consent: Option<PathBuf>,
+        /// With --consent: the account that sends and pays, where no keystore names it.
+        #[arg(long, value_name = "ADDRESS", requires = "consent")]
+        payer: Option<Address>,
         #[command(flatten)]
         acting: Acting,
+    },
+    /// Writes what the HP's wallet signs (EIP-712) so that another account can bind a daemon key.
+    Consent {
+        /// The binding that the node signed.
+        #[arg(long, value_name = "FILE", required_unless_present = "daemon")]
+        binding: Option<PathBuf>,
+        /// Fetches the binding of this daemon key from an oracle.
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "binding")]
+        daemon: Option<Address>,
+        /// Where it goes: typed data as wallets read it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Revokes a node's daemon key: for one that was stolen. Possible while the contracts are paused.
     Revoke {
@@ -136,6 +154,9 @@ pub(crate) enum Command {
     Send {
         /// A file of `sign`, or one with a signed transaction in hexadecimal.
         file: PathBuf,
+        /// The file of `--out` that was to be signed: another transaction is not sent.
+        #[arg(long, value_name = "FILE")]
+        unsigned: Option<PathBuf>,
         #[command(flatten)]
         wait: Wait,
     },

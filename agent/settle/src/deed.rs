@@ -169,6 +169,11 @@ fn reference(contracts: &Reference, to: Address, data: &[u8]) -> Option<Deed> {
                 Some(Deed::Bind { binding: call.binding })
             })
             .or_else(|| {
+                // With the HP's consent in it; whoever sends it changes nothing.
+                let call = call::<NodeRegistry::bindForCall>(data)?;
+                Some(Deed::Bind { binding: call.binding })
+            })
+            .or_else(|| {
                 let call = call::<HpRegistry::revokeCall>(data)?;
                 Some(Deed::Revoke { node: call.nodeId })
             })

@@ -17,3 +17,4 @@ mod oracle;
 mod payout;
 mod tool;
 mod unfinished;
+mod wallet;
