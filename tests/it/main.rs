@@ -16,6 +16,7 @@ mod foreign;
 mod healing;
 mod health;
 mod hot_plug;
+mod network;
 mod oracles;
 mod power_cut;
 mod settlement;

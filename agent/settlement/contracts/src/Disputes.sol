@@ -43,14 +43,17 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         uint32 evidenceAge;
     }
 
-    /// @notice An open question. Three storage slots.
+    /// @notice An open question. Four storage slots.
     struct Question {
         address challenger;
         uint96 bond;
         address oracle;
         /// Until when it may be answered, in seconds since 1970.
-        uint64 answerBy;
+        uint48 answerBy;
+        /// The vote's era, which is over: its number is less than the seconds since 1970.
+        uint48 era;
         bytes32 receiptsRoot;
+        bytes32 nodeId;
     }
 
     /// @notice Receipts of a vote at most: the protocol has one for each oracle, node and era.
@@ -73,8 +76,8 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
 
     Terms private _terms;
 
-    /// @notice Votes, by digest, that were shown to hide a receipt: they are no votes, and what was computed from them
-    /// is corrected by the next root.
+    /// @notice Votes, by digest, that were shown to hide a receipt, or to be one of two on the same: they are no votes,
+    /// and no root is computed from them any more.
     mapping(bytes32 voteDigest => bool) public voided;
 
     /// @notice Open questions, by vote and receipt.
@@ -99,9 +102,15 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
     );
     /// @notice The receipt was among those that the vote was made from: the challenger's bond is the oracle's.
     event ReceiptsShown(bytes32 indexed voteDigest, bytes32 indexed receiptDigest, address indexed oracle);
-    /// @notice A vote hid a receipt: it is no vote.
+    /// @notice A vote is none any more. The evidence is the digest of the receipt that it hid, or of the other vote
+    /// of the same oracle on the same node and era. What follows votes needs no more than this event.
     event VoteVoided(
-        bytes32 indexed voteDigest, bytes32 indexed receiptDigest, address indexed oracle, address challenger
+        address indexed oracle,
+        bytes32 indexed nodeId,
+        uint64 indexed era,
+        bytes32 voteDigest,
+        bytes32 evidence,
+        address challenger
     );
 
     /// @notice The votes are not of one oracle, node and era.
@@ -148,7 +157,8 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         _terms = terms_;
     }
 
-    /// @notice Two votes of one oracle on one node and era: it loses all of its stake, and signs no more.
+    /// @notice Two votes of one oracle on one node and era: both are void, and it loses all of its stake and signs no
+    /// more.
     function showEquivocation(
         Messages.SlaVote calldata first,
         bytes calldata firstSignature,
@@ -162,6 +172,8 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         bytes32 b = _signed(second.hash(), secondSignature, first.oracleId);
         if (a == b) revert NoConflict();
         emit EquivocationShown(first.oracleId, first.nodeId, first.era, a, b);
+        _mark(a, b, first.oracleId, first.nodeId, first.era, msg.sender);
+        _mark(b, a, first.oracleId, first.nodeId, first.era, msg.sender);
         bytes32 evidence = keccak256(abi.encode(a, b));
         oracles.slash(first.oracleId, type(uint256).max, msg.sender, _terms.rewardBps, true, evidence);
     }
@@ -185,7 +197,7 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         asked[voteDigest][receiptDigest] = true;
         bool cannotBeTrue =
             vote.passed == 0 || vote.receiptsRoot == keccak256("") || (vote.provenBytes == 0 && request.totalBytes > 0);
-        if (cannotBeTrue) _void(voteDigest, receiptDigest, vote.oracleId, msg.sender);
+        if (cannotBeTrue) _void(voteDigest, receiptDigest, vote.oracleId, vote.nodeId, vote.era, msg.sender);
         else _ask(vote, voteDigest, receiptDigest);
     }
 
@@ -216,7 +228,9 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         delete questions[voteDigest][receiptDigest];
         token.safeTransfer(question.challenger, question.bond);
         // Of two receipts that one vote hides, one is enough.
-        if (!voided[voteDigest]) _void(voteDigest, receiptDigest, question.oracle, question.challenger);
+        if (!voided[voteDigest]) {
+            _void(voteDigest, receiptDigest, question.oracle, question.nodeId, question.era, question.challenger);
+        }
     }
 
     /// @notice A root that has a leaf of another era than its own is cancelled.
@@ -293,16 +307,38 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
     function _ask(Messages.SlaVote calldata vote, bytes32 voteDigest, bytes32 receiptDigest) private {
         uint96 bond = _terms.bond;
         uint64 answerBy = uint64(block.timestamp + _terms.answerWindow);
-        questions[voteDigest][receiptDigest] = Question(msg.sender, bond, vote.oracleId, answerBy, vote.receiptsRoot);
+        questions[voteDigest][receiptDigest] = Question({
+            challenger: msg.sender,
+            bond: bond,
+            oracle: vote.oracleId,
+            answerBy: uint48(answerBy),
+            era: uint48(vote.era),
+            receiptsRoot: vote.receiptsRoot,
+            nodeId: vote.nodeId
+        });
         emit ReceiptsAsked(voteDigest, receiptDigest, vote.oracleId, vote.nodeId, vote.era, msg.sender, answerBy);
         token.safeTransferFrom(msg.sender, address(this), bond);
     }
 
-    function _void(bytes32 voteDigest, bytes32 receiptDigest, address oracle, address challenger) private {
-        voided[voteDigest] = true;
-        emit VoteVoided(voteDigest, receiptDigest, oracle, challenger);
+    function _void(
+        bytes32 voteDigest,
+        bytes32 receiptDigest,
+        address oracle,
+        bytes32 nodeId,
+        uint64 era,
+        address challenger
+    ) private {
+        _mark(voteDigest, receiptDigest, oracle, nodeId, era, challenger);
         bytes32 evidence = keccak256(abi.encode(voteDigest, receiptDigest));
         oracles.slash(oracle, _terms.suppressionSlash, challenger, _terms.rewardBps, false, evidence);
+    }
+
+    function _mark(bytes32 voteDigest, bytes32 evidence, address oracle, bytes32 nodeId, uint64 era, address challenger)
+        private
+    {
+        if (voided[voteDigest]) return;
+        voided[voteDigest] = true;
+        emit VoteVoided(oracle, nodeId, era, voteDigest, evidence, challenger);
     }
 
     function _question(bytes32 voteDigest, bytes32 receiptDigest) private view returns (Question memory question) {

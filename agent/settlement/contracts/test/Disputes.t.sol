@@ -85,8 +85,16 @@ contract DisputesTest is Fixture {
         net.disputes.showEquivocation(first, a, first, a);
         vm.expectPartialRevert(Disputes.NotTheOracle.selector);
         net.disputes.showEquivocation(first, a, second, a);
+        (bytes32 one, bytes32 other) = (_digest(first.hash()), _digest(second.hash()));
+        vm.expectEmit(address(net.disputes));
+        emit Disputes.EquivocationShown(_oracle, NODE, 5, one, other);
+        vm.expectEmit(address(net.disputes));
+        emit Disputes.VoteVoided(_oracle, NODE, 5, one, other, CHALLENGER);
+        vm.expectEmit(address(net.disputes));
+        emit Disputes.VoteVoided(_oracle, NODE, 5, other, one, CHALLENGER);
         vm.prank(CHALLENGER);
         net.disputes.showEquivocation(first, a, second, b);
+        _true(net.disputes.voided(one) && net.disputes.voided(other), "void");
         _eq(_bondOf(_oracle), 0);
         _eq(icnt.balanceOf(CHALLENGER), 2 * DISPUTE_BOND + MIN_BOND / 10);
         _eq(net.oracles.treasuryDue(), MIN_BOND - MIN_BOND / 10);
@@ -152,6 +160,8 @@ contract DisputesTest is Fixture {
             if (i == 0) vote.passed = 0;
             if (i == 1) vote.provenBytes = 0;
             if (i == 2) vote.receiptsRoot = keccak256("");
+            vm.expectEmit(address(net.disputes));
+            emit Disputes.VoteVoided(_oracle, NODE, 5, _digest(vote.hash()), _receiptDigest, CHALLENGER);
             (bytes32 voteDigest,) = _show(vote, _receipt(), 0);
             _true(net.disputes.voided(voteDigest), "void");
             _eq(_bondOf(_oracle), MIN_BOND - (i + 1) * SUPPRESSION);
@@ -176,6 +186,8 @@ contract DisputesTest is Fixture {
         vm.warp(block.timestamp + 3 days + 1);
         vm.expectPartialRevert(Disputes.BadTime.selector);
         net.disputes.answer(voteDigest, receiptDigest, shown);
+        vm.expectEmit(address(net.disputes));
+        emit Disputes.VoteVoided(_oracle, NODE, 5, voteDigest, receiptDigest, CHALLENGER);
         net.disputes.close(voteDigest, receiptDigest);
         _true(net.disputes.voided(voteDigest), "void");
         _eq(icnt.balanceOf(CHALLENGER), 2 * DISPUTE_BOND + SUPPRESSION / 10);
@@ -183,6 +195,23 @@ contract DisputesTest is Fixture {
         vm.expectRevert(Disputes.NoQuestion.selector);
         net.disputes.close(voteDigest, receiptDigest);
         _show(vote, _receipt(), Disputes.AskedBefore.selector);
+    }
+
+    function test_a_vote_that_is_one_of_two_is_void_and_a_question_about_it_gives_the_bond_back() public {
+        Messages.SlaVote memory first = _vote(keccak256("another"));
+        (bytes32 voteDigest, bytes32 receiptDigest) = _show(first, _receipt(), 0);
+        Messages.SlaVote memory second = _vote(0);
+        (bytes memory a, bytes memory b) = (_sign(_key, first.hash()), _sign(_key, second.hash()));
+        vm.prank(ANYONE);
+        net.disputes.showEquivocation(first, a, second, b);
+        _show(second, _receipt(), Disputes.AskedBefore.selector);
+        (,,, uint48 answerBy, uint48 era,, bytes32 nodeId) = net.disputes.questions(voteDigest, receiptDigest);
+        _eq(era, 5);
+        _eq(nodeId, NODE);
+        vm.warp(uint256(answerBy) + 1);
+        net.disputes.close(voteDigest, receiptDigest);
+        _eq(icnt.balanceOf(CHALLENGER), 2 * DISPUTE_BOND);
+        _eq(_bondOf(_oracle), 0);
     }
 
     function test_an_oracle_that_answers_has_the_bond() public {
@@ -313,7 +342,7 @@ contract DisputesTest is Fixture {
         }
         uint256 open;
         for (uint256 v; v < 12; v += 4) {
-            (, uint96 bond,,,) = net.disputes.questions(_digests[v], _receiptDigest);
+            (, uint96 bond,,,,,) = net.disputes.questions(_digests[v], _receiptDigest);
             open += bond;
         }
         _eq(icnt.balanceOf(address(net.disputes)), open);

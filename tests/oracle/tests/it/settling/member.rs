@@ -52,6 +52,8 @@ pub(crate) struct Member {
     byte: u8,
     certificate: (CertificateDer<'static>, Vec<u8>),
     pub(crate) tariff: String,
+    /// When states of nodes change; empty for never.
+    pub(crate) states: String,
     running: Option<Running>,
 }
 
@@ -152,6 +154,7 @@ impl Circle {
                 byte,
                 certificate: self_signed("oracle").expect("a certificate"),
                 tariff: tariff(1000),
+                states: String::new(),
                 running: None,
             });
         }
@@ -177,10 +180,10 @@ impl Circle {
 
     fn text(&self, index: usize) -> String {
         let member = &self.members[index];
-        let Network { url, registry, .. } = &self.network;
+        let Network { url, registry, disputes, .. } = &self.network;
         let mut text = format!(
-            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ngas_key = \"gas\"\n{}",
-            member.tariff
+            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ndisputes = \"{disputes}\"\ngas_key = \"gas\"\n{}{}",
+            member.tariff, member.states
         );
         for (other, peer) in self.members.iter().enumerate() {
             if other != index {
