@@ -363,9 +363,10 @@ impl Node {
             slots: self.hardware.slots(),
             console: self.console.told(),
             set_up: true,
-            region: None,
-            hardware_class: None,
-            support_recipients: 0,
+            region: self.config.node.region.clone(),
+            hardware_class: self.config.node.hardware_class.clone(),
+            support_recipients: u32::try_from(self.config.support.recipients.len())
+                .unwrap_or(u32::MAX),
         }
     }
 }
