@@ -96,6 +96,8 @@ pub(crate) struct Node {
     hardware: Arc<Hardware>,
     network: network::Keeping,
     console: pin::Guard,
+    /// One support bundle is made at a time.
+    support: tokio::sync::Mutex<()>,
 }
 
 /// Runs until `cancel`.
@@ -136,6 +138,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         hardware,
         network: network::Keeping::new(&config.network),
         console: pin::Guard::new(config.console.changes.clone()),
+        support: tokio::sync::Mutex::default(),
         arguments,
         config,
     });

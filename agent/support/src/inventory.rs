@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_api::init::PortStatus;
 use agent_api::support::{Fact, Inventory};
@@ -34,19 +34,20 @@ const EMPTY_WORDS: [&str; 9] = [
 
 /// Where the machine is read from.
 #[derive(Debug, Clone)]
-pub(super) struct Sources {
+pub struct Sources {
     /// `/sys` but for tests.
-    pub(super) sys: std::path::PathBuf,
+    pub sys: PathBuf,
     /// `/proc` but for tests.
-    pub(super) proc: std::path::PathBuf,
+    pub proc: PathBuf,
     /// The ports that init tells of.
-    pub(super) ports: Vec<PortStatus>,
+    pub ports: Vec<PortStatus>,
     /// The disks that icn-disks tells of.
-    pub(super) disks: Option<DiskReport>,
+    pub disks: Option<DiskReport>,
 }
 
-/// Reads it all.
-pub(super) fn inventory(sources: &Sources) -> Inventory {
+/// Reads it all; blocks.
+#[must_use]
+pub fn inventory(sources: &Sources) -> Inventory {
     let mut reader = Reader { problems: Vec::new() };
     let mut inventory = Inventory {
         machine: machine(&mut reader, &sources.sys),

@@ -1,5 +1,4 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
 
 use disk_manager_plan::report::{Bytes, DiskClass, DiskId, Ownership};
 
