@@ -3,6 +3,7 @@
 mod find;
 mod network;
 mod prepare;
+mod support;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -91,6 +92,10 @@ pub(crate) enum Command {
         #[arg(long, default_value = "")]
         text: String,
     },
+    /// Shows what the node is made of.
+    Inventory,
+    /// Writes a support bundle to the stick that is labelled ICN-SUPPORT; takes up to some minutes.
+    Support,
     /// Shows the secret key of the S3 user that the node made for itself.
     Secret,
     /// Restarts the machine.
@@ -104,7 +109,7 @@ impl Command {
     /// on the node does not stand before a console.
     pub(crate) fn is_guarded(&self) -> bool {
         match self {
-            Self::Secret | Self::Reboot | Self::Poweroff => true,
+            Self::Secret | Self::Support | Self::Reboot | Self::Poweroff => true,
             Self::Disk { what } => {
                 matches!(what, DiskCommand::Retire { .. } | DiskCommand::Keep { .. })
             }
@@ -117,6 +122,7 @@ impl Command {
             | Self::Health { .. }
             | Self::Sla
             | Self::Settlement
+            | Self::Inventory
             | Self::Log { .. } => false,
         }
     }
@@ -225,13 +231,8 @@ impl From<LevelArgument> for Level {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut agent = AgentClient::new(&arguments.socket, ACTION_TIMEOUT);
     match prepare(&arguments.command, &mut agent)? {
-        Step::Show(Answer { text, json, needs_attention }) => {
-            let json = || serde_json::to_string_pretty(&json).context("cannot write JSON");
-            say(&if arguments.json { json()? + "\n" } else { text })?;
-            if needs_attention {
-                return Ok(ExitCode::from(ATTENTION));
-            }
-        }
+        Step::Show(answer) => return show(arguments, answer),
+        Step::Run(work) => return show(arguments, work(&mut agent)?),
         Step::Ask(confirm) => {
             if !arguments.yes {
                 confirmed(&confirm)?;
@@ -241,6 +242,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Step::Do(action) => act(arguments, &mut agent, &action)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(arguments: &Arguments, answer: Answer) -> Result<ExitCode> {
+    let Answer { text, json, needs_attention } = answer;
+    let json = || serde_json::to_string_pretty(&json).context("cannot write JSON");
+    say(&if arguments.json { json()? + "\n" } else { text })?;
+    Ok(if needs_attention { ExitCode::from(ATTENTION) } else { ExitCode::SUCCESS })
 }
 
 fn act(arguments: &Arguments, agent: &mut AgentClient, action: &Action) -> Result<()> {

@@ -188,7 +188,7 @@ impl Session {
                 (self.told_at, self.tried_at) = (Some(Instant::now()), None);
                 format!("\n{text}{}{PROMPT}", menu())
             }
-            Ok(Step::Do(_) | Step::Ask(_)) => String::new(),
+            Ok(Step::Do(_) | Step::Run(_) | Step::Ask(_)) => String::new(),
             Err(error) => {
                 self.tried_at = Some(Instant::now());
                 if was_told {
@@ -278,6 +278,10 @@ impl Session {
         match prepare(command, &mut agent) {
             Ok(Step::Show(Answer { text, .. })) => text,
             Ok(Step::Do(action)) => act(&action, &mut agent),
+            Ok(Step::Run(work)) => match work(&mut agent) {
+                Ok(Answer { text, .. }) => text,
+                Err(error) => format!("{error:#}\n"),
+            },
             Ok(Step::Ask(confirm)) => {
                 let text = question(&confirm);
                 self.asked = Some(Asked::Word(confirm));

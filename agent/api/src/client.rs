@@ -17,7 +17,7 @@ use crate::network::{ClockReport, LookUpReport, PingReport};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::settlement::SettlementReport;
 use crate::status::NodeStatus;
-use crate::support::{Inventory, SupportWritten};
+use crate::support::{Inventory, SUPPORT_ANSWER, SupportWritten};
 
 /// Why a request got no useful answer.
 #[derive(Debug, thiserror::Error)]
@@ -298,12 +298,15 @@ impl AgentClient {
         }
     }
 
-    /// Writes a support bundle to the stick that is labelled for it.
+    /// Writes a support bundle to the stick that is labelled for it; waits for up to [`SUPPORT_ANSWER`].
     ///
     /// # Errors
     /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
     pub fn write_support(&mut self) -> Result<SupportWritten, RequestError> {
-        match self.ask(Request::WriteSupport)? {
+        let usual = std::mem::replace(&mut self.0.timeout, SUPPORT_ANSWER);
+        let answer = self.ask(Request::WriteSupport);
+        self.0.timeout = usual;
+        match answer? {
             Reply::SupportWritten(written) => Ok(written),
             other => Err(self.0.unexpected(&other)),
         }

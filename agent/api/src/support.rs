@@ -1,6 +1,12 @@
 //! The support bundle and the hardware inventory. Part of version 1 of the wire form in [`crate::control`].
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+/// How long a client waits for the answer to [`crate::control::Request::WriteSupport`], and to no other request: the
+/// slowest sticks take minutes for the largest bundle, of which the agent allows ten, and it is made before.
+pub const SUPPORT_ANSWER: Duration = Duration::from_secs(720);
 
 /// How a support bundle came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

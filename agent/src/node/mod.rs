@@ -96,6 +96,8 @@ pub(crate) struct Node {
     hardware: Arc<Hardware>,
     network: network::Keeping,
     console: pin::Guard,
+    /// One support bundle is made at a time.
+    support: tokio::sync::Mutex<()>,
 }
 
 /// Runs until `cancel`.
@@ -136,6 +138,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         hardware,
         network: network::Keeping::new(&config.network),
         console: pin::Guard::new(config.console.changes.clone()),
+        support: tokio::sync::Mutex::default(),
         arguments,
         config,
     });
@@ -363,9 +366,10 @@ impl Node {
             slots: self.hardware.slots(),
             console: self.console.told(),
             set_up: true,
-            region: None,
-            hardware_class: None,
-            support_recipients: 0,
+            region: self.config.node.region.clone(),
+            hardware_class: self.config.node.hardware_class.clone(),
+            support_recipients: u32::try_from(self.config.support.recipients.len())
+                .unwrap_or(u32::MAX),
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod reason;
 pub mod report;
 pub mod slots;
+pub mod stick;
 #[cfg(test)]
 mod testing;
 

@@ -11,6 +11,7 @@ use disk_manager_plan::report::DiskId;
 use serde_json::Value;
 
 use super::directory::{Directory, KnownDisk};
+use super::stick::{Mounted, Place};
 use super::{kmsg, locate};
 use crate::program::{ProgramError, run_holding};
 
@@ -68,13 +69,16 @@ pub struct Desk {
     pub(super) sysfs: PathBuf,
     pub(super) dev: PathBuf,
     pub(super) programs: Programs,
+    /// Mounts sticks; tests put another in its place.
+    pub(super) place: Arc<dyn Place>,
 }
 
 impl Desk {
     /// Answers for the disks of `directory`; `sysfs` is `/sys` but for tests.
     #[must_use]
     pub fn new(directory: Arc<Directory>, sysfs: PathBuf) -> Self {
-        Self { directory, sysfs, dev: PathBuf::from("/dev"), programs: Programs::default() }
+        let (dev, programs) = (PathBuf::from("/dev"), Programs::default());
+        Self { directory, sysfs, dev, programs, place: Arc::new(Mounted::default()) }
     }
 
     /// Answers one request; takes as long as the program may.
@@ -89,6 +93,7 @@ impl Desk {
             Request::Sensors => self.controller(&["-c", "sdr", "elist", "all"]),
             Request::SensorEvents => self.controller(&["-c", "sel", "elist"]),
             Request::KernelLog { after } => kmsg::read(&self.dev.join("kmsg"), *after),
+            Request::WriteSupport { .. } => failed("no bytes come behind the request".to_owned()),
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Show(Answer),
     /// This is to be done.
     Do(Action),
+    /// This is to be done, and what comes of it shown.
+    Run(fn(&mut AgentClient) -> Result<Answer>),
     /// This is to be done once somebody has confirmed it.
     Ask(Confirm),
 }
@@ -113,6 +115,8 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
             let text = log.iter().map(|line| crate::text::printable(line) + "\n").collect();
             show(text, json!({ "v": VERSION, "lines": log }))
         }
+        Command::Inventory => Step::Show(super::support::inventory(agent)?),
+        Command::Support => Step::Run(super::support::write),
         Command::Secret => {
             let secret = agent.first_user_secret()?;
             show(format!("{}\n", secret.reveal()), json!({ "secret_key": secret.reveal() }))

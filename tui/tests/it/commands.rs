@@ -8,6 +8,7 @@ use agent_api::hardware::HealthReport;
 use agent_api::pool::PoolStatus;
 use agent_api::settlement::SettlementReport;
 use agent_api::status::NodeStatus;
+use agent_api::support::{Inventory, SupportWritten};
 use serde_json::Value;
 
 use crate::fake::{self, Agent};
@@ -260,4 +261,27 @@ fn a_port_is_set_up_by_a_command() {
         assert!(!is_done && error.contains(why), "{arguments:?}: {error}");
     }
     assert_eq!(agent.done().len(), 1, "nothing with a mistake is tried");
+}
+
+#[test]
+fn a_support_bundle_is_told_with_its_place_and_an_inventory_in_its_parts() {
+    let agent = Agent::start_with_support();
+    let told = shown(&agent, &["support"]);
+    assert!(told.starts_with("icn-support-1.tar.zst.age\n  on /dev/sdc1, 4096 bytes"), "{told}");
+    assert!(told.contains("age1abc"), "{told}");
+    let written: SupportWritten =
+        serde_json::from_value(json(&agent, &["support"])["written"].clone()).expect("a bundle");
+    assert_eq!(written, fake::written());
+    assert_eq!(shown(&agent, &["inventory"]), "Machine\n  serial: SN4711\n");
+    let inventory: Inventory =
+        serde_json::from_value(json(&agent, &["inventory"])["inventory"].clone()).expect("parts");
+    assert_eq!(inventory, fake::inventory());
+}
+
+#[test]
+fn a_bundle_that_nobody_could_open_is_refused_with_the_reason() {
+    let output = icnctl(&Agent::start(), &["support"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("no keys can open a bundle"), "{error}");
 }

@@ -17,6 +17,7 @@ use agent_api::network::{ClockReport, LookUpReport, PingReport, PingWay};
 use agent_api::pool::PoolStatus;
 use agent_api::settlement::{SettlementReport, SettlementStatus, Unsigned};
 use agent_api::status::{ConsoleChanges, Credentials, NodeStatus, VolumeState, VolumeUse};
+use agent_api::support::{Fact, Inventory, SupportWritten};
 
 /// The PIN of its console, where it has one.
 pub(crate) const PIN: &str = "2580";
@@ -54,6 +55,11 @@ impl Agent {
         }
         status.volumes.clear();
         Self::serve(status)
+    }
+
+    /// Whose support bundles somebody can open.
+    pub(crate) fn start_with_support() -> Self {
+        Self::serve(NodeStatus { support_recipients: 1, ..status(2) })
     }
 
     fn serve(status: NodeStatus) -> Self {
@@ -109,6 +115,11 @@ fn answer(mut client: UnixStream, status: &NodeStatus, done: &Mutex<Vec<Request>
                 clock: NodeStatus::default().clock,
                 servers: Vec::new(),
             })),
+            Request::Inventory => Reply::Inventory(Box::new(inventory())),
+            Request::WriteSupport if status.support_recipients == 0 => {
+                Reply::Refused { reason: "no keys can open a bundle".to_owned() }
+            }
+            Request::WriteSupport => Reply::SupportWritten(written()),
             Request::Locate { on: false, .. } => {
                 Reply::Refused { reason: "the enclosure does not answer".to_owned() }
             }
@@ -207,6 +218,23 @@ fn settlement() -> SettlementReport {
         ..SettlementStatus::default()
     };
     SettlementReport { status, binding: None, unsigned: vec![unsigned] }
+}
+
+/// What it is made of.
+pub(crate) fn inventory() -> Inventory {
+    let fact = Fact { name: "serial".to_owned(), text: "SN4711".to_owned() };
+    Inventory { machine: vec![fact], ..Inventory::default() }
+}
+
+/// The bundle that it writes.
+pub(crate) fn written() -> SupportWritten {
+    SupportWritten {
+        device: "/dev/sdc1".to_owned(),
+        file: "icn-support-1.tar.zst.age".to_owned(),
+        size_bytes: 4096,
+        verified: true,
+        recipients: vec!["age1abc".to_owned()],
+    }
 }
 
 fn log() -> Vec<String> {
