@@ -17,7 +17,7 @@ mod locate;
 mod record;
 mod server;
 
-pub use desk::{Desk, Programs};
+pub use desk::{Desk, Hand, HandRequest, Programs};
 pub use directory::{Directory, KnownDisk};
 pub use server::start;
 
