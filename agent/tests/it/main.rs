@@ -13,6 +13,7 @@ mod fakes;
 mod hardware;
 mod host;
 mod icn;
+mod local;
 mod metrics;
 mod network;
 mod node;

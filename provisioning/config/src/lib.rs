@@ -17,7 +17,9 @@ pub mod sla;
 mod value;
 
 pub use network::{Bond, BondMode, IpNet, Network, Port, PortName, Vlan};
-pub use parse::{MAX_NETWORK_TEXT, MAX_TEXT, load, parse, parse_bytes, parse_network};
+pub use parse::{
+    MAX_NETWORK_TEXT, MAX_TEXT, answers_first_steps, load, parse, parse_bytes, parse_network,
+};
 pub use pin::{PinHash, SALT};
 
 use std::fmt;
