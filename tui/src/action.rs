@@ -2,6 +2,7 @@
 
 use agent_api::client::{AgentClient, RequestError};
 use agent_api::control::Request;
+use agent_api::local::ResetScope;
 
 /// Something that changes the node or what a person sees of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,33 @@ pub(crate) enum Action {
     RevertNetwork,
     /// Sets the network up by node.toml again.
     ResetNetwork,
+    /// Claims a disk that is not blank; what is on it is erased.
+    ClaimDisk {
+        /// The disk's lasting name.
+        disk: String,
+        /// What a person calls it.
+        called: String,
+        /// The end of its serial number, as somebody typed it.
+        serial_end: String,
+    },
+    /// Takes a claim by hand back, or forgets one that failed.
+    UndoClaim {
+        /// The disk's lasting name.
+        disk: String,
+        /// What a person calls it.
+        called: String,
+    },
+    /// Has the console ask for no PIN.
+    ClearPin,
+    /// Says that the first steps are done.
+    FinishSetUp,
+    /// Makes the node new.
+    FactoryReset {
+        /// What goes too.
+        scope: ResetScope,
+        /// The end of the node's id, as somebody typed it.
+        node_end: String,
+    },
     /// Restarts the machine.
     Reboot,
     /// Powers the machine off.
@@ -66,6 +94,14 @@ impl Action {
             Self::ConfirmNetwork => agent.change_network(Request::ConfirmNetwork),
             Self::RevertNetwork => agent.change_network(Request::RevertNetwork),
             Self::ResetNetwork => agent.change_network(Request::ResetNetwork),
+            Self::ClaimDisk { disk, serial_end, .. } => agent
+                .decide(Request::ClaimDisk { disk: disk.clone(), serial_end: serial_end.clone() }),
+            Self::UndoClaim { disk, .. } => agent.decide(Request::UndoClaim { disk: disk.clone() }),
+            Self::ClearPin => agent.decide(Request::SetPin { pin: None }),
+            Self::FinishSetUp => agent.decide(Request::FinishSetUp),
+            Self::FactoryReset { scope, node_end } => {
+                agent.decide(Request::FactoryReset { scope: *scope, node_end: node_end.clone() })
+            }
             Self::Reboot => agent.reboot(),
             Self::PowerOff => agent.power_off(),
         }
@@ -82,6 +118,14 @@ impl Action {
             Self::ConfirmNetwork => "Keep the settings of the network that are tried".to_owned(),
             Self::RevertNetwork => "Take the settings of the network back".to_owned(),
             Self::ResetNetwork => "Set the network up by node.toml again".to_owned(),
+            Self::ClaimDisk { called, .. } => format!("Erase and claim {called}"),
+            Self::UndoClaim { called, .. } => format!("Take the claim of {called} back"),
+            Self::ClearPin => "Ask for no PIN on the console".to_owned(),
+            Self::FinishSetUp => "Finish the first steps".to_owned(),
+            Self::FactoryReset { scope: ResetScope::KeepIdentity, .. } => {
+                "Make the node new, with its identity".to_owned()
+            }
+            Self::FactoryReset { .. } => "Make the node new and forget its identity".to_owned(),
             Self::Reboot => "Restart the node".to_owned(),
             Self::PowerOff => "Power the node off".to_owned(),
         }
@@ -100,6 +144,15 @@ impl Action {
             Self::ConfirmNetwork => "these settings of the network stay".to_owned(),
             Self::RevertNetwork => "the network is set up as before".to_owned(),
             Self::ResetNetwork => "the network is set up by node.toml again".to_owned(),
+            Self::ClaimDisk { called, .. } => {
+                format!("{called} is erased and claimed in 60 s unless that is taken back")
+            }
+            Self::UndoClaim { called, .. } => format!("{called} is not claimed"),
+            Self::ClearPin => "the console asks for no PIN".to_owned(),
+            Self::FinishSetUp => "the first steps are done".to_owned(),
+            Self::FactoryReset { .. } => {
+                "the node restarts and is made new: all objects are destroyed".to_owned()
+            }
             Self::Reboot => "the node restarts".to_owned(),
             Self::PowerOff => "the node powers off".to_owned(),
         }
