@@ -6,7 +6,7 @@ use agent_settlement::abi::reference::{EraRoot, OracleRegistry, SlaSettlement};
 use agent_settlement::chain::Chain as _;
 use agent_settlement::chain::checked::Checked;
 use agent_sla::protocol::key::SigningKey;
-use agent_sla::protocol::parameters::Era;
+use agent_sla::protocol::parameters::{Era, Parameters};
 use agent_sla::protocol::signed::Signed;
 use agent_sla::protocol::{B256, U256};
 use alloy::primitives::Bytes;
@@ -62,8 +62,10 @@ fn key_of(circle: &Circle, index: usize) -> SigningKey {
 
 /// A vote of an oracle on a node, and another by the same key.
 fn two(circle: &Circle, liar: usize, era: u64) -> (Vote, Vote) {
-    let parameters = &circle.network.parameters;
-    let key = key_of(circle, liar);
+    two_by(&circle.network.parameters, &key_of(circle, liar), era)
+}
+
+fn two_by(parameters: &Parameters, key: &SigningKey, era: u64) -> (Vote, Vote) {
     let vote = |passed| {
         let message = agent_sla::protocol::signed::SlaVote {
             oracleId: key.address(),
@@ -77,7 +79,7 @@ fn two(circle: &Circle, liar: usize, era: u64) -> (Vote, Vote) {
             receiptsRoot: B256::ZERO,
             configDigest: parameters.digest(),
         };
-        Signed::new(message, &parameters.domain(), &key).expect("signed")
+        Signed::new(message, &parameters.domain(), key).expect("signed")
     };
     (vote(10), vote(9))
 }
@@ -244,13 +246,14 @@ async fn what_was_voided_in_a_block_that_vanished_is_not_void() {
     assert_eq!(follower.voids(), Some([].into()));
     // Safe, and not final yet.
     let votes = two(&circle, 0, FIRST);
+    dispute(network, &two_by(&network.parameters, &key(0x51), FIRST)).await;
     dispute(network, &votes).await;
     assert!(follower.refresh(&net).await.expect("the chain answers"));
     assert_eq!(follower.voids(), Some([].into()), "its block is not safe yet");
     network.mine(1).await;
     assert!(follower.refresh(&net).await.expect("the chain answers"));
     let void = Void { era: FIRST, oracle: circle.members[0].address, node: Some(GOOD) };
-    assert_eq!(follower.voids(), Some([void].into()));
+    assert_eq!(follower.voids(), Some([void].into()), "and a stranger's are nothing");
     network.ask("anvil_reorg", serde_json::json!([2, []])).await;
     network.mine(1).await;
     assert!(follower.refresh(&net).await.expect("the chain answers"));
