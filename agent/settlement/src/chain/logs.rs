@@ -32,6 +32,17 @@ pub struct Blocks {
     pub to: u64,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// Which contract.
+    pub of: Address,
+    /// What the first indexed field may be: what else is said, by whomever and how often, is not answered.
+    pub first: &'a [B256],
+    /// Where.
+    pub blocks: Blocks,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LogAnswer {
@@ -51,11 +62,10 @@ impl Rpc {
     /// The server does not say; some refuse long ranges. Or what it says is not what was asked for.
     pub async fn said<E: SolEvent>(
         &self,
-        of: Address,
-        blocks: Blocks,
+        question: Question<'_>,
     ) -> Result<Vec<Said<E>>, ChainError> {
-        let Blocks { from, to } = blocks;
-        let topics = [E::SIGNATURE_HASH];
+        let Question { of, first, blocks: Blocks { from, to } } = question;
+        let topics = json!([[E::SIGNATURE_HASH], first]);
         let (from_block, to_block) = (U64::from(from), U64::from(to));
         let asked = json!([
             { "address": of, "topics": topics, "fromBlock": from_block, "toBlock": to_block }
@@ -63,7 +73,9 @@ impl Rpc {
         let answers: Vec<LogAnswer> = self.ask(METHOD, asked).await?;
         let read = |answer: LogAnswer| {
             let block: u64 = answer.block_number.to();
-            let is_asked = answer.address == of && (from..=to).contains(&block) && !answer.removed;
+            let is_first = answer.topics.get(1).is_some_and(|topic| first.contains(topic));
+            let is_there = answer.address == of && (from..=to).contains(&block);
+            let is_asked = is_there && is_first && !answer.removed;
             if !is_asked {
                 return Err(self.malformed(METHOD, format!("a log of block {block} is another")));
             }
@@ -82,10 +94,9 @@ impl Checked {
     /// One does not say, or they differ.
     pub async fn said<E: SolEvent + PartialEq + std::fmt::Debug>(
         &self,
-        of: Address,
-        blocks: Blocks,
+        question: Question<'_>,
     ) -> Result<Vec<Said<E>>, ChainError> {
-        let answers = tokio::join!(self.first.said(of, blocks), self.second.said(of, blocks));
+        let answers = tokio::join!(self.first.said(question), self.second.said(question));
         self.one("what a contract said", answers)
     }
 }

@@ -243,10 +243,11 @@ impl Settler {
             warn!(count = signatures.len(), quorum = self.quorum(), "a root lacks signatures");
             return Ok(());
         }
+        // As long as too few count, the others are asked again: one that was away may be back.
+        let Some(wanted) = self.post(digest, root, &signatures).await? else { return Ok(()) };
         info!(root = %digest, from = root.fromEra, to = root.toEra, "a quorum signed a root");
-        let wanted = self.post(digest, root, &signatures).await?;
         self.book.gathered(digest, root.fromEra, signatures).await?;
-        if let (Some(poster), Some(wanted)) = (&self.poster, wanted) {
+        if let Some(poster) = &self.poster {
             poster.want(wanted);
         }
         Ok(())

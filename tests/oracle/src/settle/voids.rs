@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agent_settlement::abi::disputes::VoteVoided;
-use agent_settlement::chain::logs::{Blocks, Said};
+use agent_settlement::chain::logs::{Blocks, Question, Said};
 use agent_settlement::chain::{Chain as _, ChainError, Heads};
 use agent_sla::protocol::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ use crate::log::{Log, LogError};
 
 /// Blocks that a server is asked about at once: public servers of Base answer some thousands.
 const BLOCKS_MAX: u64 = 2000;
-
-/// The fewest, where a server refuses more.
-const BLOCKS_MIN: u64 = 10;
 
 /// Ranges that are read in one look: a year of Base is 16 million blocks.
 const RANGES_AT_ONCE: u32 = 32;
@@ -95,8 +92,9 @@ struct Known {
     end: Option<(u64, B256)>,
     /// Whether that is as far as is safe.
     is_whole: bool,
-    /// Blocks that are asked about at once.
+    /// Blocks that are asked about at once, and the most that no server refused.
     blocks: u64,
+    blocks_max: u64,
 }
 
 /// Follows a contract.
@@ -123,6 +121,19 @@ impl Known {
             end: None,
             is_whole: false,
             blocks: BLOCKS_MAX,
+            blocks_max: BLOCKS_MAX,
+        }
+    }
+
+    /// After a question that was answered or not: long ranges are refused by many servers, each with words of its own, and
+    /// long answers are none.
+    fn asked(&mut self, failed: Option<&ChainError>) {
+        let half = (self.blocks / 2).max(1);
+        match failed {
+            None => self.blocks = self.blocks.saturating_mul(2).min(self.blocks_max),
+            Some(ChainError::Refused { .. }) => (self.blocks, self.blocks_max) = (half, half),
+            Some(ChainError::NoAnswer { .. } | ChainError::Malformed { .. }) => self.blocks = half,
+            Some(ChainError::Behind { .. } | ChainError::Differ { .. }) => {}
         }
     }
 
@@ -318,17 +329,11 @@ impl Follower {
 
     /// What is said in some blocks, with their numbers.
     async fn read(&self, net: &Net, blocks: Blocks) -> Result<Vec<(u64, Void)>, NetError> {
-        let said = net.chain().said::<VoteVoided>(self.source.disputes, blocks).await;
-        let said = match said {
-            Ok(said) => said,
-            Err(error @ ChainError::Refused { .. }) => {
-                // Many servers refuse long ranges, each with words of its own.
-                let mut known = self.known();
-                known.blocks = (known.blocks / 2).max(BLOCKS_MIN);
-                return Err(error.into());
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let first: Vec<B256> = self.oracles.iter().map(Address::into_word).collect();
+        let question = Question { of: self.source.disputes, first: &first, blocks };
+        let said = net.chain().said::<VoteVoided>(question).await;
+        self.known().asked(said.as_ref().err());
+        let said = said?;
         let ours = |said: &Said<VoteVoided>| self.oracles.contains(&said.event.oracle);
         let void = |Said { block, event, .. }: Said<VoteVoided>| {
             let VoteVoided { oracle, nodeId, era, voteDigest, .. } = event;
@@ -428,6 +433,30 @@ mod tests {
         assert!((0..8).all(|node| found.contains(&void(5, 1, node))));
         assert_eq!(found[8], Void { node: None, ..void(5, 2, 0) });
         assert_eq!(left_out(&voids, 7, 7), [void(7, 1, 1)]);
+    }
+
+    #[test]
+    fn ranges_are_halved_where_they_are_refused_and_grow_again_where_they_only_failed() {
+        let server = || "a".to_owned();
+        let (method, message) = ("eth_getLogs", "too many".to_owned());
+        let refused =
+            ChainError::Refused { server: server(), method, code: -1, message, data: None };
+        let silent = ChainError::NoAnswer { server: server(), method, reason: "slow".to_owned() };
+        let behind = ChainError::Behind { server: server(), what: "the newest block" };
+        let mut known = Known::new(0);
+        known.asked(None);
+        assert_eq!(known.blocks, BLOCKS_MAX);
+        known.asked(Some(&behind));
+        assert_eq!(known.blocks, BLOCKS_MAX, "a shorter range is no help");
+        known.asked(Some(&silent));
+        assert_eq!(known.blocks, BLOCKS_MAX / 2);
+        known.asked(None);
+        assert_eq!(known.blocks, BLOCKS_MAX);
+        known.asked(Some(&refused));
+        known.asked(None);
+        assert_eq!(known.blocks, BLOCKS_MAX / 2, "it would be refused again");
+        (0..20).for_each(|_| known.asked(Some(&refused)));
+        assert_eq!(known.blocks, 1);
     }
 
     #[test]

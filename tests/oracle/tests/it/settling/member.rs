@@ -258,15 +258,20 @@ impl Circle {
     /// An era in which each oracle that runs made ten checks of each node, so many of which were passed; then its votes
     /// are cast.
     pub(crate) async fn era(&self, era: u64, nodes: &[(B256, u32)]) {
+        self.seen(era, |_| nodes.to_vec()).await;
+    }
+
+    /// The same, where each oracle sees what it sees.
+    pub(crate) async fn seen(&self, era: u64, nodes: impl Fn(usize) -> Vec<(B256, u32)>) {
         self.moment(era, 10).await;
         for index in self.up() {
-            for (node, passed) in nodes {
+            for (node, passed) in nodes(index) {
                 for number in 0..10 {
                     let canary = Canary { era, number };
-                    let passed = u32::from(number) < *passed;
+                    let passed = u32::from(number) < passed;
                     let work = Work::Put;
                     let check = Check { work, canary, passed, micros: 5, bytes: 5, why: None };
-                    self.oracle(index).checked(Era(era), *node, check).await.expect("counted");
+                    self.oracle(index).checked(Era(era), node, check).await.expect("counted");
                 }
             }
         }

@@ -6,10 +6,11 @@ use agent_settlement::abi::reference::{EraRoot, OracleRegistry, SlaSettlement};
 use agent_settlement::chain::Chain as _;
 use agent_settlement::chain::checked::Checked;
 use agent_sla::protocol::key::SigningKey;
-use agent_sla::protocol::parameters::Era;
-use agent_sla::protocol::signed::Signed;
+use agent_sla::protocol::parameters::{Era, Parameters};
+use agent_sla::protocol::signed::{PASSED, Signed};
 use agent_sla::protocol::{B256, U256};
 use alloy::primitives::Bytes;
+use alloy::sol_types::SolStruct as _;
 use reference_oracle::service::Vote;
 use reference_oracle::settle::net::Net;
 use reference_oracle::settle::root_digest;
@@ -35,6 +36,34 @@ alloy::sol! {
         bytes32 configDigest;
     }
 
+    struct ChallengeRequest {
+        bytes32 nodeId;
+        address oracleId;
+        uint64 era;
+        bytes32 nonce;
+        bytes32 dataRoot;
+        uint64 objects;
+        uint64 totalBytes;
+        bytes32 configDigest;
+    }
+
+    #[derive(Debug)]
+    struct ChallengeReceipt {
+        bytes32 requestHash;
+        bytes32 beacon;
+        uint8 result;
+        uint64 latencyUs;
+        uint64 bytesPerSecond;
+        uint64 oracleTime;
+    }
+
+    function showReceipt(
+        SlaVote vote,
+        bytes voteSignature,
+        ChallengeRequest request,
+        ChallengeReceipt receipt,
+        bytes receiptSignature
+    ) external;
     function showEquivocation(SlaVote first, bytes firstSignature, SlaVote second, bytes secondSignature) external;
 }
 
@@ -62,8 +91,10 @@ fn key_of(circle: &Circle, index: usize) -> SigningKey {
 
 /// A vote of an oracle on a node, and another by the same key.
 fn two(circle: &Circle, liar: usize, era: u64) -> (Vote, Vote) {
-    let parameters = &circle.network.parameters;
-    let key = key_of(circle, liar);
+    two_by(&circle.network.parameters, &key_of(circle, liar), era)
+}
+
+fn two_by(parameters: &Parameters, key: &SigningKey, era: u64) -> (Vote, Vote) {
     let vote = |passed| {
         let message = agent_sla::protocol::signed::SlaVote {
             oracleId: key.address(),
@@ -77,7 +108,7 @@ fn two(circle: &Circle, liar: usize, era: u64) -> (Vote, Vote) {
             receiptsRoot: B256::ZERO,
             configDigest: parameters.digest(),
         };
-        Signed::new(message, &parameters.domain(), &key).expect("signed")
+        Signed::new(message, &parameters.domain(), key).expect("signed")
     };
     (vote(10), vote(9))
 }
@@ -188,6 +219,71 @@ async fn a_vote_that_was_voided_counts_in_no_root_and_verify_agrees() {
     assert!(!equal && words.contains("is not void on chain"), "{words}");
 }
 
+/// A receipt of a passed challenge by an oracle, shown against its vote.
+async fn show_receipt(circle: &Circle, liar: usize, vote: &Vote) {
+    let (network, key) = (&circle.network, key_of(circle, liar));
+    let domain = network.parameters.domain();
+    let request = ChallengeRequest {
+        nodeId: vote.message.nodeId,
+        oracleId: key.address(),
+        era: vote.message.era,
+        nonce: B256::ZERO,
+        dataRoot: B256::ZERO,
+        objects: 1,
+        totalBytes: 1,
+        configDigest: network.parameters.digest(),
+    };
+    let receipt = ChallengeReceipt {
+        requestHash: request.eip712_signing_hash(&domain),
+        beacon: B256::ZERO,
+        result: PASSED,
+        latencyUs: 1,
+        bytesPerSecond: 1,
+        oracleTime: 1,
+    };
+    let by_oracle = Signed::new(receipt.clone(), &domain, &key).expect("signed").signature;
+    let (vote, by_voter) = on_chain(vote);
+    let call = showReceiptCall {
+        vote,
+        voteSignature: by_voter,
+        request,
+        receipt,
+        receiptSignature: by_oracle.0.to_vec().into(),
+    };
+    network.call(network.disputes, &call).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_receipt_that_is_shown_mends_what_the_node_comes_to() {
+    let circle = all().await;
+    let leader = circle.leader(FIRST + 1, 6);
+    let (liar, unlucky) = ((leader + 1) % ORACLES, (leader + 2) % ORACLES);
+    // One hides what the node passed, another could not reach it: the lower median of 0, 0, 10, 10 is 0.
+    let sees = |index| if index == liar || index == unlucky { 0 } else { 10 };
+    circle.seen(FIRST, |index| vec![(GOOD, sees(index)), (DOWN, sees(index))]).await;
+    let votes = circle.oracle(liar).votes(Era(FIRST), None).await.expect("votes");
+    let votes: Vec<Vote> = serde_json::from_str(&votes).expect("JSON");
+    let vote = votes.iter().find(|vote| vote.message.nodeId == GOOD).expect("a vote");
+    show_receipt(&circle, liar, vote).await;
+    circle.network.mine(3).await;
+    circle.until(1).await;
+    let reader = circle.members[leader].reader();
+    let leaf = async |node| {
+        let settled = reader.settled(node).await.expect("an answer").expect("a leaf");
+        (settled.eras[0].votes, settled.leaf.cumulativeReward, settled.leaf.cumulativePenalty)
+    };
+    assert_eq!(leaf(DOWN).await, (4, U256::ZERO, U256::from(70)), "nobody showed anything");
+    assert_eq!(leaf(GOOD).await, (3, U256::from(1000), U256::ZERO));
+    // Its stake was cut, and it is an oracle still.
+    let registry = circle.network.read(&SlaSettlement::oraclesCall {}).await;
+    let call = OracleRegistry::oraclesCall { oracle: circle.members[liar].address };
+    let stake = circle.network.read_of(registry, &call).await;
+    assert!(!stake.jailed && !stake.bond.is_zero());
+    let data = circle.members[leader].folder.join("data");
+    let (equal, words) = verify(&circle, leader, FIRST, &["--data", data.to_str().expect("text")]);
+    assert!(equal && words.contains(": equal\n"), "{words}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_root_that_counts_a_vote_which_was_voided_later_is_cancelled_and_made_anew() {
     let circle = all().await;
@@ -244,13 +340,14 @@ async fn what_was_voided_in_a_block_that_vanished_is_not_void() {
     assert_eq!(follower.voids(), Some([].into()));
     // Safe, and not final yet.
     let votes = two(&circle, 0, FIRST);
+    dispute(network, &two_by(&network.parameters, &key(0x51), FIRST)).await;
     dispute(network, &votes).await;
     assert!(follower.refresh(&net).await.expect("the chain answers"));
     assert_eq!(follower.voids(), Some([].into()), "its block is not safe yet");
     network.mine(1).await;
     assert!(follower.refresh(&net).await.expect("the chain answers"));
     let void = Void { era: FIRST, oracle: circle.members[0].address, node: Some(GOOD) };
-    assert_eq!(follower.voids(), Some([void].into()));
+    assert_eq!(follower.voids(), Some([void].into()), "and a stranger's are nothing");
     network.ask("anvil_reorg", serde_json::json!([2, []])).await;
     network.mine(1).await;
     assert!(follower.refresh(&net).await.expect("the chain answers"));
