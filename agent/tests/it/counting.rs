@@ -9,8 +9,11 @@ use alloy::primitives::Bytes;
 use alloy::sol_types::SolCall;
 use serde_json::Value;
 
-/// What was asked, one after the other: a method, and of `eth_call` the function's selector.
-type Asked = Arc<Mutex<Vec<(String, Option<[u8; 4]>)>>>;
+/// A method, and of `eth_call` the function's selector.
+pub(crate) type Question = (String, Option<[u8; 4]>);
+
+/// What was asked, one after the other.
+type Asked = Arc<Mutex<Vec<Question>>>;
 
 /// A server that passes everything on.
 #[derive(Debug)]
@@ -48,13 +51,13 @@ impl Counting {
     }
 
     /// What was asked since the last time.
-    pub(crate) fn taken(&self) -> Vec<(String, Option<[u8; 4]>)> {
+    pub(crate) fn taken(&self) -> Vec<Question> {
         std::mem::take(&mut *self.asked.lock().expect("its lock"))
     }
 }
 
 impl Counts {
-    pub(crate) fn of(asked: &[(String, Option<[u8; 4]>)]) -> Self {
+    pub(crate) fn of(asked: &[Question]) -> Self {
         let mut counts = Self { all: asked.len(), ..Self::default() };
         for (method, selector) in asked {
             *counts.methods.entry(method.clone()).or_default() += 1;
@@ -95,11 +98,7 @@ fn message(stream: &mut impl BufRead) -> std::io::Result<Option<(Vec<u8>, Vec<u8
     Ok(Some((head, body)))
 }
 
-fn pass_on(
-    stream: TcpStream,
-    behind: &str,
-    asked: &Mutex<Vec<(String, Option<[u8; 4]>)>>,
-) -> std::io::Result<()> {
+fn pass_on(stream: TcpStream, behind: &str, asked: &Mutex<Vec<Question>>) -> std::io::Result<()> {
     let mut front = BufReader::new(stream);
     while let Some((head, body)) = message(&mut front)? {
         let question: Value = serde_json::from_slice(&body)?;

@@ -21,5 +21,6 @@ mod node;
 mod oracle;
 mod pool;
 mod process;
+mod receipts;
 mod s3;
 mod settlement;
