@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::arguments::{SettlementArguments, SettlementCommand};
 
-/// How long the agent may take to answer: it answers from memory.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How long the agent may take to answer: from memory, but for receipts, which a disk has.
+const ANSWER: Duration = Duration::from_secs(40);
 
 /// What ends with where somebody has to look.
 const ATTENTION: u8 = 2;
@@ -22,12 +22,18 @@ const ATTENTION: u8 = 2;
 /// # Errors
 /// The agent does not answer, or refuses, or there is none of it; in words.
 pub(crate) fn run(arguments: &SettlementArguments) -> Result<ExitCode> {
-    let report = AgentClient::new(&arguments.control_socket, ANSWER).settlement()?;
+    let mut client = AgentClient::new(&arguments.control_socket, ANSWER);
+    if let Some(SettlementCommand::Receipts { era }) = arguments.command {
+        // A file for the HP's tool, as a binding is.
+        print(&pretty(&client.receipts(era)?)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = client.settlement()?;
     let SettlementReport { status, binding, unsigned } = &report;
     let json = arguments.json;
     let mut code = ExitCode::SUCCESS;
     let text = match arguments.command.unwrap_or(SettlementCommand::Status) {
-        SettlementCommand::Status => {
+        SettlementCommand::Status | SettlementCommand::Receipts { .. } => {
             if !status.alarms.is_empty() {
                 code = ExitCode::from(ATTENTION);
             }
@@ -43,9 +49,13 @@ pub(crate) fn run(arguments: &SettlementArguments) -> Result<ExitCode> {
         SettlementCommand::Unsigned if json => pretty(unsigned)?,
         SettlementCommand::Unsigned => unsigned_in_words(unsigned),
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("stdout")?;
+    print(&text)?;
     Ok(code)
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("stdout")
 }
 
 fn pretty<T: serde::Serialize>(value: &T) -> Result<String> {

@@ -189,6 +189,17 @@ impl AgentClient {
         }
     }
 
+    /// The receipts of challenges of an era, as agent-sla writes them.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where none can be read; else the other [`RequestError`]s.
+    pub fn receipts(&mut self, era: u64) -> Result<Vec<serde_json::Value>, RequestError> {
+        match self.ask(Request::Receipts { era })? {
+            Reply::Receipts { receipts } => Ok(receipts),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
     /// Has the network set up otherwise, as [`Request`] tells.
     ///
     /// # Errors

@@ -125,6 +125,11 @@ pub enum Request {
     },
     /// Asks for what the node earned, and what its HP has to sign.
     Settlement,
+    /// Asks for the receipts of challenges of an era that the node keeps for disputes.
+    Receipts {
+        /// Which era.
+        era: u64,
+    },
     /// Sets the network up by other settings, for 120 s unless they are confirmed.
     TryNetwork {
         /// A section `[network]` as in node.toml, at most [`NETWORK_TEXT_MAX`].
@@ -232,6 +237,11 @@ pub enum Reply {
     HealthHistory(Box<Stretch>),
     /// To [`Request::Settlement`].
     Settlement(Box<SettlementReport>),
+    /// To [`Request::Receipts`].
+    Receipts {
+        /// In the form of agent-sla (`KeptReceipt`), at most one of each oracle.
+        receipts: Vec<serde_json::Value>,
+    },
     /// To [`Request::Ping`].
     Ping(PingReport),
     /// To [`Request::LookUp`].

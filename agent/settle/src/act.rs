@@ -12,7 +12,7 @@ use crate::args::{Acting, Until};
 use crate::desk::{Desk, Survey};
 use crate::direct::{Direct, Done, free};
 use crate::files::{self, Place};
-use crate::form::{self, Unsigned, UnsignedFile};
+use crate::form::{Unsigned, UnsignedFile};
 use crate::keystore::{self, SecretKey};
 use crate::now_s;
 use crate::plan::Planned;
@@ -191,7 +191,7 @@ async fn priced<C: Chain + Clone>(
             },
         };
         needed.push(gas);
-        let raw = form::sized(desk.network.chain(), &planned.call, gas, acting.max_fee);
+        let raw = l1::sized(desk.network.chain(), &planned.call, gas, acting.max_fee);
         l1.push(l1::fee(&desk.chain, &raw, &planned.call).await?);
     }
     let base_wei = survey.heads.latest.base_fee_wei.unwrap_or(0);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use agent_settlement::call::Call;
 use alloy::consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::{Decodable2718, Encodable2718};
 use alloy::primitives::{Address, B256, Bytes, TxKind, U64, U128, U256};
@@ -307,24 +306,6 @@ impl Known {
             most_wei: signed.tx().max_fee_per_gas.saturating_mul(gas),
         })
     }
-}
-
-/// Unsigned bytes of a call, as long as they can be: what nonce and fees it will have is not known yet.
-pub(crate) fn sized(chain: u64, call: &Call, gas: u64, fee_wei: u128) -> Bytes {
-    /// More transactions than an account of an HP sends.
-    const NONCE: u64 = u16::MAX as u64;
-    let transaction = TxEip1559 {
-        chain_id: chain,
-        nonce: NONCE,
-        gas_limit: gas,
-        max_fee_per_gas: fee_wei,
-        max_priority_fee_per_gas: fee_wei,
-        to: TxKind::Call(call.to),
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input: call.data.clone(),
-    };
-    transaction.encoded_for_signing().into()
 }
 
 fn form(expected: &'static str, why: String) -> FormError {

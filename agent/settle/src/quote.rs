@@ -1,14 +1,10 @@
 //! What transactions cost, before they are signed.
 
 use agent_settlement::engine::policy::Policy;
-use agent_settlement::l1::L1Fee;
+use agent_settlement::l1::{self, L1Fee};
 use agent_settlement::outbox::Fee;
 
 use crate::units::{eth, gwei};
-
-/// What L1's data may cost is reckoned with so many times over: no transaction can bound it, and L1's base fee doubles
-/// within six full blocks (EIP-1559).
-const L1_TIMES: u128 = 2;
 
 /// What a gas limit and a price come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +83,9 @@ pub(crate) fn quote(
     }
     Ok(Quote {
         now_wei: now_wei.saturating_mul(all(needed)).saturating_add(on_top),
-        most_wei: highest.saturating_mul(all(&gas)).saturating_add(on_top.saturating_mul(L1_TIMES)),
+        most_wei: highest
+            .saturating_mul(all(&gas))
+            .saturating_add(on_top.saturating_mul(l1::TIMES)),
         l1_wei: beside.or(within),
         l1_beside: beside.is_some(),
         gas,

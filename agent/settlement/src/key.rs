@@ -40,6 +40,8 @@ pub(crate) struct Order {
     pub nonce: u64,
     pub gas: u64,
     pub fee: Fee,
+    /// What is set aside for its data on L1, in wei.
+    pub l1_wei: u128,
     pub day: u64,
 }
 
@@ -95,6 +97,7 @@ impl PayerKey {
             hash: *envelope.tx_hash(),
             fee: order.fee,
             gas: order.gas,
+            l1_wei: order.l1_wei,
             day: order.day,
         })
     }

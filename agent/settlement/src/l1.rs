@@ -1,7 +1,8 @@
 //! What a transaction pays for its bytes on L1, on chains that post them there. Such a chain answers at an address of its own;
 //! any other has no contract there.
 
-use alloy::primitives::{Address, Bytes, U256, address};
+use alloy::consensus::{SignableTransaction as _, TxEip1559};
+use alloy::primitives::{Address, Bytes, TxKind, U256, address};
 use alloy::sol_types::SolCall;
 
 use crate::call::Call;
@@ -40,6 +41,10 @@ mod predeploys {
 }
 
 use predeploys::{GasPriceOracle, NodeInterface};
+
+/// What comes on top is reckoned with so many times over: no transaction can bound it, and L1's base fee doubles within six
+/// full blocks (EIP-1559).
+pub const TIMES: u128 = 2;
 
 /// What the data of a transaction cost on L1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,6 +90,25 @@ pub async fn fee<C: Chain>(chain: &C, unsigned: &Bytes, call: &Call) -> Result<L
         return Ok(L1Fee::Within { wei: u128::try_from(wei).unwrap_or(u128::MAX) });
     }
     Ok(L1Fee::None)
+}
+
+/// Unsigned bytes of a call, as long as they can be: what nonce and fees it will have is not known yet.
+#[must_use]
+pub fn sized(chain: u64, call: &Call, gas: u64, fee_wei: u128) -> Bytes {
+    /// More transactions than an account sends in years.
+    const NONCE: u64 = u16::MAX as u64;
+    let transaction = TxEip1559 {
+        chain_id: chain,
+        nonce: NONCE,
+        gas_limit: gas,
+        max_fee_per_gas: fee_wei,
+        max_priority_fee_per_gas: fee_wei,
+        to: TxKind::Call(call.to),
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: call.data.clone(),
+    };
+    transaction.encoded_for_signing().into()
 }
 
 /// An answer of so many words; none where there is none, or it is of something else.

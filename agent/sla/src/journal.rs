@@ -60,10 +60,25 @@ impl Step {
 /// Why a line was not kept. The file is not used again after that.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {path}: {source}")]
-pub(crate) struct JournalError {
+pub struct JournalError {
     operation: &'static str,
     path: PathBuf,
     source: io::Error,
+}
+
+/// The receipts of an era that a node keeps in a folder, in the order of their oracles: what it shows in a dispute. They are
+/// read beside whoever keeps them; what is written meanwhile may be missing.
+///
+/// # Errors
+/// The file cannot be read. That there is none is no error.
+pub fn receipts(folder: &Path, era: Era) -> Result<Vec<KeptReceipt>, JournalError> {
+    let (steps, _damaged) = parse(&read(&folder.join(FILE))?);
+    let of_era = steps.into_iter().filter(|((of, _), _)| *of == era);
+    let kept = of_era.filter_map(|(_, step)| match step {
+        Step::Receipt(receipt) => Some(receipt.kept),
+        Step::Asked(_) => None,
+    });
+    Ok(kept.collect())
 }
 
 /// The challenges of a node.
@@ -275,6 +290,22 @@ mod tests {
             journal.keep(receipt(3, 1), Era(0)).expect("kept");
             assert_eq!(open(folder.path(), 0).step(Era(3), address), Some(&receipt(3, 1)));
         }
+    }
+
+    #[test]
+    fn the_receipts_of_an_era_are_read_while_the_journal_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(receipts(folder.path(), Era(1)).expect("none"), []);
+        let mut journal = open(folder.path(), 0);
+        for (era, oracle) in [(1, 2), (1, 1), (2, 1)] {
+            journal.keep(receipt(era, oracle), Era(0)).expect("kept");
+        }
+        journal.keep(Step::Asked(asked(1, 3, 7).into()), Era(0)).expect("kept");
+        let found = receipts(folder.path(), Era(1)).expect("read");
+        let oracles: Vec<_> = found.iter().map(|kept| kept.oracle).collect();
+        assert_eq!(oracles, [Address::repeat_byte(1), Address::repeat_byte(2)]);
+        journal.keep(receipt(3, 1), Era(0)).expect("kept");
+        assert_eq!(receipts(folder.path(), Era(3)).expect("read").len(), 1);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub use client::CallError;
 pub use clock::SKEW_WARN_MS;
 pub use config::SlaConfig;
 pub use exchange::{ExchangeError, OwnCertificateError};
+pub use journal::{JournalError, receipts};
 pub use reader::{ReadError, Reader, ReaderError};
 pub use run::{SlaError, run};
 pub use status::SlaStatus;

@@ -225,6 +225,7 @@ impl Node {
                 }
             }
             Request::Settlement => settlement::answer(self),
+            Request::Receipts { era } => sla::receipts(self, era).await,
             Request::Health => self.hardware.report(),
             Request::HealthSeries => self.hardware.series().await,
             Request::HealthHistory { series, from_ms, to_ms, step_ms } => {

@@ -22,5 +22,6 @@ mod node;
 mod oracle;
 mod pool;
 mod process;
+mod receipts;
 mod s3;
 mod settlement;

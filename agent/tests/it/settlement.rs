@@ -48,7 +48,7 @@ pub(crate) fn report(
     found.unwrap_or_else(|_| panic!("no report with {what}; the last was {last:#?}"))
 }
 
-fn command(rig: &Rig, arguments: &[&str]) -> Output {
+pub(crate) fn command(rig: &Rig, arguments: &[&str]) -> Output {
     let socket = rig.path().join("agent.sock");
     Command::new(env!("CARGO_BIN_EXE_icn-agent"))
         .arg("settlement")

@@ -61,6 +61,8 @@ pub struct Prepared {
     pub balance_wei: u128,
     /// The gas it needs, or why the contract refuses it.
     pub gas: Result<u64, Revert>,
+    /// What to set aside for its data on L1, in wei; 0 where that is not on top of gas.
+    pub l1_wei: u128,
     /// Whether it happened already.
     pub effect: Effect,
 }
@@ -129,6 +131,8 @@ pub enum Action {
         gas: u64,
         /// What it pays.
         fee: Fee,
+        /// What is set aside for its data on L1, in wei.
+        l1_wei: u128,
     },
     /// Send what was signed last: [`Event::Sent`].
     Send(Seq),

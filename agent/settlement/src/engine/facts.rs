@@ -5,6 +5,7 @@ use super::state::Entry;
 use super::{Engine, StepError};
 use crate::call::{Call, Seq};
 use crate::chain::{At, Chain, ChainError, Heads, Simulated};
+use crate::l1::{self, L1Fee};
 use crate::outbox::{Backend, Inclusion, Signed};
 use crate::preflight::{self, Contract, Facts, Refusal, Seen, Target};
 use crate::revert::{Class, Revert, decode};
@@ -74,18 +75,34 @@ impl<B: Backend, C: Chain> Engine<B, C> {
         if let Some(refusal) = refusals.into_iter().find(stands) {
             return Ok(Event::Refused(seq, refusal));
         }
+        let gas = match self.chain.simulate(payer, call).await? {
+            Simulated::Gas(gas) => Ok(gas),
+            Simulated::Reverts(data) => Err(decode(&data, &self.setup.errors)),
+        };
+        let l1_wei = match gas {
+            Ok(gas) => self.l1_wei(call, gas).await?,
+            Err(_) => 0,
+        };
         let prepared = Prepared {
             mined: self.chain.nonce(payer, At::Number(heads.latest.number)).await?,
             pending: self.chain.nonce(payer, At::Pending).await?,
             prices: self.prices(&heads).await?,
             balance_wei,
             effect: self.effect(call, &heads).await?,
-            gas: match self.chain.simulate(payer, call).await? {
-                Simulated::Gas(gas) => Ok(gas),
-                Simulated::Reverts(data) => Err(decode(&data, &self.setup.errors)),
-            },
+            gas,
+            l1_wei,
         };
         Ok(Event::Prepared(seq, prepared))
+    }
+
+    /// What to set aside for a call's data on L1, in wei.
+    async fn l1_wei(&self, call: &Call, gas: u64) -> Result<u128, ChainError> {
+        let bytes = l1::sized(self.setup.target.chain, call, gas, self.setup.policy.fee_cap_wei);
+        Ok(match l1::fee(&self.chain, &bytes, call).await? {
+            L1Fee::Beside { wei } => wei.saturating_mul(l1::TIMES),
+            // What is part of the gas is counted with it.
+            L1Fee::Within { .. } | L1Fee::None => 0,
+        })
     }
 
     /// Whether the contract shows that a call took effect, whoever made it.

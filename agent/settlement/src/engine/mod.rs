@@ -280,9 +280,9 @@ impl<B: Backend, C: Chain> Engine<B, C> {
             Action::LookUp(seq) => (seq, self.look_up(seq).await),
             Action::Diagnose(seq) => (seq, self.diagnose(seq).await),
             Action::Send(seq) => (seq, self.send(seq).await),
-            Action::Sign { seq, nonce, gas, fee } => {
+            Action::Sign { seq, nonce, gas, fee, l1_wei } => {
                 let (chain, day) = (self.setup.target.chain, now.day());
-                (seq, self.sign(&Order { seq, chain, nonce, gas, fee, day }))
+                (seq, self.sign(&Order { seq, chain, nonce, gas, fee, l1_wei, day }))
             }
         };
         Ok(Some(result.unwrap_or_else(|error| {

@@ -175,7 +175,8 @@ impl State {
             let wei = base_wei.saturating_add(tip_wei);
             return self.wait_with(now, seq, Alarm::FeeCap { wei });
         };
-        let needs_wei = fee.max_wei.saturating_mul(u128::from(gas));
+        let l1_wei = known.l1_wei;
+        let needs_wei = fee.max_wei.saturating_mul(u128::from(gas)).saturating_add(l1_wei);
         if known.balance_wei < needs_wei {
             let has_wei = known.balance_wei;
             return self.wait_with(now, seq, Alarm::NoFunds { has_wei, needs_wei });
@@ -183,7 +184,7 @@ impl State {
         if self.policy.budget(self.spent, now.day(), needs_wei).is_none() {
             return self.wait_with(now, seq, Alarm::Budget);
         }
-        vec![Action::Sign { seq, nonce: known.pending.max(own_next), gas, fee }]
+        vec![Action::Sign { seq, nonce: known.pending.max(own_next), gas, fee, l1_wei }]
     }
 
     /// Transactions of the account that wait and are not ours are waited for, but not for ever.
@@ -342,7 +343,8 @@ impl State {
             match raised.map(|fee| (fee, self.affords(seq, last, fee, now.day()))) {
                 Some((fee, true)) => {
                     self.busy(seq);
-                    return vec![Action::Sign { seq, nonce: last.nonce, gas: last.gas, fee }];
+                    let Signed { nonce, gas, l1_wei, .. } = *last;
+                    return vec![Action::Sign { seq, nonce, gas, fee, l1_wei }];
                 }
                 Some((_, false)) => actions.push(alarm(seq, Alarm::Budget)),
                 None => {
@@ -373,7 +375,7 @@ impl State {
     }
 
     fn affords(&self, seq: Seq, last: &Signed, fee: Fee, day: u64) -> bool {
-        let cost = fee.max_wei.saturating_mul(u128::from(last.gas));
+        let cost = fee.max_wei.saturating_mul(u128::from(last.gas)).saturating_add(last.l1_wei);
         let more = self.open.get(&seq).map(|entry| entry.cost_beyond(cost, last.nonce, day));
         more.is_some_and(|more| self.policy.budget(self.spent, day, more).is_some())
     }
@@ -413,7 +415,8 @@ impl State {
         let (seq, persist) = self.intend(Wanted { digest, call }, Purpose::Filler);
         self.busy(seq);
         self.signing = Some(seq);
-        let sign = Action::Sign { seq, nonce, gas: FILLER_GAS, fee };
+        // Its bytes are the fewest there are: what L1 takes of them is left out.
+        let sign = Action::Sign { seq, nonce, gas: FILLER_GAS, fee, l1_wei: 0 };
         vec![persist, alarm(seq, Alarm::Gap { nonce }), sign]
     }
 }

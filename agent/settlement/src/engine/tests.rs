@@ -256,13 +256,14 @@ impl World {
             }
             Action::Prepare(seq) => Some(Event::Prepared(seq, self.prepared(seq))),
             Action::LookUp(seq) => Some(self.found(seq)),
-            Action::Sign { seq, nonce, gas, fee } => {
+            Action::Sign { seq, nonce, gas, fee, l1_wei } => {
                 let others = self.state.open().filter(|entry| entry.intent.seq != seq);
                 let held: Vec<_> = others.filter_map(|entry| entry.nonce()).collect();
                 assert!(!held.contains(&nonce), "nonce {nonce} is another's");
                 let hash = self.chain.name();
                 let raw = Bytes::new();
-                Some(Event::Signed(Signed { seq, raw, nonce, hash, fee, gas, day: self.now.day() }))
+                let day = self.now.day();
+                Some(Event::Signed(Signed { seq, raw, nonce, hash, fee, gas, l1_wei, day }))
             }
             Action::Send(seq) => Some(self.send(seq)),
             Action::Diagnose(seq) => panic!("nothing reverts here: {seq}"),
@@ -316,6 +317,7 @@ impl World {
             prices: Self::prices(),
             balance_wei: u128::MAX,
             gas: Ok(50_000),
+            l1_wei: 7,
             effect: self.effect(seq),
         }
     }

@@ -85,6 +85,10 @@ pub struct Signed {
     pub fee: Fee,
     /// The most gas that it may use.
     pub gas: u64,
+    /// What is set aside for its data on L1, in wei, where that comes on top of gas. Outboxes from before this was counted
+    /// have none.
+    #[serde(default)]
+    pub l1_wei: u128,
     /// The day whose budget it is of: days since 1970, UTC.
     pub day: u64,
 }
@@ -93,7 +97,7 @@ impl Signed {
     /// The most that it can cost, in wei.
     #[must_use]
     pub fn cost_wei(&self) -> u128 {
-        self.fee.max_wei.saturating_mul(u128::from(self.gas))
+        self.fee.max_wei.saturating_mul(u128::from(self.gas)).saturating_add(self.l1_wei)
     }
 }
 

@@ -330,6 +330,7 @@ fn each_kind_of_record_is_read_as_it_was_written() {
         hash: B256::repeat_byte(4),
         fee: Fee { max_wei: u128::MAX, tip_wei: 1 << 70 },
         gas: u64::MAX,
+        l1_wei: 1 << 90,
         day: 6,
     };
     let inclusion = Inclusion { tx: B256::ZERO, block: B256::ZERO, number: 7, ok: false };

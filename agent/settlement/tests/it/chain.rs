@@ -130,6 +130,33 @@ async fn what_a_day_may_cost_is_not_exceeded_and_the_next_day_goes_on() {
 }
 
 #[tokio::test]
+async fn what_l1_takes_is_part_of_what_a_day_may_cost() {
+    // Enough for two calls of some 45,000 gas at 3 gwei.
+    let policy = Policy { day_budget_wei: 400_000 * GWEI, ..setup().policy };
+    let setup = Setup { policy, ..setup() };
+    // A chain of the OP stack answers at this address: 60,000 gwei for each transaction.
+    let at = agent_settlement::l1::OP_STACK;
+    let code = "0x653691d6afc00060005260206000f3";
+    for (code, calls, l1_wei) in [("0x", 2, 0), (code, 1, 2 * 60_000 * GWEI)] {
+        let (anvil, folder) = (Anvil::start().await, folder());
+        anvil.ask("anvil_setCode", json!([at, code])).await;
+        let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), setup.clone()).await;
+        rig.now.unix_s = rig.now.unix_s / 86_400 * 86_400;
+        let first = rig.want(count_up(1));
+        rig.want(count_up(2));
+        rig.tick(10_000).await;
+        let signed = &rig.engine.state().get(first).expect("open").attempts;
+        assert_eq!(signed.iter().map(|one| one.l1_wei).collect::<Vec<_>>(), [l1_wei]);
+        for _ in 0..5 {
+            anvil.mine(1).await;
+            rig.tick(10_000).await;
+        }
+        assert_eq!(anvil.count(1).await + anvil.count(2).await, calls, "{:?}", rig.notices);
+        assert_eq!(rig.alarms().contains(&&Alarm::Budget), calls == 1, "{:?}", rig.notices);
+    }
+}
+
+#[tokio::test]
 async fn a_missing_nonce_is_filled_so_that_what_waits_behind_it_is_mined() {
     let (anvil, folder) = (Anvil::start().await, folder());
     let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), setup()).await;

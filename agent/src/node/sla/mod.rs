@@ -4,23 +4,29 @@ pub(crate) mod tenants;
 mod view;
 mod words;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use agent_api::control::Reply;
 use agent_api::sla::SlaStatus;
 use agent_settlement::backend::reference::node_id;
 use agent_sla::SlaConfig;
 use agent_sla::config::{Peer, Store};
 use agent_sla::protocol::key::SigningKey;
-use agent_sla::protocol::parameters::Parameters;
+use agent_sla::protocol::parameters::{Era, Parameters};
 use agent_sla::protocol::{Address, B256};
 use provisioning_config::Config;
 use provisioning_config::settlement::Network;
 use provisioning_config::sla::Sla;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::view::View;
+use super::control::refused;
 use super::{Node, place, spawn};
 use crate::state::{Identity, NodeState};
 
@@ -30,10 +36,15 @@ pub(super) const DISPUTE_ERAS: u64 = 48;
 /// Where on a data volume reports and receipts lie.
 const FOLDER: &str = "state/sla";
 
+/// How long a disk may take to give the receipts: some megabytes.
+const READ: Duration = Duration::from_secs(30);
+
 /// What is known of the SLA: why it does not run, else how it does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     awaited: Option<String>,
+    /// Where receipts lie, once the SLA runs.
+    folder: Option<watch::Receiver<Option<PathBuf>>>,
     status: agent_sla::status::SlaStatus,
 }
 
@@ -41,6 +52,26 @@ impl Known {
     /// As the console shows it at a moment, in milliseconds since 1970.
     pub(crate) fn shown(&self, now_ms: u64) -> SlaStatus {
         words::shown(&self.status, self.awaited.clone(), now_ms)
+    }
+}
+
+/// The receipts of an era that are on a data volume.
+pub(crate) async fn receipts(node: &Node, era: u64) -> Reply {
+    let folder = node.sla.borrow().folder.as_ref().and_then(|folder| folder.borrow().clone());
+    let Some(folder) = folder else {
+        return refused("the node keeps no receipts: it has no [sla], or no data volume yet");
+    };
+    let reading = spawn_blocking(move || agent_sla::receipts(&folder, Era(era)));
+    let found = match timeout(READ, reading).await {
+        Ok(Ok(Ok(found))) => found,
+        Ok(Ok(Err(error))) => return refused(error.to_string()),
+        Ok(Err(error)) => return refused(format!("cannot read receipts: {error}")),
+        Err(_) => return refused("the disk with the receipts does not answer: ask again later"),
+    };
+    let written: Result<Vec<_>, _> = found.iter().map(serde_json::to_value).collect();
+    match written {
+        Ok(receipts) => Reply::Receipts { receipts },
+        Err(error) => refused(format!("cannot write receipts: {error}")),
     }
 }
 
@@ -70,7 +101,9 @@ pub(crate) async fn keep(node: Arc<Node>, cancel: CancellationToken) {
         }
     });
     let folder = place::follow(&node, FOLDER);
-    node.sla.send_modify(|known| known.awaited = None);
+    node.sla.send_modify(|known| {
+        (known.awaited, known.folder) = (None, Some(folder.clone()));
+    });
     let view = Arc::new(View(Arc::clone(&node)));
     let urgent = Arc::clone(&node.verdicts_changed);
     if let Err(why) = agent_sla::run(config, key, folder, view, urgent, status, cancel).await {
