@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_dial::Dialer;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,8 +70,21 @@ impl Reader {
     /// # Errors
     /// The URL is none, or TLS cannot be set up. Nothing is sent yet.
     pub fn new(name: &str, url: &str, certificate: B256) -> Result<Self, ReaderError> {
+        Self::dialled_by(Dialer::default(), name, url, certificate)
+    }
+
+    /// As [`Reader::new`], reached by `dialer`: perhaps through a proxy.
+    ///
+    /// # Errors
+    /// As [`Reader::new`].
+    pub fn dialled_by(
+        dialer: Dialer,
+        name: &str,
+        url: &str,
+        certificate: B256,
+    ) -> Result<Self, ReaderError> {
         let place = Place::of(name, url)?;
-        let wire = Wire::new(place, anonymous(certificate)?);
+        let wire = Wire::new(place, anonymous(certificate)?, dialer);
         Ok(Self { url: url.to_owned(), client: Client::new(Arc::new(wire)) })
     }
 

@@ -80,7 +80,7 @@ pub async fn run(
     let way = |name: &String, url: &String, pinned: B256| -> Result<Arc<dyn Exchange>, SlaError> {
         let tls = own.client(pinned);
         let tls = tls.map_err(|source| SlaError::Tls { name: name.clone(), source })?;
-        Ok(Arc::new(Wire::new(Place::of(name, url)?, tls)))
+        Ok(Arc::new(Wire::new(Place::of(name, url)?, tls, node.dialer())))
     };
     let mut ways = Vec::new();
     let oracles = config.oracles.iter().map(|peer| (&peer.name, &peer.url, peer.certificate));

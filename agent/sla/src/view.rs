@@ -1,5 +1,6 @@
 //! What the SLA asks of the node around it.
 
+use agent_dial::Dialer;
 use agent_health::Verdict;
 use agent_proofs::member::Commitment;
 use async_trait::async_trait;
@@ -41,6 +42,11 @@ pub trait NodeView: Send + Sync {
     /// The daemon key's word on whose it is; none where the node names no HP. Oracles are told anew when it is another.
     fn binding(&self) -> Option<SignedBinding> {
         None
+    }
+
+    /// How oracles and report stores are reached: directly, unless a proxy is set.
+    fn dialer(&self) -> Dialer {
+        Dialer::default()
     }
 
     /// The root over everything stored at the cut of an era: made at the first call, the same at each

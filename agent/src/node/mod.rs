@@ -22,6 +22,7 @@ mod place;
 mod pool;
 mod reach;
 mod reports;
+mod routes;
 mod service;
 mod settlement;
 mod sla;

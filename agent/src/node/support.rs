@@ -12,12 +12,14 @@ use agent_api::support::SupportWritten;
 use agent_health::{HardwareSocket, Privileged as _, hand_over};
 use agent_support::{LOG_MAX, Part, Redactor, Sources, inventory, log, pack};
 use disk_manager_plan::hardware::{Answer, Request as DisksRequest};
+use provisioning_config::sla::Oracle;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use super::sla::tenants;
 use super::{CONFIG_FILE, Node, control, pool, settlement, since_1970, status};
 use crate::state::Identity;
 
@@ -196,6 +198,12 @@ fn secrets(node: &Node) -> Vec<Zeroizing<String>> {
     if let Identity::Known(state) = &node.held.borrow().identity {
         found.push(state.first_user.secret_key.clone());
         found.extend(state.key_pem.lines().filter(|line| !line.starts_with("---")).map(secret));
+        // What each oracle has as a tenant is made of the daemon key.
+        let oracles = node.config.sla.iter().flat_map(|sla| &sla.oracles);
+        if let Some(key) = &state.daemon_key {
+            let tenant = |oracle: &Oracle| tenants::tenant(key, oracle.address.into()).secret_key;
+            found.extend(oracles.map(tenant));
+        }
         let keys = [Some(&state.pool_key), state.daemon_key.as_ref(), state.gas_key.as_ref()];
         found.extend(
             keys.into_iter().flatten().map(|key| Zeroizing::new(hex::encode(key.as_slice()))),

@@ -10,6 +10,7 @@ use crate::workspace;
 /// The libraries that the agent wires together.
 const AGENT_MAY_USE: &[&str] = &[
     "agent-api",
+    "agent-dial",
     "agent-health",
     "agent-kv",
     "agent-object-store",
@@ -31,7 +32,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent-object-store", &["agent-object-store-pool", "agent-proofs"]),
     ("agent-s3", &["agent-object-store"]),
     ("agent-settle", &["agent-settlement", "agent-sla"]),
-    ("agent-sla", &["agent-health", "agent-kv", "agent-proofs"]),
+    ("agent-settlement", &["agent-dial"]),
+    ("agent-sla", &["agent-dial", "agent-health", "agent-kv", "agent-proofs"]),
     ("agent-support", &["agent-api", "disk-manager-plan"]),
     ("bench", &["agent-object-store", "agent-object-store-pool"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use agent_dial::Dialer;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, Uri, header};
@@ -13,7 +14,6 @@ use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::ChainError;
@@ -35,6 +35,7 @@ pub struct Server {
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     within: Duration,
+    dialer: Dialer,
     next: Arc<AtomicU64>,
 }
 
@@ -104,13 +105,20 @@ impl Server {
             _ => return Err(UrlError::Form),
         };
         let port = uri.port_u16().unwrap_or(port);
-        Ok(Self { uri, host, port, tls, within: ANSWER_WITHIN, next: Arc::default() })
+        let (within, dialer) = (ANSWER_WITHIN, Dialer::default());
+        Ok(Self { uri, host, port, tls, within, dialer, next: Arc::default() })
     }
 
     /// Another time in which it has to answer.
     #[must_use]
     pub fn answering_within(self, within: Duration) -> Self {
         Self { within, ..self }
+    }
+
+    /// Reached by this dialer: perhaps through a proxy.
+    #[must_use]
+    pub fn dialled_by(self, dialer: &Dialer) -> Self {
+        Self { dialer: dialer.clone(), ..self }
     }
 
     /// What it is called in errors: host and port.
@@ -155,9 +163,7 @@ impl Server {
     }
 
     async fn exchange(&self, body: String) -> Result<Bytes, String> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port))
-            .await
-            .map_err(|error| format!("cannot connect: {error}"))?;
+        let stream = self.dialer.connect(&self.host, self.port).await.map_err(words)?;
         match &self.tls {
             None => self.over(stream, body).await,
             Some((connector, name)) => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_dial::Dialer;
 use alloy::primitives::{Address, B256, Bytes};
 
 use super::checked::Checked;
@@ -21,7 +22,7 @@ pub enum Servers {
 }
 
 impl Servers {
-    /// The servers at these URLs.
+    /// The servers at these URLs, reached by `dialer`.
     ///
     /// # Errors
     /// One is no URL of a server.
@@ -29,11 +30,15 @@ impl Servers {
         first: &str,
         second: Option<&str>,
         tls: &Arc<rustls::ClientConfig>,
+        dialer: &Dialer,
     ) -> Result<Self, UrlError> {
-        let first = Rpc::new(Server::new(first, tls)?);
+        let server = |url: &str| -> Result<Rpc, UrlError> {
+            Ok(Rpc::new(Server::new(url, tls)?.dialled_by(dialer)))
+        };
+        let first = server(first)?;
         Ok(match second {
             None => Self::One(first),
-            Some(second) => Self::Two(Checked::new(first, Rpc::new(Server::new(second, tls)?))),
+            Some(second) => Self::Two(Checked::new(first, server(second)?)),
         })
     }
 }

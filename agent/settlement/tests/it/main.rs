@@ -16,3 +16,4 @@ mod liars;
 mod proxy;
 mod refusals;
 mod rig;
+mod tunnel;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_dial::{Dialer, Proxy, Routes};
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body_util::{BodyExt, Full};
@@ -14,7 +15,8 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::exchange::{Ask, Exchange, ExchangeError, OwnCertificate, Place, Wire};
@@ -68,7 +70,60 @@ async fn server() -> (String, B256) {
 fn wire(url: &str, pinned: B256) -> Wire {
     let own = OwnCertificate::make().expect("a certificate");
     let place = Place::of("oracle", url).expect("a place");
-    Wire::new(place, own.client(pinned).expect("TLS"))
+    Wire::new(place, own.client(pinned).expect("TLS"), Dialer::default())
+}
+
+/// All goes through a proxy at this port.
+#[derive(Debug)]
+struct Through(u16);
+
+impl Routes for Through {
+    fn proxy_for(&self, _host: &str) -> Option<Proxy> {
+        Some(Proxy { host: "127.0.0.1".to_owned(), port: self.0 })
+    }
+}
+
+/// A proxy with this answer, whose tunnels all lead to `onward`.
+async fn proxy(answer: &'static str, onward: String) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.expect("a request"));
+            }
+            assert!(head.starts_with(b"CONNECT oracle.invalid:7443 HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).await.expect("an answer is sent");
+            if let Ok(mut onward) = TcpStream::connect(&onward).await {
+                let _ = copy_bidirectional(&mut stream, &mut onward).await;
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn an_oracle_that_only_a_proxy_reaches_is_spoken_with_through_it() {
+    let (url, fingerprint) = server().await;
+    let onward = url.trim_start_matches("https://").to_owned();
+    let own = OwnCertificate::make().expect("a certificate");
+    let wire = |port| {
+        let place = Place::of("oracle", "https://oracle.invalid:7443").expect("a place");
+        let tls = own.client(fingerprint).expect("TLS");
+        Wire::new(place, tls, Dialer::by(Arc::new(Through(port))))
+    };
+    let open = wire(proxy("HTTP/1.1 200 Connection established\r\n\r\n", onward).await);
+    let answer = open.ask(ask("/")).await.expect("an answer");
+    assert_eq!(answer.body, "0 5");
+    assert_eq!(open.ask(ask("/")).await.expect("an answer").body, "0 5", "the tunnel is kept");
+    let port = proxy("HTTP/1.1 403 Forbidden\r\n\r\n", String::new()).await;
+    let Err(error) = wire(port).ask(ask("/")).await else { panic!("an answer") };
+    let expected = format!(
+        "cannot connect to https://oracle.invalid:7443: the proxy 127.0.0.1:{port} refuses a tunnel to \
+         oracle.invalid:7443: status 403 (Forbidden)"
+    );
+    assert_eq!(error.to_string(), expected);
 }
 
 fn ask(path: &str) -> Ask {

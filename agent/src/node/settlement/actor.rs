@@ -28,7 +28,7 @@ use super::look::Oracle;
 use super::memory::Memory;
 use super::plan::{Chain, OpenClaim, OwnEras};
 use super::{usage, words};
-use crate::node::{Node, since_1970, sla};
+use crate::node::{Node, routes, since_1970, sla};
 
 /// The longest time between two looks at the chain: a root is final after a day or so.
 const LOOK_MAX: Duration = Duration::from_secs(300);
@@ -132,7 +132,8 @@ impl Actor {
         let tls = agent_settlement::chain::http::public_tls().context("cannot set up TLS")?;
         let first = section.rpc.first().context("rpc names no server")?;
         let second = section.rpc.get(1).map(String::as_str);
-        let servers = Servers::new(first, second, &tls).context("rpc")?;
+        let dialer = routes::dialer(&parts.node);
+        let servers = Servers::new(first, second, &tls, &dialer).context("rpc")?;
         let hp = Address::from(section.hp_account);
         let backend = match section.network {
             Network::Reference { registry, eras, claims } => {
@@ -158,8 +159,13 @@ impl Actor {
         };
         let mut oracles = Vec::new();
         for oracle in &sla.oracles {
-            let reader = Reader::new(&oracle.name, &oracle.url, oracle.certificate.into())
-                .with_context(|| format!("oracle {}", oracle.name))?;
+            let reader = Reader::dialled_by(
+                dialer.clone(),
+                &oracle.name,
+                &oracle.url,
+                oracle.certificate.into(),
+            )
+            .with_context(|| format!("oracle {}", oracle.name))?;
             oracles.push(Oracle { name: oracle.name.clone(), reader });
         }
         let mut status = beginning(section, sla);

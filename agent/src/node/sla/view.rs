@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_dial::Dialer;
 use agent_health::Sample;
 use agent_object_store::{
     Bucket, Engine, GetRequest, ObjectKey, ReadRange, SliceProof, StoreError,
@@ -20,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::tenants;
-use crate::node::{Node, status};
+use crate::node::{Node, routes, status};
 use crate::state::Identity;
 
 /// The node as the SLA sees it.
@@ -66,6 +67,10 @@ impl NodeView for View {
             access_key: tenant.access_key,
             secret_key: tenant.secret_key.to_string(),
         })
+    }
+
+    fn dialer(&self) -> Dialer {
+        routes::dialer(&self.0)
     }
 
     fn binding(&self) -> Option<SignedBinding> {
