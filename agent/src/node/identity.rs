@@ -25,7 +25,13 @@ pub(crate) async fn keep(node: Arc<Node>) {
                 looking.keep_network(wanted);
             }
             looking.keep_decided(decided.borrow_and_update().clone());
+            let told = Arc::clone(&node);
             let look = tokio::task::spawn_blocking(move || {
+                if looking.will_make_new(&mounts, &surroundings) {
+                    let why = "the node is made new after a factory reset: this takes some minutes";
+                    let (identity, problems) = (Identity::Awaited(why.to_owned()), Vec::new());
+                    show(&told, Held { identity, problems });
+                }
                 let held = looking.look(&mounts, &surroundings);
                 (looking, held)
             });

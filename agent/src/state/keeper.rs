@@ -106,20 +106,7 @@ impl Keeper {
     /// Takes note of the mounted volumes and brings every copy up to date. A node that is to be made new is made so
     /// before anything of it is held.
     pub(crate) fn look(&mut self, mounts: &[PathBuf], surroundings: &Surroundings) -> Held {
-        self.known.retain(|volume| mounts.contains(&volume.mount));
-        self.retired.retain(|mount| mounts.contains(mount));
-        for mount in mounts {
-            if self.retired.contains(mount)
-                || self.known.iter().any(|volume| volume.mount == *mount)
-            {
-                continue;
-            }
-            if is_retired(mount) {
-                self.leave(mount);
-            } else {
-                self.known.push(file::read(mount));
-            }
-        }
+        self.read(mounts);
         let mut decision = decide(self.current.as_ref(), &self.known, surroundings);
         if let Some((pending, places)) = self.pending(&decision) {
             let made = anew::make_new(&pending, &places, &self.power);
@@ -170,6 +157,35 @@ impl Keeper {
             Decision::Wait(why) => Held { identity: Identity::Awaited(why), problems: Vec::new() },
             // Answered above: after making, a record is in use.
             Decision::Make => Held::default(),
+        }
+    }
+
+    /// Whether the next look makes the node new, which takes as long as all its files take to be removed.
+    pub(crate) fn will_make_new(
+        &mut self,
+        mounts: &[PathBuf],
+        surroundings: &Surroundings,
+    ) -> bool {
+        self.read(mounts);
+        let decision = decide(self.current.as_ref(), &self.known, surroundings);
+        self.pending(&decision).is_some()
+    }
+
+    /// Reads the records of volumes that are new.
+    fn read(&mut self, mounts: &[PathBuf]) {
+        self.known.retain(|volume| mounts.contains(&volume.mount));
+        self.retired.retain(|mount| mounts.contains(mount));
+        for mount in mounts {
+            if self.retired.contains(mount)
+                || self.known.iter().any(|volume| volume.mount == *mount)
+            {
+                continue;
+            }
+            if is_retired(mount) {
+                self.leave(mount);
+            } else {
+                self.known.push(file::read(mount));
+            }
         }
     }
 

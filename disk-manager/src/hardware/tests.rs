@@ -4,18 +4,18 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use disk_manager_plan::hardware::{Answer, Request, SelfTest};
-use disk_manager_plan::observe::{Bus, DeviceKind};
+use disk_manager_plan::observe::{Bus, DeviceKind, Smart};
 use disk_manager_plan::report::DiskId;
 use disk_manager_plan::{Inventory, ObservedDisk, plan};
 
 use super::kmsg::{MOST_MESSAGES, collect};
 use super::server::MAX_CLIENTS;
-use super::{Desk, Directory, KnownDisk, Programs, start};
+use super::{Desk, Directory, Hand, HandRequest, KnownDisk, Programs, start};
 use crate::probe::unasked;
 use crate::program::between_starts;
 use crate::settings::claim_nothing;
@@ -136,6 +136,39 @@ fn a_name_that_no_disk_has_runs_nothing() {
     for name in ["", "/dev/sda", "../said", "-h", "said\n"] {
         assert!(reason(node.smart(name)).starts_with("no disk is known as"), "{name}");
     }
+}
+
+#[test]
+fn a_claim_by_hand_is_decided_elsewhere_by_what_the_disk_says_of_its_health() {
+    let mut node = Node::new();
+    let claim = |disk: &str| Request::ClaimDisk {
+        disk: DiskId(disk.to_owned()),
+        serial_end: "0K7D1P".to_owned(),
+    };
+    assert!(reason(node.desk.answer(&claim("virtio"))).contains("cannot be claimed by hand"));
+    let asked: Arc<Mutex<Vec<HandRequest>>> = Arc::default();
+    let told = Arc::clone(&asked);
+    node.desk = node.desk.clone().with_hand(Hand::new(move |request| {
+        let is_undo = matches!(request, HandRequest::Undo { .. });
+        told.lock().unwrap().push(request);
+        if is_undo { Err("too late".to_owned()) } else { Ok(()) }
+    }));
+    assert!(reason(node.desk.answer(&claim("nobody's"))).starts_with("no disk is known as"));
+    assert_eq!(asked.lock().unwrap().len(), 0);
+    assert_eq!(node.desk.answer(&claim("virtio")), Answer::Done);
+    let undo = Request::UndoClaim { disk: DiskId("gone".to_owned()) };
+    assert_eq!(reason(node.desk.answer(&undo)), "too late");
+    let asked = asked.lock().unwrap();
+    let [HandRequest::Claim { disk, serial_end, smart }, HandRequest::Undo { disk: undone }] =
+        asked.as_slice()
+    else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(
+        (disk.0.as_str(), serial_end.as_str(), undone.0.as_str()),
+        ("virtio", "0K7D1P", "gone")
+    );
+    assert!(matches!(smart, Smart::NotSupported(_)), "{smart:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The probe on disk images that real tools have made.
 
 #[cfg(test)]
+mod erased;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod survey;

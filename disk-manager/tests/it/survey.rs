@@ -8,7 +8,7 @@ use disk_manager_plan::report::Ownership;
 use crate::images::{Image, MIB, SIZE};
 
 /// What was done to a disk, and the words by which it must be named.
-type Past = (&'static str, fn(&Image), &'static [&'static str]);
+pub(crate) type Past = (&'static str, fn(&Image), &'static [&'static str]);
 
 /// Bytes without a pattern (SplitMix64, a fixed seed).
 fn noise(length: usize) -> Vec<u8> {
@@ -51,7 +51,7 @@ fn lvm(image: &Image) {
     image.put(544, b"kHSrmIVYSNgWbcJKtNqV0X9kFcrWsy1p");
 }
 
-const PASTS: &[Past] = &[
+pub(crate) const PASTS: &[Past] = &[
     ("ext4", ext4, &["ext4", "ext2/3/4"]),
     (
         "ext4 with its first MiB zeroed",
