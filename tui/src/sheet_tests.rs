@@ -310,8 +310,10 @@ fn the_inventory_is_a_page_to_scroll() {
     let mut state = node(fixtures::normal());
     assert_eq!(keys(&mut state, "5i"), [Action::Inventory]);
     compare("inventory-awaited-80x24", &state);
-    let answer =
-        |devices| Event::Done(Action::Inventory, Ok(Came::Inventory(Box::new(inventory(devices)))));
+    let answer = |devices| {
+        let text = agent_api::words::support::inventory(&inventory(devices));
+        Event::Done(Action::Inventory, Ok(Came::Text(text)))
+    };
     update(&mut state, answer(0));
     compare_both("inventory", &mut state);
     keys(&mut state, "\x1bi");
@@ -321,7 +323,7 @@ fn the_inventory_is_a_page_to_scroll() {
     }
     compare("inventory-paged-80x24", &state);
     update(&mut state, Event::Key(Key::Bottom));
-    assert!(picture(&state).contains("! /sys/firmware/dmi"), "{}", picture(&state));
+    assert!(picture(&state).contains("Problem /sys/firmware/dmi"), "{}", picture(&state));
     update(&mut state, Event::Key(Key::Top));
     assert!(picture(&state).contains("\nMachine\n"));
     keys(&mut state, "\x1bi");

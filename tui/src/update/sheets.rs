@@ -5,7 +5,6 @@ use crate::action::{Action, Came};
 use crate::dialog::{Confirm, Guarded, Opened};
 use crate::network::NetworkForm;
 use crate::screen::Screen;
-use crate::sections::sheet::inventory;
 use crate::sheet::{Scroll, Sheet, Support, Turned, WORDS_SHOWN_FOR};
 use crate::shelf;
 use crate::state::{Command, Key, State};
@@ -173,14 +172,13 @@ pub(super) fn show(state: &mut State, action: &Action, outcome: &Result<Came, St
         {
             *lines = Some(match outcome {
                 Ok(Came::Text(text)) => text.lines().map(str::to_owned).collect(),
-                Ok(Came::Inventory(found)) => inventory(found),
                 Ok(_) => return false,
                 Err(reason) => vec![format!("! {reason}")],
             });
             true
         }
         // A text that nobody waits for any more.
-        (_, Ok(Came::Text(_) | Came::Inventory(_)), _) => true,
+        (_, Ok(Came::Text(_)), _) => true,
         _ => false,
     }
 }
