@@ -12,6 +12,7 @@ mod clients;
 mod clock;
 mod config;
 mod first_boot;
+mod first_steps;
 mod foreign;
 mod healing;
 mod health;

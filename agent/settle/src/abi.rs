@@ -71,6 +71,7 @@ pub(crate) fn errors() -> Vec<KnownError> {
         KnownError::of::<Token::ERC20InsufficientBalance>(Terminal),
         KnownError::of::<Token::ERC20InsufficientAllowance>(Terminal),
     ]);
+    known.extend(crate::dispute::abi::errors());
     known
 }
 

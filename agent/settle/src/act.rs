@@ -1,6 +1,7 @@
 //! From a plan to what becomes of it: shown, written to be signed elsewhere, or signed and sent.
 
 use agent_settlement::chain::{Chain, Simulated};
+use agent_settlement::l1;
 use agent_settlement::revert::decode;
 use alloy::primitives::{Address, U64, U128, U256};
 use anyhow::{Context, Result, bail};
@@ -11,7 +12,7 @@ use crate::args::{Acting, Until};
 use crate::desk::{Desk, Survey};
 use crate::direct::{Direct, Done, free};
 use crate::files::{self, Place};
-use crate::form::{Unsigned, UnsignedFile};
+use crate::form::{self, Unsigned, UnsignedFile};
 use crate::keystore::{self, SecretKey};
 use crate::now_s;
 use crate::plan::Planned;
@@ -123,6 +124,7 @@ where
         json!({
             "chain": desk.network.chain(), "hp": desk.hp, "follows": wish.follows,
             "costNowWei": quote.now_wei.to_string(), "costAtMostWei": quote.most_wei.to_string(),
+            "l1FeeWei": quote.l1_wei.map(|wei| wei.to_string()),
             "transactions": transactions, extra.0: extra.1,
         })
     };
@@ -176,7 +178,7 @@ async fn priced<C: Chain + Clone>(
     acting: &Acting,
     may_be_raised: bool,
 ) -> Result<Quote> {
-    let mut needed = Vec::new();
+    let (mut needed, mut l1) = (Vec::new(), Vec::new());
     for planned in plan {
         let gas = match planned.gas {
             Some(gas) => gas,
@@ -189,15 +191,17 @@ async fn priced<C: Chain + Clone>(
             },
         };
         needed.push(gas);
+        let raw = form::sized(desk.network.chain(), &planned.call, gas, acting.max_fee);
+        l1.push(l1::fee(&desk.chain, &raw, &planned.call).await?);
     }
     let base_wei = survey.heads.latest.base_fee_wei.unwrap_or(0);
     let prices = (base_wei, desk.chain.tip_wei().await?);
     let policy = policy(acting.max_fee);
-    Ok(quote(&policy, &needed, prices, survey.balance_wei, may_be_raised)?)
+    Ok(quote(&policy, &needed, &l1, prices, survey.balance_wei, may_be_raised)?)
 }
 
 fn shown<C>(desk: &Desk<C>, wish: &Wish, quote: &Quote, qr: bool) -> Result<Vec<String>> {
-    let mut lines = vec![format!("chain {}, HP {}", desk.network.chain(), desk.hp)];
+    let mut lines = vec![format!("chain {}, account {}", desk.network.chain(), desk.hp)];
     for planned in &wish.plan {
         lines.extend(planned.deed.words());
         lines.extend(planned.links.iter().map(|link| format!("  {link}")));
@@ -233,10 +237,13 @@ async fn unsigned<C: Chain + Clone>(
         gas: U64::from(*gas),
         max_fee_per_gas: U128::from(quote.fee.max_wei),
         max_priority_fee_per_gas: U128::from(quote.fee.tip_wei),
+        raw: None,
+        signing_hash: None,
         description: planned.deed.words(),
         links: planned.links.clone(),
     };
-    Ok(UnsignedFile::new(plan.iter().zip(&quote.gas).zip(nonces).map(one).collect()))
+    let all = plan.iter().zip(&quote.gas).zip(nonces).map(one).map(Unsigned::with_bytes);
+    Ok(UnsignedFile::new(all.collect()))
 }
 
 fn told(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use alloy::primitives::{Address, B256, U256};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::dispute::args::DisputeCommand;
 use crate::units::{parse_gwei, parse_tokens};
 
 /// The most nodes that are asked about at once: as many as one batch of ICN's protocol has.
@@ -68,8 +69,26 @@ pub(crate) enum Command {
         /// The node that it must be of.
         #[arg(long, value_name = "NODE")]
         node: Option<B256>,
+        /// The HP's signature of the binding, made elsewhere (see `consent`): another account sends it.
+        #[arg(long, value_name = "FILE")]
+        consent: Option<PathBuf>,
+        /// With --consent: the account that sends and pays, where no keystore names it.
+        #[arg(long, value_name = "ADDRESS", requires = "consent")]
+        payer: Option<Address>,
         #[command(flatten)]
         acting: Acting,
+    },
+    /// Writes what the HP's wallet signs (EIP-712) so that another account can bind a daemon key.
+    Consent {
+        /// The binding that the node signed.
+        #[arg(long, value_name = "FILE", required_unless_present = "daemon")]
+        binding: Option<PathBuf>,
+        /// Fetches the binding of this daemon key from an oracle.
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "binding")]
+        daemon: Option<Address>,
+        /// Where it goes: typed data as wallets read it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Revokes a node's daemon key: for one that was stolen. Possible while the contracts are paused.
     Revoke {
@@ -115,6 +134,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         acting: Acting,
     },
+    /// Shows evidence against oracles and roots, and answers or closes what was asked of oracles.
+    #[command(subcommand)]
+    Dispute(DisputeCommand),
     /// Signs a file of `--out`. Needs no network.
     Sign {
         /// The file to sign.
@@ -132,6 +154,9 @@ pub(crate) enum Command {
     Send {
         /// A file of `sign`, or one with a signed transaction in hexadecimal.
         file: PathBuf,
+        /// The file of `--out` that was to be signed: another transaction is not sent.
+        #[arg(long, value_name = "FILE")]
+        unsigned: Option<PathBuf>,
         #[command(flatten)]
         wait: Wait,
     },

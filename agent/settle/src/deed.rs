@@ -9,6 +9,7 @@ use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::SolCall;
 
 use crate::abi::{CollateralVault, HpRegistry, Token};
+use crate::dispute::deed::Dispute;
 use crate::network::{Contracts, Network, Reference};
 use crate::units::{moment, tokens};
 
@@ -28,7 +29,8 @@ pub(crate) enum Deed {
         node: B256,
     },
     Allow {
-        vault: Address,
+        to: Spender,
+        at: Address,
         amount: U256,
     },
     Deposit {
@@ -50,6 +52,15 @@ pub(crate) enum Deed {
     PayOut {
         claim: U256,
     },
+    Dispute(Dispute),
+}
+
+/// Who may be allowed to take tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spender {
+    Vault,
+    /// For a bond.
+    Disputes,
 }
 
 /// It does nothing that this program knows, at a contract of this network.
@@ -105,8 +116,12 @@ impl Deed {
                 "its daemon key is revoked; its collateral can be withdrawn after the exit delay"
                     .to_owned(),
             ],
-            Self::Allow { vault, amount } => {
-                one(format!("allows the collateral vault {vault} to take {}", tokens(*amount)))
+            Self::Allow { to, at, amount } => {
+                let name = match to {
+                    Spender::Vault => "the collateral vault",
+                    Spender::Disputes => "the contract of disputes",
+                };
+                one(format!("allows {name} {at} to take {}", tokens(*amount)))
             }
             Self::Deposit { node, amount } => {
                 one(format!("deposits {} as collateral of the node {node}", tokens(*amount)))
@@ -132,24 +147,30 @@ impl Deed {
                 ))
             }
             Self::PayOut { claim } => one(format!("has the claim {claim} paid out")),
+            Self::Dispute(dispute) => dispute.words(),
         }
     }
 }
 
 /// Whether data are a call, with nothing more or less in it.
-fn call<T: SolCall>(data: &[u8]) -> Option<T> {
+pub(crate) fn call<T: SolCall>(data: &[u8]) -> Option<T> {
     let arguments = data.strip_prefix(&T::SELECTOR[..])?;
     let call = T::abi_decode_raw_validate(arguments).ok()?;
     (call.abi_encode() == data).then_some(call)
 }
 
 fn reference(contracts: &Reference, to: Address, data: &[u8]) -> Option<Deed> {
-    let Reference { token, registry, vault, claims, .. } = *contracts;
+    let Reference { token, registry, vault, claims, disputes, .. } = *contracts;
     if to == registry {
         call::<NodeRegistry::registerCall>(data)
             .map(|call| Deed::Register { label: call.label })
             .or_else(|| {
                 let call = call::<NodeRegistry::bindCall>(data)?;
+                Some(Deed::Bind { binding: call.binding })
+            })
+            .or_else(|| {
+                // With the HP's consent in it; whoever sends it changes nothing.
+                let call = call::<NodeRegistry::bindForCall>(data)?;
                 Some(Deed::Bind { binding: call.binding })
             })
             .or_else(|| {
@@ -173,7 +194,14 @@ fn reference(contracts: &Reference, to: Address, data: &[u8]) -> Option<Deed> {
     } else if to == token {
         let call = call::<Token::approveCall>(data)?;
         // To nobody else: whom it allows may take tokens.
-        (call.spender == vault).then_some(Deed::Allow { vault, amount: call.value })
+        let to = match call.spender {
+            spender if spender == vault => Spender::Vault,
+            spender if Some(spender) == disputes => Spender::Disputes,
+            _ => return None,
+        };
+        Some(Deed::Allow { to, at: call.spender, amount: call.value })
+    } else if Some(to) == disputes {
+        Dispute::read(data).map(Deed::Dispute)
     } else {
         None
     }
@@ -198,6 +226,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dispute::abi::Disputes;
 
     pub(crate) fn network() -> Network {
         let at = Address::repeat_byte;
@@ -209,6 +238,7 @@ pub(crate) mod tests {
             vault: at(4),
             claims: at(5),
             settlement: at(6),
+            disputes: Some(at(7)),
         };
         let (rpc, oracles) = (Vec::new(), Vec::new());
         Network { rpc, hp: None, oracles, contracts: Contracts::Reference(contracts) }
@@ -229,10 +259,15 @@ pub(crate) mod tests {
                 CollateralVault::depositCall { nodeId: node, amount }.abi_encode(),
                 "deposits 1 ICNT",
             ),
+            (
+                7,
+                Disputes::closeCall { voteDigest: node, receiptDigest: node }.abi_encode(),
+                "nobody answered",
+            ),
             (4, CollateralVault::withdrawCall { nodeId: node }.abi_encode(), "withdraws"),
         ];
         for (at, data, expected) in cases {
-            for to in 1..8 {
+            for to in 1..9 {
                 let read = Deed::read(&network(), Address::repeat_byte(to), &data);
                 assert_eq!(read.is_ok(), to == at, "{expected} at {to}");
             }

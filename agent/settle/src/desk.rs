@@ -59,7 +59,8 @@ impl<C: Chain + Clone> Desk<C> {
         Backend::new(contracts.network(self.hp), self.chain.clone())
     }
 
-    async fn ask<T: SolCall>(
+    /// What a contract answers.
+    pub(crate) async fn ask<T: SolCall>(
         &self,
         contract: &'static str,
         at: Address,
@@ -116,9 +117,13 @@ impl<C: Chain + Clone> Desk<C> {
         self.ask("NodeRegistry", contracts.registry, &question).await
     }
 
-    /// What the HP has of the token, and how much of it the vault may take.
-    pub(crate) async fn tokens(&self, contracts: &Reference) -> Result<(U256, U256)> {
-        let (owner, spender) = (self.hp, contracts.vault);
+    /// What the HP has of the token, and how much of it a contract may take.
+    pub(crate) async fn tokens(
+        &self,
+        contracts: &Reference,
+        spender: Address,
+    ) -> Result<(U256, U256)> {
+        let owner = self.hp;
         let question = Token::balanceOfCall { account: owner };
         let balance = self.ask("the token", contracts.token, &question).await?;
         let question = Token::allowanceCall { owner, spender };
@@ -141,6 +146,6 @@ impl<C: Chain + Clone> Desk<C> {
 }
 
 /// A time of a contract; what does not fit is never.
-fn seconds(word: U256) -> u64 {
+pub(crate) fn seconds(word: U256) -> u64 {
     u64::try_from(word).unwrap_or(u64::MAX)
 }

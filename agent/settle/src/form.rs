@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use agent_settlement::call::Call;
 use alloy::consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::{Decodable2718, Encodable2718};
 use alloy::primitives::{Address, B256, Bytes, TxKind, U64, U128, U256};
@@ -45,6 +46,12 @@ pub(crate) struct Unsigned {
     pub gas: U64,
     pub max_fee_per_gas: U128,
     pub max_priority_fee_per_gas: U128,
+    /// The unsigned bytes (EIP-2718, type 2), for wallets that read no fields. They say the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Bytes>,
+    /// What is signed: Keccak-256 of those bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_hash: Option<B256>,
     /// For people. Whoever signs looks at `data` instead.
     pub description: Vec<String>,
     /// Links (EIP-681); empty where links cannot say it.
@@ -96,6 +103,19 @@ pub(crate) enum FormError {
     /// It holds too many or no transactions.
     #[error("the file has {0} transactions: 1 to {TRANSACTIONS_MAX} are possible")]
     Count(usize),
+    /// Its bytes say something else than its fields.
+    #[error(
+        "`raw` or `signingHash` of the file are not of its fields: it was changed, prepare it anew"
+    )]
+    Bytes,
+    /// Another was signed than was to be.
+    #[error(
+        "the transaction that was signed for the nonce {nonce} is another than was to be, in {what}: it is not sent"
+    )]
+    Differs { nonce: u64, what: &'static str },
+    /// There are fewer or more than were to be signed.
+    #[error("{found} transaction(s) are signed, and {expected} were to be: it is not sent")]
+    Counts { expected: usize, found: usize },
     /// Two have one nonce.
     #[error("two transactions of the file have the nonce {0}: only one could take effect")]
     Twice(u64),
@@ -145,6 +165,15 @@ impl UnsignedFile {
         }
         Ok(file)
     }
+
+    /// That signed transactions are these, in their order.
+    pub(crate) fn is(&self, signed: &[Known]) -> Result<(), FormError> {
+        let (expected, found) = (self.transactions.len(), signed.len());
+        if expected != found {
+            return Err(FormError::Counts { expected, found });
+        }
+        self.transactions.iter().zip(signed).try_for_each(|(unsigned, signed)| unsigned.is(signed))
+    }
 }
 
 impl SignedFile {
@@ -173,6 +202,27 @@ impl SignedFile {
 }
 
 impl Unsigned {
+    /// The same with its unsigned bytes and what is signed of them.
+    pub(crate) fn with_bytes(self) -> Self {
+        let transaction = self.transaction();
+        let raw = Some(Bytes::from(transaction.encoded_for_signing()));
+        Self { raw, signing_hash: Some(transaction.signature_hash()), ..self }
+    }
+
+    fn transaction(&self) -> TxEip1559 {
+        TxEip1559 {
+            chain_id: self.chain_id.to(),
+            nonce: self.nonce.to(),
+            gas_limit: self.gas.to(),
+            max_fee_per_gas: self.max_fee_per_gas.to(),
+            max_priority_fee_per_gas: self.max_priority_fee_per_gas.to(),
+            to: TxKind::Call(self.to),
+            value: self.value,
+            access_list: Default::default(),
+            input: self.data.clone(),
+        }
+    }
+
     /// The most that it can cost, in wei.
     pub(crate) fn most_wei(&self) -> u128 {
         self.max_fee_per_gas.to::<u128>().saturating_mul(self.gas.to::<u128>())
@@ -189,7 +239,27 @@ impl Unsigned {
         if self.max_priority_fee_per_gas > self.max_fee_per_gas {
             return Err(FormError::Tip);
         }
-        Ok(())
+        let said = (self.raw.clone(), self.signing_hash);
+        let made = self.clone().with_bytes();
+        let same = |said: bool| if said { Ok(()) } else { Err(FormError::Bytes) };
+        same(said.0.is_none() || said.0 == made.raw)?;
+        same(said.1.is_none() || said.1 == made.signing_hash)
+    }
+
+    /// That a signed transaction is this one. What it pays for gas is the wallet's to choose.
+    fn is(&self, signed: &Known) -> Result<(), FormError> {
+        let pairs = [
+            ("its signer", signed.from == self.from),
+            ("its nonce", signed.nonce == self.nonce.to::<u64>()),
+            ("the contract", signed.to == self.to),
+            ("its data", signed.data == self.data),
+            // Both were compared with the network's, and none sends ETH along.
+            ("the chain", signed.chain == self.chain_id.to::<u64>()),
+        ];
+        match pairs.iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((what, _)) => Err(FormError::Differs { nonce: self.nonce.to(), what }),
+        }
     }
 
     /// Signs it.
@@ -199,17 +269,7 @@ impl Unsigned {
         if found != expected {
             return Err(FormError::Account { expected, found });
         }
-        let transaction = TxEip1559 {
-            chain_id: self.chain_id.to(),
-            nonce: self.nonce.to(),
-            gas_limit: self.gas.to(),
-            max_fee_per_gas: self.max_fee_per_gas.to(),
-            max_priority_fee_per_gas: self.max_priority_fee_per_gas.to(),
-            to: TxKind::Call(self.to),
-            value: self.value,
-            access_list: Default::default(),
-            input: self.data.clone(),
-        };
+        let transaction = self.transaction();
         let signature = signer.sign_hash_sync(&transaction.signature_hash());
         let signature = signature.map_err(|_| FormError::CannotSign)?;
         let envelope = TxEnvelope::from(transaction.into_signed(signature));
@@ -247,6 +307,24 @@ impl Known {
             most_wei: signed.tx().max_fee_per_gas.saturating_mul(gas),
         })
     }
+}
+
+/// Unsigned bytes of a call, as long as they can be: what nonce and fees it will have is not known yet.
+pub(crate) fn sized(chain: u64, call: &Call, gas: u64, fee_wei: u128) -> Bytes {
+    /// More transactions than an account of an HP sends.
+    const NONCE: u64 = u16::MAX as u64;
+    let transaction = TxEip1559 {
+        chain_id: chain,
+        nonce: NONCE,
+        gas_limit: gas,
+        max_fee_per_gas: fee_wei,
+        max_priority_fee_per_gas: fee_wei,
+        to: TxKind::Call(call.to),
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: call.data.clone(),
+    };
+    transaction.encoded_for_signing().into()
 }
 
 fn form(expected: &'static str, why: String) -> FormError {
@@ -287,6 +365,8 @@ mod tests {
             gas: U64::from(100_000),
             max_fee_per_gas: U128::from(3_000_000_000_u64),
             max_priority_fee_per_gas: U128::from(1_000_000_000),
+            raw: None,
+            signing_hash: None,
             description: vec!["anything".to_owned()],
             links: Vec::new(),
         }
@@ -349,6 +429,40 @@ mod tests {
         for text in [Bytes::from(raw).to_string(), "0x".to_owned(), "0x02c0".to_owned()] {
             assert!(matches!(SignedFile::parse(&text, 31_337), Err(FormError::Raw(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn bytes_for_wallets_are_those_of_the_fields_and_what_they_sign_is_compared() {
+        let unsigned = unsigned().with_bytes();
+        let text = written(&UnsignedFile::new(vec![unsigned.clone()]));
+        assert!(text.contains("\"raw\":\"0x02") && text.contains("\"signingHash\":\"0x"), "{text}");
+        let file = UnsignedFile::parse(&text, 31_337).unwrap();
+        let hash = alloy::primitives::keccak256(unsigned.raw.clone().unwrap());
+        assert_eq!(unsigned.signing_hash, Some(hash), "EIP-1559: Keccak-256 of type and fields");
+        let changed = Unsigned { nonce: U64::from(5), ..unsigned.clone() };
+        let text = written(&UnsignedFile::new(vec![changed]));
+        assert_eq!(UnsignedFile::parse(&text, 31_337), Err(FormError::Bytes));
+
+        let signed = |one: &Unsigned| {
+            let text = written(&SignedFile::new(vec![one.sign(&key()).unwrap()]));
+            SignedFile::parse(&text, 31_337).unwrap()
+        };
+        assert_eq!(file.is(&signed(&unsigned)), Ok(()));
+        let dearer =
+            Unsigned { max_fee_per_gas: U128::from(4_000_000_000_u64), ..unsigned.clone() };
+        assert_eq!(file.is(&signed(&dearer)), Ok(()));
+        let other = [
+            (Unsigned { nonce: U64::from(5), ..unsigned.clone() }, "its nonce"),
+            (Unsigned { to: Address::ZERO, ..unsigned.clone() }, "the contract"),
+            (Unsigned { data: Bytes::new(), ..unsigned.clone() }, "its data"),
+        ];
+        for (one, what) in other {
+            assert_eq!(file.is(&signed(&one)), Err(FormError::Differs { nonce: 4, what }));
+        }
+        let stranger = Unsigned { from: Address::ZERO, ..unsigned };
+        let stranger = UnsignedFile::new(vec![stranger]).is(&signed(&file.transactions[0]));
+        assert_eq!(stranger, Err(FormError::Differs { nonce: 4, what: "its signer" }));
+        assert_eq!(file.is(&[]), Err(FormError::Counts { expected: 1, found: 0 }));
     }
 
     proptest! {

@@ -4,9 +4,11 @@ mod abi;
 mod act;
 mod args;
 mod binding;
+mod consent;
 mod deed;
 mod desk;
 mod direct;
+mod dispute;
 mod files;
 mod form;
 mod keystore;
@@ -37,11 +39,11 @@ use clap::Parser;
 use serde_json::json;
 
 use act::act;
-use args::{Arguments, Command, Net, Wait};
+use args::{Acting, Arguments, Command, Net, Wait};
 use deed::Deed;
 use desk::Desk;
 use direct::Unfinished;
-use form::SignedFile;
+use form::{SignedFile, UnsignedFile};
 use network::{Network, RPC_MAX};
 use say::{Report, note};
 use wishes::BindingFrom;
@@ -120,17 +122,28 @@ async fn with<C: Chain + Clone>(
     network: Network,
     chain: C,
 ) -> Result<Report> {
-    if let Command::Send { file, wait } = command {
-        return send_file(&network, &chain, file, *wait).await;
+    if let Command::Send { file, unsigned, wait } = command {
+        return send_file(&network, &chain, file, unsigned.as_deref(), *wait).await;
     }
     let hp = hp(command, net, &network)?;
     let desk = Desk { network, hp, chain };
     match command {
         Command::Status { nodes } => desk.status(&desk.many(nodes)?).await,
         Command::Register { label, acting } => act(&desk, acting, |_| desk.register(*label)).await,
-        Command::Bind { binding, daemon, node, acting } => {
+        Command::Bind { binding, daemon, node, consent, payer, acting } => {
             let from = BindingFrom { file: binding.as_deref(), daemon: *daemon, node: *node };
-            act(&desk, acting, |_| desk.bind(&from)).await
+            match consent {
+                None => act(&desk, acting, |_| desk.bind(&from, None)).await,
+                Some(path) => {
+                    let consented = (hp, path.as_path());
+                    let desk = Desk { hp: self::payer(*payer, acting)?, ..desk };
+                    act(&desk, acting, |_| desk.bind(&from, Some(consented))).await
+                }
+            }
+        }
+        Command::Consent { binding, daemon, out } => {
+            let from = BindingFrom { file: binding.as_deref(), daemon: *daemon, node: None };
+            desk.consent(&from, out).await
         }
         Command::Revoke { node, acting } => {
             let node = desk.one(node)?;
@@ -154,6 +167,11 @@ async fn with<C: Chain + Clone>(
             let wish = async |survey| desk.withdraw(node, &survey).await;
             act(desk, acting, wish).await
         }
+        Command::Dispute(command) => {
+            let desk = &desk;
+            let wish = async |survey| desk.dispute(command, &survey).await;
+            act(desk, command.acting(), wish).await
+        }
         Command::Sign { .. } | Command::Send { .. } | Command::Key(_) => {
             bail!("this command needs no account")
         }
@@ -163,6 +181,8 @@ async fn with<C: Chain + Clone>(
 /// The HP: as it is said, or described, or as the keystore says; for looking, anyone.
 fn hp(command: &Command, net: &Net, network: &Network) -> Result<Address> {
     let keystore = match command {
+        // With a consent, the keystore is another's.
+        Command::Bind { consent: Some(_), .. } | Command::Consent { .. } => None,
         Command::Register { acting, .. }
         | Command::Bind { acting, .. }
         | Command::Revoke { acting, .. }
@@ -170,6 +190,7 @@ fn hp(command: &Command, net: &Net, network: &Network) -> Result<Address> {
         | Command::Claim { acting, .. }
         | Command::Exit { acting, .. }
         | Command::Withdraw { acting, .. } => acting.key.keystore.as_deref(),
+        Command::Dispute(command) => command.acting().key.keystore.as_deref(),
         Command::Status { nodes } if nodes.label.is_empty() => {
             return Ok(net.hp.or(network.hp).unwrap_or(Address::ZERO));
         }
@@ -189,13 +210,27 @@ fn hp(command: &Command, net: &Net, network: &Network) -> Result<Address> {
     }
 }
 
+/// Who sends what the HP consented to.
+fn payer(said: Option<Address>, acting: &Acting) -> Result<Address> {
+    let named = match &acting.key.keystore {
+        Some(path) => keystore::account(&files::keystore(path)?)?,
+        None => None,
+    };
+    said.or(named)
+        .context("say which account sends it: --payer, or a keystore that names its account")
+}
+
 async fn send_file<C: Chain>(
     network: &Network,
     chain: &C,
     file: &Path,
+    unsigned: Option<&Path>,
     wait: Wait,
 ) -> Result<Report> {
     let known = SignedFile::parse(&files::text(file, form::FILE_MAX)?, network.chain())?;
+    if let Some(path) = unsigned {
+        UnsignedFile::parse(&files::text(path, form::FILE_MAX)?, network.chain())?.is(&known)?;
+    }
     let found = chain.chain_id().await?;
     if found != network.chain() {
         bail!(Refusal::OtherChain { expected: network.chain(), found });

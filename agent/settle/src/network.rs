@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent_settlement::abi::icn_v5::Version;
+use agent_settlement::abi::messages::domain;
 use agent_settlement::backend::{icn_v5, reference};
 use agent_settlement::preflight::{Contract, Target};
 use alloy::primitives::{Address, B256, U256};
@@ -12,6 +13,7 @@ use alloy::sol_types::{SolCall, SolValue};
 use serde::Deserialize;
 
 use crate::abi::{CollateralVault, TOKEN_DIGITS, Token};
+use crate::dispute::abi::Disputes;
 
 /// The longest description in bytes: 32 oracles of 300 bytes, and as much again for comments.
 const FILE_MAX: u64 = 32 << 10;
@@ -75,6 +77,8 @@ pub(crate) struct Reference {
     pub vault: Address,
     pub claims: Address,
     pub settlement: Address,
+    /// None where the description does not name it.
+    pub disputes: Option<Address>,
 }
 
 /// Why a file describes no network.
@@ -125,13 +129,12 @@ struct File {
     vault: Option<Address>,
     claims: Option<Address>,
     settlement: Option<Address>,
+    disputes: Option<Address>,
     protocol: Option<Address>,
     version: Option<String>,
     // What others need of a deployment.
     #[serde(rename = "oracles")]
     _oracles: Option<Address>,
-    #[serde(rename = "disputes")]
-    _disputes: Option<Address>,
     #[serde(rename = "timelock")]
     _timelock: Option<Address>,
     #[serde(rename = "genesis")]
@@ -187,7 +190,7 @@ impl Reference {
         reference::Network { chain, hp, registry, eras, settlement, claims }
     }
 
-    /// Also the vault and its token must be those that belong together.
+    /// Also the vault and its token must be those that belong together, and disputes those of this settlement.
     fn target(&self, hp: Address) -> Target {
         let mut target = self.network(hp).target();
         let version = |question: Vec<u8>, answer: Vec<u8>| Some((question.into(), answer.into()));
@@ -205,6 +208,12 @@ impl Reference {
                 version: version(digits, U256::from(TOKEN_DIGITS).abi_encode()),
             },
         ]);
+        if let Some(address) = self.disputes {
+            let separates = Disputes::domainSeparatorCall {}.abi_encode();
+            let separator = domain(self.chain, self.settlement).separator();
+            let version = version(separates, separator.abi_encode());
+            target.contracts.push(Contract { name: "Disputes", address, version });
+        }
         target
     }
 }
@@ -242,6 +251,10 @@ fn contracts(file: &File) -> Result<Contracts, NetworkError> {
             vault: address("vault", file.vault)?,
             claims: address("claims", file.claims)?,
             settlement: address("settlement", file.settlement)?,
+            disputes: match file.disputes {
+                None => None,
+                found => Some(address("disputes", found)?),
+            },
         })),
         "icn-v5" => {
             let version = match file.version.as_deref() {
@@ -294,7 +307,7 @@ mod tests {
         let network = read(DEPLOYED).unwrap();
         assert_eq!((network.chain(), network.rpc.len(), network.hp), (31_337, 0, None));
         let target = network.target(Address::repeat_byte(1));
-        assert_eq!(target.contracts.len(), 6);
+        assert_eq!(target.contracts.len(), 7);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(crate) struct Answers {
 }
 
 /// Who says something.
-fn reader(oracle: &Oracle) -> Result<Reader, OracleError> {
+pub(crate) fn reader(oracle: &Oracle) -> Result<Reader, OracleError> {
     Reader::new(&oracle.name, &oracle.url, oracle.certificate)
         .map_err(|source| OracleError::Reader { name: oracle.name.clone(), source })
 }
@@ -236,7 +236,8 @@ impl Answers {
     }
 }
 
-fn ours(leaf: &settled::Leaf) -> Leaf {
+/// A leaf as our contracts are called with it.
+pub(crate) fn ours(leaf: &settled::Leaf) -> Leaf {
     let settled::Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash } = *leaf;
     Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash }
 }

@@ -4,7 +4,7 @@ use agent_settlement::abi::messages::Leaf;
 use agent_settlement::abi::reference::NodeRegistry;
 use agent_settlement::backend::unsigned::{Link, Unsigned};
 use agent_settlement::backend::{SettlementError, SignedBinding, Standing, Step};
-use agent_settlement::call::{Call, Probe};
+use agent_settlement::call::{Call, Probe, Wanted};
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::sol_types::{SolCall, SolValue};
 
@@ -141,7 +141,15 @@ pub(crate) fn planned(network: &Network, step: Step) -> Result<Planned, Refused>
     Ok(Planned { call, digest, deed, links, gas: None })
 }
 
-fn own(
+/// A call with tuples or lists, which links cannot hold.
+pub(crate) fn unlinked(network: &Network, to: Address, data: Vec<u8>) -> Result<Planned, Refused> {
+    let call = Call { to, data: data.into(), probe: None };
+    // The digest is made anew of the call.
+    planned(network, Step::Ours(Wanted { digest: B256::ZERO, call }))
+}
+
+/// A call that only an HP makes.
+pub(crate) fn own(
     network: &Network,
     to: Address,
     data: Vec<u8>,
@@ -153,7 +161,13 @@ fn own(
     planned(network, Step::Hp(Unsigned { chain, from, to, data: data.into(), what, links }))
 }
 
-fn probe(to: Address, question: &impl SolCall, word: u16, at_least: U256) -> Option<Probe> {
+/// How to see that a call took effect.
+pub(crate) fn probe(
+    to: Address,
+    question: &impl SolCall,
+    word: u16,
+    at_least: U256,
+) -> Option<Probe> {
     Some(Probe { to, data: Bytes::from(question.abi_encode()), word, at_least })
 }
 

@@ -1,9 +1,14 @@
 //! What transactions cost, before they are signed.
 
 use agent_settlement::engine::policy::Policy;
+use agent_settlement::l1::L1Fee;
 use agent_settlement::outbox::Fee;
 
 use crate::units::{eth, gwei};
+
+/// What L1's data may cost is reckoned with so many times over: no transaction can bound it, and L1's base fee doubles
+/// within six full blocks (EIP-1559).
+const L1_TIMES: u128 = 2;
 
 /// What a gas limit and a price come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +19,12 @@ pub(crate) struct Quote {
     pub fee: Fee,
     /// What they cost at the price of now, in wei.
     pub now_wei: u128,
-    /// The most that they can cost, in wei: at the highest price.
+    /// The most that they can cost, in wei: at the highest price. What comes on top for L1 is in it twice over.
     pub most_wei: u128,
+    /// What of the price of now is for their data on L1, in wei; none where the chain does not charge for that.
+    pub l1_wei: Option<u128>,
+    /// Whether that comes on top of gas.
+    pub l1_beside: bool,
 }
 
 /// Why there is no price.
@@ -48,6 +57,7 @@ pub(crate) fn policy(cap_wei: u128) -> Policy {
 pub(crate) fn quote(
     policy: &Policy,
     needed: &[u64],
+    l1: &[L1Fee],
     (base_wei, tip_wei): (u128, u128),
     balance_wei: u128,
     may_be_raised: bool,
@@ -61,13 +71,25 @@ pub(crate) fn quote(
         .collect::<Result<_, _>>()?;
     let all = |gas: &[u64]| gas.iter().map(|gas| u128::from(*gas)).sum::<u128>();
     let highest = if may_be_raised { cap_wei } else { fee.max_wei };
-    let needs_wei = fee.max_wei.saturating_mul(all(&gas));
+    let (mut beside, mut within) = (None, None);
+    for fee in l1 {
+        let (sum, wei) = match fee {
+            L1Fee::None => continue,
+            L1Fee::Beside { wei } => (&mut beside, *wei),
+            L1Fee::Within { wei } => (&mut within, *wei),
+        };
+        *sum = Some(sum.unwrap_or(0_u128).saturating_add(wei));
+    }
+    let on_top = beside.unwrap_or(0);
+    let needs_wei = fee.max_wei.saturating_mul(all(&gas)).saturating_add(on_top);
     if balance_wei < needs_wei {
         return Err(QuoteError::NoFunds { has_wei: balance_wei, needs_wei });
     }
     Ok(Quote {
-        now_wei: now_wei.saturating_mul(all(needed)),
-        most_wei: highest.saturating_mul(all(&gas)),
+        now_wei: now_wei.saturating_mul(all(needed)).saturating_add(on_top),
+        most_wei: highest.saturating_mul(all(&gas)).saturating_add(on_top.saturating_mul(L1_TIMES)),
+        l1_wei: beside.or(within),
+        l1_beside: beside.is_some(),
         gas,
         fee,
     })
@@ -77,14 +99,22 @@ impl Quote {
     /// In words: a line each.
     pub(crate) fn words(&self) -> Vec<String> {
         let gas: u64 = self.gas.iter().sum();
-        vec![
+        let mut lines = vec![
             format!("costs some {} now, and at most {}", eth(self.now_wei), eth(self.most_wei)),
             format!(
                 "gas: at most {gas} units for {}; tip {}",
                 gwei(self.fee.max_wei),
                 gwei(self.fee.tip_wei)
             ),
-        ]
+        ];
+        lines.extend(self.l1_wei.map(|wei| match self.l1_beside {
+            true => format!(
+                "in this: {} now for L1's data, twice that at most; no transaction can bound it",
+                eth(wei)
+            ),
+            false => format!("in this, as gas: {} now for L1's data", eth(wei)),
+        }));
+        lines
     }
 }
 
@@ -95,7 +125,8 @@ mod tests {
     #[test]
     fn what_is_shown_bounds_what_is_paid() {
         let policy = policy(100);
-        let quoted = |raised| quote(&policy, &[1000, 100], (20, 5), u128::MAX, raised).unwrap();
+        let quoted =
+            |raised| quote(&policy, &[1000, 100], &[], (20, 5), u128::MAX, raised).unwrap();
         let quote = quoted(false);
         assert_eq!((quote.gas.clone(), quote.fee.max_wei), (vec![1250, 125], 45));
         assert_eq!((quote.now_wei, quote.most_wei), (25 * 1100, 45 * 1375));
@@ -106,11 +137,30 @@ mod tests {
     #[test]
     fn what_cannot_be_paid_is_refused() {
         let policy = policy(100);
-        let quoted = |needed: &[u64], base, has| quote(&policy, needed, (base, 5), has, false);
+        let quoted = |needed: &[u64], base, has| quote(&policy, needed, &[], (base, 5), has, false);
         let above = QuoteError::AboveCap { now_wei: 101, cap_wei: 100 };
         assert_eq!(quoted(&[1], 96, u128::MAX), Err(above));
         assert_eq!(quoted(&[2_000_001], 1, u128::MAX), Err(QuoteError::TooMuchGas(2_000_001)));
         let broke = QuoteError::NoFunds { has_wei: 45 * 1250 - 1, needs_wei: 45 * 1250 };
         assert_eq!(quoted(&[1000], 20, 45 * 1250 - 1), Err(broke));
+    }
+    #[test]
+    fn what_l1_takes_is_in_the_quote() {
+        let policy = policy(100);
+        let quoted = |l1: &[L1Fee], has| quote(&policy, &[1000, 100], l1, (20, 5), has, false);
+        let (gas_now, gas_most) = (25 * 1100, 45 * 1375);
+        let beside = [L1Fee::Beside { wei: 7000 }, L1Fee::Beside { wei: 300 }];
+        let found = quoted(&beside, gas_most + 7300).unwrap();
+        assert_eq!((found.now_wei, found.most_wei), (gas_now + 7300, gas_most + 2 * 7300));
+        assert_eq!(found.l1_wei, Some(7300));
+        assert!(found.words()[2].contains("0.0000000000000073 ETH now for L1's data, twice"));
+        let broke = QuoteError::NoFunds { has_wei: gas_most + 7299, needs_wei: gas_most + 7300 };
+        assert_eq!(quoted(&beside, gas_most + 7299), Err(broke));
+        // Where it is part of the gas it is not added again.
+        let within = [L1Fee::Within { wei: 400 }, L1Fee::Within { wei: 20 }];
+        let found = quoted(&within, gas_most).unwrap();
+        assert_eq!((found.now_wei, found.most_wei), (gas_now, gas_most));
+        assert_eq!((found.l1_wei, found.l1_beside), (Some(420), false));
+        assert_eq!(quoted(&[L1Fee::None; 2], gas_most).unwrap().l1_wei, None);
     }
 }

@@ -1,21 +1,27 @@
 //! What each command wants of the chain.
 
+use std::path::Path;
+
 use agent_settlement::backend::icn_v5::Icn;
-use agent_settlement::backend::{ClaimOf, Settlement};
+use agent_settlement::backend::reference::Reference as Backend;
+use agent_settlement::backend::{ClaimOf, Settlement, SignedBinding};
 use agent_settlement::chain::Chain;
+use agent_sla::protocol::settled::DaemonBinding;
 use alloy::primitives::{Address, B256, U256};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::act::Wish;
 use crate::args::{Nodes, OneNode};
 use crate::binding::{self, Expected};
+use crate::consent;
 use crate::desk::{Desk, Survey};
 use crate::files;
 use crate::network::{Contracts, Reference, icn};
 use crate::now_s;
 use crate::oracles::{self, Answers, Final};
 use crate::plan::{self, Refused, node_id};
-use crate::say::note;
+use crate::say::{Report, note};
 use crate::units::moment;
 
 /// The longest file with a leaf, in bytes: 168 eras of 300 bytes, and a proof.
@@ -73,31 +79,74 @@ impl<C: Chain + Clone> Desk<C> {
         Ok(Wish { plan, follows: vec![format!("the chain calls this node {id}")] })
     }
 
-    pub(crate) async fn bind(&self, from: &BindingFrom<'_>) -> Result<Wish> {
+    /// Binds a daemon key: sent by the HP, or by another with the HP's consent.
+    pub(crate) async fn bind(
+        &self,
+        from: &BindingFrom<'_>,
+        consented: Option<(Address, &Path)>,
+    ) -> Result<Wish> {
         let contracts = self.ours()?;
+        let hp = consented.map_or(self.hp, |(hp, _)| hp);
+        let (message, mut signed) = self.binding(&contracts, from, hp).await?;
+        let mut follows = vec![self.effect(&contracts).await?];
+        if let Some((_, path)) = consented {
+            let consent = consent::parse(&files::text(path, consent::FILE_MAX)?)?;
+            // An HP that is a contract is asked by the registry.
+            if self.chain.code(hp).await?.is_empty() {
+                consent::check(&consent, (contracts.chain, contracts.settlement), &message)?;
+            }
+            signed.hp = Some(consent);
+            follows.push(format!("sent by {}, by the consent of the HP {hp}", self.hp));
+        }
+        let node = self.node(&contracts, signed.binding.nodeId).await?;
+        let taken = self.bound_to(&contracts, signed.binding.daemonAddress).await?;
+        let backend = Backend::new(contracts.network(hp), self.chain.clone());
+        let plan =
+            plan::bind(&self.network, &contracts, &node, &signed, taken, backend.bind(&signed)?)?;
+        if let Some(before) = node.daemon_next {
+            follows.push(format!("until then the node signs with {before}"));
+        }
+        Ok(Wish { plan, follows })
+    }
+
+    /// Writes what the HP's wallet signs to consent to a binding.
+    pub(crate) async fn consent(&self, from: &BindingFrom<'_>, out: &Path) -> Result<Report> {
+        let contracts = self.ours()?;
+        let (message, _) = self.binding(&contracts, from, self.hp).await?;
+        let (typed, digest) = consent::typed_data(contracts.chain, contracts.settlement, &message);
+        let text = serde_json::to_string_pretty(&typed).context("cannot write the file")?;
+        files::write_new(out, &text)?;
+        let lines = vec![
+            format!("the HP {} consents that the daemon key {}", self.hp, message.daemonAddress),
+            format!("signs for the node {}", message.nodeId),
+            format!("nothing is signed; to be signed (eth_signTypedData_v4): {}", out.display()),
+            format!("digest {digest}"),
+        ];
+        Ok(Report { lines, json: json!({ "typedData": typed, "digest": digest }) })
+    }
+
+    /// A binding, compared with what it should be; as it was read, and as it is sent.
+    async fn binding(
+        &self,
+        contracts: &Reference,
+        from: &BindingFrom<'_>,
+        hp: Address,
+    ) -> Result<(DaemonBinding, SignedBinding)> {
         let signed = match (from.file, from.daemon) {
             (Some(path), _) => binding::parse(&files::text(path, binding::FILE_MAX)?)?,
-            (None, Some(daemon)) => self.fetched(&contracts, daemon).await?,
+            (None, Some(daemon)) => self.fetched(contracts, daemon).await?,
             (None, None) => bail!("say where the binding is: --binding or --daemon"),
         };
         let expected = Expected {
             chain: contracts.chain,
             settlement: contracts.settlement,
-            hp: self.hp,
+            hp,
             node: from.node,
             daemon: from.daemon,
             now_s: now_s()?,
         };
-        let signed = binding::check(&signed, &expected)?;
-        let node = self.node(&contracts, signed.binding.nodeId).await?;
-        let taken = self.bound_to(&contracts, signed.binding.daemonAddress).await?;
-        let step = self.backend(&contracts).bind(&signed)?;
-        let plan = plan::bind(&self.network, &contracts, &node, &signed, taken, step)?;
-        let mut follows = vec![self.effect(&contracts).await?];
-        if let Some(before) = node.daemon_next {
-            follows.push(format!("until then the node signs with {before}"));
-        }
-        Ok(Wish { plan, follows })
+        let checked = binding::check(&signed, &expected)?;
+        Ok((signed.message, checked))
     }
 
     async fn fetched(
@@ -140,7 +189,7 @@ impl<C: Chain + Clone> Desk<C> {
     pub(crate) async fn deposit(&self, node: B256, amount: U256) -> Result<Wish> {
         let contracts = self.ours()?;
         let node = self.node(&contracts, node).await?;
-        let tokens = self.tokens(&contracts).await?;
+        let tokens = self.tokens(&contracts, contracts.vault).await?;
         let plan = plan::deposit(&self.network, &contracts, &node, self.hp, amount, tokens)?;
         Ok(Wish { plan, follows: Vec::new() })
     }

@@ -7,6 +7,7 @@ pub mod chain;
 pub mod claim;
 pub mod engine;
 pub mod key;
+pub mod l1;
 pub mod outbox;
 pub mod preflight;
 pub mod revert;

@@ -110,11 +110,18 @@ fn workshop() -> PathBuf {
 impl Chain {
     /// A chain of this number, so that no two tests have one.
     pub(crate) fn start(number: u64) -> Self {
+        let chain = Self::start_before(number, BEFORE_S);
+        chain.catch_up();
+        chain
+    }
+
+    /// The same, whose first era began, and whose clock is, so many seconds before now.
+    pub(crate) fn start_before(number: u64, before_s: u64) -> Self {
         let mut child = Command::new(tool("anvil"))
             .args(["--host", "127.0.0.1", "--port", "0", "--slots-in-an-epoch", "1"])
             .args(["--mnemonic", "test test test test test test test test test test test junk"])
             .args(["--chain-id", &number.to_string()])
-            .args(["--timestamp", &(now_s() - BEFORE_S).to_string()])
+            .args(["--timestamp", &(now_s() - before_s).to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -137,10 +144,13 @@ impl Chain {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let oracles = oracles.to_vec();
         let chain = Self { child, runtime, server, url, deployed, oracles, last: None, roots: 0 };
-        let behind = now_s().saturating_sub(chain.time());
-        chain.pass(behind);
         chain.ask("evm_setIntervalMining", json!([1]));
         chain
+    }
+
+    /// Its clock goes on until now.
+    pub(crate) fn catch_up(&self) {
+        self.pass(now_s().saturating_sub(self.time()));
     }
 
     pub(crate) fn ask(&self, method: &'static str, params: Value) -> Value {
@@ -174,6 +184,13 @@ impl Chain {
     pub(crate) fn tokens(&self, account: &str) -> U256 {
         let account = account.parse().expect("an address");
         self.call(self.contract("token"), &abi::balanceOfCall { account })
+    }
+
+    /// How many transactions of an account are mined.
+    pub(crate) fn transactions(&self, account: &str) -> u64 {
+        let count = self.ask("eth_getTransactionCount", json!([account, "latest"]));
+        let digits = count.as_str().expect("a number").trim_start_matches("0x");
+        u64::from_str_radix(digits, 16).expect("a number")
     }
 
     /// An account that anvil signs for sends a call; it succeeds.

@@ -8,7 +8,9 @@
     reason = "functions that only tests use; a failure is a failed test"
 )]
 
+mod away;
 mod chain;
+mod counting;
 mod fakes;
 mod hardware;
 mod host;

@@ -14,7 +14,7 @@ use crate::oracle::Oracle;
 use crate::process::eventually;
 
 /// Sections for a network on a chain, with oracles.
-fn sections(chain: &Chain, number: u64, oracles: &[(&str, &Oracle)]) -> String {
+pub(crate) fn sections(chain: &Chain, number: u64, oracles: &[(&str, &Oracle)]) -> String {
     let contract = |name: &str| chain.contract(name);
     let genesis = chain.deployed["genesis"].as_u64().expect("a second");
     let described = (1..).zip(oracles).map(|(n, (name, oracle))| oracle.described(name, n));
@@ -60,7 +60,7 @@ fn command(rig: &Rig, arguments: &[&str]) -> Output {
 }
 
 /// The HP signs what the node prepared.
-fn hp_signs(chain: &Chain, report: &SettlementReport) {
+pub(crate) fn hp_signs(chain: &Chain, report: &SettlementReport) {
     let unsigned = report.unsigned.first().expect("something to sign");
     assert_eq!(unsigned.from, HP);
     chain.send(HP, &unsigned.to, &unsigned.data);

@@ -2,6 +2,7 @@ use agent_settlement::abi::reference::RewardClaims;
 use agent_settlement::call::Call;
 
 use super::*;
+use crate::deed::Spender;
 use crate::deed::tests::network;
 use crate::network::Contracts;
 
@@ -70,7 +71,10 @@ fn a_deposit_is_allowed_exactly_and_only_where_it_is_not() {
     };
     let both = plan(50, 49).unwrap();
     let [allow, put] = &both[..] else { panic!("{both:?}") };
-    assert_eq!(allow.deed, Deed::Allow { vault: contracts().vault, amount: U256::from(50) });
+    assert_eq!(
+        allow.deed,
+        Deed::Allow { to: Spender::Vault, at: contracts().vault, amount: U256::from(50) }
+    );
     assert_eq!(put.deed, Deed::Deposit { node: node().id, amount: U256::from(50) });
     assert_eq!((allow.gas, put.gas), (None, Some(DEPOSIT_GAS)));
     assert_eq!(put.call.probe.as_ref().unwrap().at_least, U256::from(56));

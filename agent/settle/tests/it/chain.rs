@@ -17,7 +17,7 @@ use alloy::sol_types::{SolCall, SolStruct};
 use serde_json::{Value, json};
 
 /// How long an era is, in seconds.
-const ERA_S: u64 = 20;
+pub(crate) const ERA_S: u64 = 20;
 
 /// The dispute window, in seconds.
 pub(crate) const WINDOW_S: u64 = 3;
@@ -52,6 +52,8 @@ mod abi {
         function configDigest(uint64 era) external view returns (bytes32);
         function balanceOf(address account) external view returns (uint256);
         function approve(address spender, uint256 value) external returns (bool);
+        function voided(bytes32 voteDigest) external view returns (bool);
+        function oracles(address oracle) external view returns (uint96 bond, uint64 lastSet, bool jailed);
     }
 }
 
@@ -64,8 +66,25 @@ pub(crate) struct Chain {
     /// What the deployment script wrote.
     pub(crate) deployed: Value,
     oracles: Vec<PrivateKeySigner>,
-    last: EraRoot,
-    roots: u64,
+    /// The roots that stand.
+    roots: Vec<EraRoot>,
+}
+
+/// What a test may want otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    /// So long before now the first era begins, in seconds.
+    pub(crate) before_s: u64,
+    /// The dispute window, in seconds.
+    pub(crate) window_s: u64,
+    /// How far the chain's clock is behind, in seconds: so much may pass without waiting.
+    pub(crate) behind_s: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { before_s: BEFORE_S, window_s: WINDOW_S, behind_s: 0 }
+    }
 }
 
 /// A tool of Foundry: the environment names it; else it is where `cargo xtask test` puts it.
@@ -114,10 +133,14 @@ fn workshop() -> PathBuf {
 impl Chain {
     /// A chain of this number, so that no two tests have one.
     pub(crate) async fn start(number: u64) -> Self {
+        Self::start_with(number, Setup::default()).await
+    }
+
+    pub(crate) async fn start_with(number: u64, setup: Setup) -> Self {
         let mut child = Command::new(tool("anvil"))
             .args(["--host", "127.0.0.1", "--port", "0", "--slots-in-an-epoch", "1"])
             .args(["--chain-id", &number.to_string()])
-            .args(["--timestamp", &(now_s() - BEFORE_S).to_string()])
+            .args(["--timestamp", &(now_s() - setup.before_s).to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -136,21 +159,10 @@ impl Chain {
         let server = server.answering_within(Duration::from_secs(5));
         let oracles =
             [1, 2, 3, 4].map(|key| PrivateKeySigner::from_slice(&[key; 32]).expect("a key"));
-        let deployed = deploy(&url, number, &oracles);
-        let last = EraRoot {
-            fromEra: 0,
-            toEra: 0,
-            previous: B256::ZERO,
-            root: B256::ZERO,
-            votesRoot: B256::ZERO,
-            totalReward: U256::ZERO,
-            totalPenalty: U256::ZERO,
-            configDigest: B256::ZERO,
-        };
+        let deployed = deploy(&url, number, &oracles, setup.window_s);
         let oracles = oracles.to_vec();
-        let chain = Self { child, server, url, deployed, oracles, last, roots: 0 };
-        let behind = now_s().saturating_sub(chain.time().await);
-        chain.pass(behind).await;
+        let chain = Self { child, server, url, deployed, oracles, roots: Vec::new() };
+        chain.catch_up(setup.behind_s).await;
         chain.ask("anvil_setBalance", json!([hp(), "0xde0b6b3a7640000"])).await;
         chain.ask("evm_setIntervalMining", json!([1])).await;
         chain
@@ -164,6 +176,34 @@ impl Chain {
         let block = self.ask("eth_getBlockByNumber", json!(["latest", false])).await;
         let time = block["timestamp"].as_str().expect("a time").trim_start_matches("0x");
         u64::from_str_radix(time, 16).expect("a number")
+    }
+
+    /// Its clock goes on until it is so far behind, in seconds.
+    pub(crate) async fn catch_up(&self, behind_s: u64) {
+        let behind = now_s().saturating_sub(self.time().await);
+        self.pass(behind.saturating_sub(behind_s)).await;
+    }
+
+    /// The era of the newest block.
+    pub(crate) async fn era(&self) -> u64 {
+        (self.time().await - self.genesis()) / ERA_S
+    }
+
+    /// How many seconds of the era are over.
+    pub(crate) async fn second_of_era(&self) -> u64 {
+        (self.time().await - self.genesis()) % ERA_S
+    }
+
+    fn genesis(&self) -> u64 {
+        self.deployed["genesis"].as_u64().expect("a second")
+    }
+
+    /// Waits until so much time is over on the chain, without making its clock go faster.
+    pub(crate) async fn wait(&self, seconds: u64) {
+        let until = self.time().await + seconds;
+        while self.time().await < until {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Time passes at once.
@@ -185,7 +225,7 @@ impl Chain {
         self.deployed["chain"].as_u64().expect("a number")
     }
 
-    async fn call<T: SolCall>(&self, to: Address, call: &T) -> T::Return {
+    pub(crate) async fn call<T: SolCall>(&self, to: Address, call: &T) -> T::Return {
         let data = Bytes::from(call.abi_encode());
         let answer = self.ask("eth_call", json!([{ "to": to, "data": data }, "latest"])).await;
         let answer: Bytes = serde_json::from_value(answer).expect("bytes");
@@ -199,12 +239,59 @@ impl Chain {
 
     /// The HP allows the vault to take so much, by another wallet.
     pub(crate) async fn allow(&self, value: U256) {
-        let data = abi::approveCall { spender: self.contract("vault"), value }.abi_encode();
-        let to = self.contract("token");
+        self.allow_to("vault", value).await;
+    }
+
+    /// The HP allows a contract to take so much, by another wallet.
+    pub(crate) async fn allow_to(&self, contract: &str, value: U256) {
+        let data = abi::approveCall { spender: self.contract(contract), value }.abi_encode();
+        self.by_another_wallet("token", data).await;
+    }
+
+    /// The HP calls a contract, by another wallet; it succeeds.
+    pub(crate) async fn by_another_wallet(&self, contract: &str, data: Vec<u8>) {
+        let to = self.contract(contract);
         self.ask("anvil_impersonateAccount", json!([hp()])).await;
-        let transaction = json!([{ "from": hp(), "to": to, "data": Bytes::from(data) }]);
-        self.ask("eth_sendTransaction", transaction).await;
+        let transaction =
+            json!([{ "from": hp(), "to": to, "data": Bytes::from(data), "gas": "0xf4240" }]);
+        self.mined(transaction).await;
+        self.ask("anvil_stopImpersonatingAccount", json!([hp()])).await;
+    }
+
+    /// Why a contract refuses the HP's call, as it answers it.
+    pub(crate) async fn refusal(&self, contract: &str, data: Vec<u8>) -> Bytes {
+        let to = self.contract(contract);
+        let call = json!([{ "from": hp(), "to": to, "data": Bytes::from(data) }, "latest"]);
+        let refused = self.server.ask("eth_call", call).await.expect_err("it is refused");
+        refused.revert().expect("by the contract")
+    }
+
+    async fn mined(&self, transaction: Value) {
+        let hash = self.ask("eth_sendTransaction", transaction).await;
         self.ask("evm_mine", json!([])).await;
+        let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
+        assert_eq!(receipt["status"], "0x1", "{receipt}");
+    }
+
+    /// The digest of the parameters of an era.
+    pub(crate) async fn config(&self, era: u64) -> B256 {
+        self.call(self.contract("oracles"), &abi::configDigestCall { era }).await
+    }
+
+    /// Whether a vote is void.
+    pub(crate) async fn is_void(&self, vote: B256) -> bool {
+        self.call(self.contract("disputes"), &abi::voidedCall { voteDigest: vote }).await
+    }
+
+    /// The stake of an oracle, and whether its signatures count no more.
+    pub(crate) async fn stake(&self, oracle: Address) -> (U256, bool) {
+        let found = self.call(self.contract("oracles"), &abi::oraclesCall { oracle }).await;
+        (U256::from(found.bond), found.jailed)
+    }
+
+    /// The last root was cancelled: the next takes its place.
+    pub(crate) fn cancelled(&mut self) {
+        self.roots.pop().expect("a root");
     }
 
     /// How many transactions the HP has sent, with those that wait.
@@ -220,12 +307,9 @@ impl Chain {
         let mut pair = hashes;
         pair.sort();
         let domain = domain(self.number(), self.contract("settlement"));
-        let from = if self.roots == 0 { 0 } else { self.last.toEra + 1 };
-        let previous = match self.roots {
-            0 => B256::ZERO,
-            _ => self.last.eip712_signing_hash(&domain),
-        };
-        let config = abi::configDigestCall { era: from };
+        let last = self.roots.last();
+        let from = last.map_or(0, |last| last.toEra + 1);
+        let previous = last.map_or(B256::ZERO, |last| last.eip712_signing_hash(&domain));
         let root = EraRoot {
             fromEra: from,
             toEra: from,
@@ -234,10 +318,11 @@ impl Chain {
             votesRoot: B256::ZERO,
             totalReward: total,
             totalPenalty: U256::ZERO,
-            configDigest: self.call(self.contract("oracles"), &config).await,
+            configDigest: self.config(from).await,
         };
         let digest = root.eip712_signing_hash(&domain);
-        let mut signers: Vec<_> = self.oracles.iter().take(3).collect();
+        // The last three: the first is the one that misbehaves.
+        let mut signers: Vec<_> = self.oracles.iter().skip(1).collect();
         signers.sort_by_key(|signer| signer.address());
         let sign = |signer: &&PrivateKeySigner| {
             Bytes::from(signer.sign_hash_sync(&digest).expect("a signature").as_bytes())
@@ -258,12 +343,9 @@ impl Chain {
         let data = Bytes::from(call.abi_encode());
         let to = self.contract("settlement");
         let transaction = json!([{ "from": DEPLOYER, "to": to, "data": data, "gas": "0xf4240" }]);
-        let hash = self.ask("eth_sendTransaction", transaction).await;
-        self.ask("evm_mine", json!([])).await;
-        let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
-        assert_eq!(receipt["status"], "0x1", "the root is posted");
-        let number = self.roots;
-        (self.roots, self.last) = (number + 1, root.clone());
+        self.mined(transaction).await;
+        let number = u64::try_from(self.roots.len()).expect("a number");
+        self.roots.push(root.clone());
         let [first, second] = leaves;
         let settled = |leaf: Leaf, beside: B256| Settled {
             number,
@@ -282,7 +364,7 @@ impl Chain {
     }
 }
 
-fn deploy(url: &str, number: u64, oracles: &[PrivateKeySigner]) -> Value {
+fn deploy(url: &str, number: u64, oracles: &[PrivateKeySigner], window_s: u64) -> Value {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().expect("nobody panicked with it");
     let place = workshop();
@@ -292,7 +374,7 @@ fn deploy(url: &str, number: u64, oracles: &[PrivateKeySigner]) -> Value {
         .env("ORACLES", oracles.join(","))
         .env("HP", hp().to_string())
         .env("ERA_SECONDS", ERA_S.to_string())
-        .env("DISPUTE_WINDOW", WINDOW_S.to_string())
+        .env("DISPUTE_WINDOW", window_s.to_string())
         .current_dir(&place)
         .output()
         .expect("forge runs");

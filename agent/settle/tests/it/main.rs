@@ -9,9 +9,12 @@
 
 mod bad_input;
 mod chain;
+mod dispute;
 mod icn;
+mod keys;
 mod offline;
 mod oracle;
 mod payout;
 mod tool;
 mod unfinished;
+mod wallet;

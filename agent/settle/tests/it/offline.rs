@@ -50,6 +50,11 @@ async fn what_is_signed_without_a_network_is_sent_and_takes_effect_once() {
     let mut other = tool.read("claim.json");
     other["transactions"][0]["data"] = "0xa9059cbb".into();
     tool.write("other.json", &other.to_string());
+    cold("other.json", "other.signed.json").refused("are not of its fields");
+    for bytes in ["raw", "signingHash"] {
+        other["transactions"][0].as_object_mut().expect("fields").remove(bytes);
+    }
+    tool.write("other.json", &other.to_string());
     cold("other.json", "other.signed.json").refused("does not know");
     let mut other = tool.read("claim.json");
     other["transactions"][0]["chainId"] = "0x1".into();

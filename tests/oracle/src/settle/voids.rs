@@ -67,20 +67,28 @@ pub type Voids = BTreeSet<Void>;
 struct Noted {
     /// By whom it was said.
     disputes: Address,
+    /// The first block that was not noted before: where it is not behind the record before, that is of another chain.
+    from: u64,
     /// All blocks up to this one are read.
     through: u64,
+    /// Its hash.
+    hash: B256,
     voids: Vec<Void>,
 }
 
 #[derive(Debug)]
 struct Known {
     finals: Voids,
+    /// The first block that was read.
+    begin: u64,
     /// The first block that is not read for good.
     next: u64,
     /// The first that is not noted.
     noted: u64,
     /// What was found since.
     fresh: Vec<Void>,
+    /// The last block that is noted, while it was not looked whether the chain still has it.
+    unproven: Option<(u64, B256)>,
     /// Voids behind those blocks, with their blocks.
     tail: Vec<(u64, Void)>,
     /// The last block that is read, with its hash.
@@ -106,14 +114,39 @@ impl Known {
     fn new(next: u64) -> Self {
         Self {
             finals: Voids::new(),
+            begin: next,
             next,
             noted: next,
             fresh: Vec::new(),
+            unproven: None,
             tail: Vec::new(),
             end: None,
             is_whole: false,
             blocks: BLOCKS_MAX,
         }
+    }
+
+    /// What was noted of a contract, from the first block that is to be read on; nothing where that cannot be said.
+    fn replay(records: Vec<Option<Noted>>, source: Source) -> Self {
+        let mut known = Self::new(source.from_block);
+        for record in records {
+            match record.filter(|noted| noted.disputes == source.disputes) {
+                Some(noted) => {
+                    if noted.from != known.next {
+                        known = Self::new(noted.from);
+                    }
+                    known.read_for_good(noted.through, noted.voids.into_iter());
+                    known.unproven = Some((noted.through, noted.hash));
+                }
+                None => known = Self::new(source.from_block),
+            }
+        }
+        if known.begin > source.from_block {
+            known = Self::new(source.from_block);
+        }
+        known.noted = known.next;
+        known.fresh.clear();
+        known
     }
 
     /// Takes what final blocks say, up to one of them.
@@ -154,20 +187,16 @@ impl Follower {
         let mut known = Known::new(source.from_block);
         let log = folder.map(Log::open).transpose()?;
         if let Some(log) = &log {
-            let torn =
-                log.read(FILE, |_, payload| match serde_json::from_slice::<Noted>(payload) {
-                    Ok(noted) if noted.disputes == source.disputes => {
-                        known.read_for_good(noted.through, noted.voids.into_iter());
-                    }
-                    // Of another contract, or version: it is read anew.
-                    Ok(_) | Err(_) => known = Known::new(source.from_block),
-                })?;
+            let mut records = Vec::new();
+            let torn = log.read(FILE, |_, payload| {
+                // Of another version, perhaps: then it is read anew.
+                records.push(serde_json::from_slice::<Noted>(payload).ok());
+            })?;
+            known = Known::replay(records, source);
             if torn > 0 {
                 log.cut(FILE, torn)?;
             }
         }
-        known.noted = known.next;
-        known.fresh.clear();
         Ok(Self { source, oracles, log, known: Mutex::new(known), gate: Default::default() })
     }
 
@@ -194,15 +223,33 @@ impl Follower {
     pub async fn refresh(&self, net: &Net) -> Result<bool, SettleError> {
         let _one_after_the_other = self.gate.lock().await;
         let heads = net.chain().heads().await.map_err(NetError::from)?;
+        if !self.prove(net).await? {
+            return Ok(false);
+        }
         let mut ranges = RANGES_AT_ONCE;
         let done = self.finals(net, heads, &mut ranges).await;
         // What was read is noted also where the rest could not be.
-        self.note().await?;
+        self.note(net).await?;
         if !done? {
             self.known().is_whole = false;
             return Ok(false);
         }
         self.tail(net, heads, ranges).await
+    }
+
+    /// Looks whether the chain still has the last block that is noted, and forgets all where it has another one there;
+    /// whether the chain has come so far.
+    async fn prove(&self, net: &Net) -> Result<bool, NetError> {
+        let Some((block, before)) = self.known().unproven else { return Ok(true) };
+        let Some(hash) = net.chain().block_hash(block).await? else { return Ok(false) };
+        let mut known = self.known();
+        if hash == before {
+            known.unproven = None;
+        } else {
+            warn!(block, "the chain is another than before; voided votes are read anew");
+            *known = Known::new(self.source.from_block);
+        }
+        Ok(true)
     }
 
     /// Reads final blocks; whether all are read that are to be.
@@ -292,17 +339,21 @@ impl Follower {
     }
 
     /// Writes down what is read for good.
-    async fn note(&self) -> Result<(), LogError> {
+    async fn note(&self, net: &Net) -> Result<(), SettleError> {
         let Some(log) = &self.log else { return Ok(()) };
-        let noted = {
+        let (from, through, voids) = {
             let known = self.known();
             let is_long = known.next.saturating_sub(known.noted) >= NOTED_EVERY;
             let Some(through) = known.next.checked_sub(1) else { return Ok(()) };
             if known.fresh.is_empty() && !is_long {
                 return Ok(());
             }
-            Noted { disputes: self.source.disputes, through, voids: known.fresh.clone() }
+            (known.noted, through, known.fresh.clone())
         };
+        // It is noted at a later look where it cannot be said which block that is.
+        let hash = net.chain().block_hash(through).await.map_err(NetError::from)?;
+        let Some(hash) = hash else { return Ok(()) };
+        let noted = Noted { disputes: self.source.disputes, from, through, hash, voids };
         let bytes = serde_json::to_vec(&noted).unwrap_or_default();
         log.append(FILE, &bytes).await?;
         // The gate is held: nothing was found meanwhile.
@@ -325,4 +376,73 @@ pub fn left_out(voids: &Voids, from: u64, to: u64) -> Vec<Void> {
         _ => vec![Void { era, oracle, node: None }],
     };
     by_set.into_iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: Source = Source { disputes: Address::repeat_byte(1), from_block: 10 };
+
+    fn void(era: u64, oracle: u8, node: u8) -> Void {
+        let node = Some(B256::repeat_byte(node));
+        Void { era, oracle: Address::repeat_byte(oracle), node }
+    }
+
+    fn noted(from: u64, through: u64, era: u64) -> Option<Noted> {
+        let (disputes, hash, voids) =
+            (SOURCE.disputes, B256::repeat_byte(2), vec![void(era, 1, 1)]);
+        Some(Noted { disputes, from, through, hash, voids })
+    }
+
+    #[test]
+    fn notes_go_on_from_each_other_and_others_begin_anew() {
+        let replay = |records: Vec<_>, source| {
+            let known = Known::replay(records, source);
+            let eras: Vec<u64> = known.finals.iter().map(|void| void.era).collect();
+            (known.next, known.noted, eras, known.fresh.len())
+        };
+        let both = || vec![noted(10, 20, 5), noted(21, 30, 6)];
+        assert_eq!(replay(both(), SOURCE), (31, 31, vec![5, 6], 0));
+        assert_eq!(replay(vec![], SOURCE), (10, 10, vec![], 0));
+        let again = both().into_iter().chain([noted(10, 35, 7)]).collect();
+        assert_eq!(replay(again, SOURCE), (36, 36, vec![7], 0), "another chain was read since");
+        let torn = vec![noted(10, 20, 5), None];
+        assert_eq!(replay(torn, SOURCE), (10, 10, vec![], 0));
+        let late = Source { from_block: 25, ..SOURCE };
+        assert_eq!(replay(both(), late), (31, 31, vec![5, 6], 0), "more is known than is wanted");
+        let early = Source { from_block: 9, ..SOURCE };
+        assert_eq!(replay(both(), early), (9, 9, vec![], 0), "less is known than is wanted");
+        let other = Source { disputes: Address::repeat_byte(9), ..SOURCE };
+        assert_eq!(replay(both(), other), (10, 10, vec![], 0));
+    }
+
+    #[test]
+    fn each_void_vote_is_left_out_and_all_of_an_oracle_where_they_are_many() {
+        let few = (0..8).map(|node| void(5, 1, node));
+        let many = (0..9).map(|node| void(5, 2, node));
+        let voids: Voids = few.chain(many).chain([void(4, 1, 1), void(7, 1, 1)]).collect();
+        let found = left_out(&voids, 5, 6);
+        assert_eq!(found.len(), 9);
+        assert!(found.is_sorted());
+        assert!((0..8).all(|node| found.contains(&void(5, 1, node))));
+        assert_eq!(found[8], Void { node: None, ..void(5, 2, 0) });
+        assert_eq!(left_out(&voids, 7, 7), [void(7, 1, 1)]);
+    }
+
+    #[test]
+    fn what_became_final_is_no_tail_any_more() {
+        let mut known = Known::new(0);
+        known.tail = vec![(5, void(1, 1, 1)), (6, void(2, 1, 1))];
+        known.end = Some((6, B256::ZERO));
+        known.is_whole = true;
+        known.read_for_good(5, [void(1, 1, 1)].into_iter());
+        assert_eq!((known.tail.len(), known.next, known.end), (1, 6, Some((6, B256::ZERO))));
+        assert_eq!(known.all().len(), 2);
+        known.forget_tail();
+        assert_eq!((known.all(), known.is_whole), ([void(1, 1, 1)].into(), false));
+        known.end = Some((6, B256::ZERO));
+        known.read_for_good(6, [].into_iter());
+        assert_eq!(known.end, None);
+    }
 }

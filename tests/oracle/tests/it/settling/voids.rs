@@ -266,8 +266,25 @@ async fn what_was_voided_in_a_block_that_vanished_is_not_void() {
     let follower = open(late).expect("a folder");
     assert!(follower.refresh(&net).await.expect("the chain answers"));
     assert_eq!(follower.voids(), Some([void].into()));
+    drop(follower);
+    // A chain that has other blocks where these were is another one.
+    network.ask("anvil_reorg", serde_json::json!([42, []])).await;
+    let follower = open(source).expect("a folder");
+    assert!(follower.refresh(&net).await.expect("the chain answers"));
+    assert_eq!(follower.voids(), Some([].into()));
+    // What is noted of this one is all that is known of it later.
+    let others = two(&circle, 1, FIRST);
+    dispute(network, &others).await;
+    network.mine(40).await;
+    assert!(follower.refresh(&net).await.expect("the chain answers"));
+    drop(follower);
+    let follower = open(source).expect("a folder");
+    assert!(follower.refresh(&net).await.expect("the chain answers"));
+    let void = Void { oracle: circle.members[1].address, ..void };
+    assert_eq!(follower.voids(), Some([void].into()));
+    drop(follower);
     // Of another contract nothing of it counts.
-    let other = Source { disputes: network.registry, from_block: newest };
+    let other = Source { disputes: network.registry, from_block: 0 };
     let follower = open(other).expect("a folder");
     assert!(follower.refresh(&net).await.expect("the chain answers"));
     assert_eq!(follower.voids(), Some([].into()));
