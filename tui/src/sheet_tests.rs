@@ -164,6 +164,19 @@ fn a_refused_disk_is_claimed_by_the_end_of_its_serial_number_and_that_is_undone(
 }
 
 #[test]
+fn the_light_of_a_slot_shows_which_disk_is_meant() {
+    let mut status = fixtures::fresh();
+    status.set_up = true;
+    status.slots = vec![fixtures::slot(0, "Slot 7")];
+    let mut state = node(status);
+    let lit = keys(&mut state, "3c");
+    assert!(matches!(lit.as_slice(), [Action::Locate { on: true, .. }]), "{lit:?}");
+    assert!(matches!(state.dialog, Some(Dialog::Confirm(_))));
+    update(&mut state, Event::Done(lit[0].clone(), Ok(Came::Done)));
+    assert_eq!(keys(&mut state, "\x1bc"), [], "once is enough");
+}
+
+#[test]
 fn only_disks_that_are_nobody_s_are_claimed_by_hand() {
     let mut state = node(fixtures::troubled());
     keys(&mut state, "3");

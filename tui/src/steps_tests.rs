@@ -149,7 +149,13 @@ fn a_static_vlan_a_disk_and_a_pin_are_set_from_the_steps() {
     };
     assert_eq!((disk.as_str(), serial_end.as_str()), ("wwn-0x0000000000000000", "000000"));
     let pin = Secret::new("2580".to_owned());
-    assert_eq!(keys(&mut state, "\np2580\n2580\n\n\n"), [Action::SetPin { pin }]);
+    let set = Action::SetPin { pin };
+    assert_eq!(keys(&mut state, "\np2580\n2580\n\n\n"), std::slice::from_ref(&set));
+    update(&mut state, Event::Done(set, Ok(Came::Done)));
+    told(&mut state, NodeStatus { console: ConsoleChanges::Pin, ..fixtures::fresh() });
+    assert_eq!(keys(&mut state, "\n\n"), [Action::FinishSetUp], "who set it is not asked for it");
+    update(&mut state, Event::Done(Action::FinishSetUp, Ok(Came::Done)));
+    assert!(!state.is_unlocked, "but whoever comes next is");
 }
 
 #[test]

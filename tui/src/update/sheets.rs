@@ -1,6 +1,6 @@
 //! Keys in what takes the place of a screen, and the answers that are shown there.
 
-use super::{guarded, tell};
+use super::{act, guarded, tell};
 use crate::action::{Action, Came};
 use crate::dialog::{Confirm, Guarded, Opened};
 use crate::network::NetworkForm;
@@ -112,7 +112,17 @@ pub(super) fn claim(state: &mut State) -> Vec<Command> {
     match row.refusal_to_claim() {
         Some(why) => tell(state, true, format!("{called} cannot be claimed: {why}")),
         None => match Confirm::claim(row) {
-            Some(confirm) => guarded(state, Guarded::Ask(confirm)),
+            Some(confirm) => {
+                // Where an enclosure has one, its light shows which disk is meant.
+                let slot = row.slot.map(|slot| slot.disk.clone());
+                let dark = slot.filter(|disk| !state.lit.contains(disk));
+                let mut commands = Vec::new();
+                if let Some(disk) = dark {
+                    commands = act(state, Action::Locate { disk, called, on: true });
+                }
+                commands.extend(guarded(state, Guarded::Ask(confirm)));
+                commands
+            }
             None => {
                 let text =
                     format!("{called} gives no serial number, so nobody can name it for sure");
