@@ -20,7 +20,7 @@ mod record;
 mod server;
 mod stick;
 
-pub use desk::{Desk, Programs};
+pub use desk::{Desk, Hand, HandRequest, Programs};
 pub use directory::{Directory, KnownDisk};
 pub use server::start;
 pub use stick::Place;

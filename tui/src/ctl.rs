@@ -1,6 +1,7 @@
 //! icnctl: everything that the console shows and does, as commands.
 
 mod find;
+mod local;
 mod network;
 mod prepare;
 mod support;
@@ -98,6 +99,9 @@ pub(crate) enum Command {
     Support,
     /// Shows the secret key of the S3 user that the node made for itself.
     Secret,
+    /// What a person decides.
+    #[command(flatten)]
+    Local(local::LocalCommand),
     /// Restarts the machine.
     Reboot,
     /// Powers the machine off.
@@ -109,7 +113,7 @@ impl Command {
     /// on the node does not stand before a console.
     pub(crate) fn is_guarded(&self) -> bool {
         match self {
-            Self::Secret | Self::Support | Self::Reboot | Self::Poweroff => true,
+            Self::Secret | Self::Support | Self::Local(_) | Self::Reboot | Self::Poweroff => true,
             Self::Disk { what } => {
                 matches!(what, DiskCommand::Retire { .. } | DiskCommand::Keep { .. })
             }
@@ -230,6 +234,12 @@ impl From<LevelArgument> for Level {
 /// The agent does not answer, or refuses; or nobody confirms what has to be.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut agent = AgentClient::new(&arguments.socket, ACTION_TIMEOUT);
+    if let Command::Local(command) = &arguments.command {
+        // A prepared step is compared and printed; secrets are not to be in one.
+        if let Some(done) = local::with_typed_secret(command, &mut agent)? {
+            return say(&done_text(arguments, &done)).map(|()| ExitCode::SUCCESS);
+        }
+    }
     match prepare(&arguments.command, &mut agent)? {
         Step::Show(answer) => return show(arguments, answer),
         Step::Run(work) => return show(arguments, work(&mut agent)?),
@@ -253,10 +263,14 @@ fn show(arguments: &Arguments, answer: Answer) -> Result<ExitCode> {
 
 fn act(arguments: &Arguments, agent: &mut AgentClient, action: &Action) -> Result<()> {
     action.carry_out(agent)?;
-    say(&match arguments.json {
-        true => format!("{}\n", json!({ "done": action.done() })),
-        false => format!("{}\n", action.done()),
-    })
+    say(&done_text(arguments, &action.done()))
+}
+
+fn done_text(arguments: &Arguments, done: &str) -> String {
+    match arguments.json {
+        true => format!("{}\n", json!({ "done": done })),
+        false => format!("{done}\n"),
+    }
 }
 
 /// Has the word typed that confirms.

@@ -95,6 +95,7 @@ pub(crate) struct Node {
     verdicts_changed: Arc<Notify>,
     hardware: Arc<Hardware>,
     network: network::Keeping,
+    local: local::Keeping,
     console: pin::Guard,
     /// One support bundle is made at a time.
     support: tokio::sync::Mutex<()>,
@@ -105,7 +106,7 @@ pub(crate) struct Node {
 /// # Errors
 /// When the control socket cannot be opened or no certificate can be made.
 pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> Result<()> {
-    let config = read_config(&arguments.seed.join(CONFIG_FILE));
+    let (config, is_answered) = read_config(&arguments.seed.join(CONFIG_FILE));
     let name = config.node.name.clone().unwrap_or_else(host_name);
     let now = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
     let tls = Tls::start(&arguments.seed, config.s3.tls.as_ref(), &name, now)?;
@@ -137,6 +138,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         verdicts_changed: Arc::default(),
         hardware,
         network: network::Keeping::new(&config.network),
+        local: local::Keeping::new(is_answered),
         console: pin::Guard::new(config.console.changes.clone()),
         support: tokio::sync::Mutex::default(),
         arguments,
@@ -208,7 +210,7 @@ impl Node {
                 }
             }
             Request::FirstUserSecret => self.first_user_secret(),
-            Request::CheckPin { pin } => self.console.check(pin).await,
+            Request::CheckPin { pin } => self.console.check(local::kept_pin(self), pin).await,
             Request::PoolStatus
             | Request::PoolEvents { .. }
             | Request::BucketUsage { .. }
@@ -334,6 +336,7 @@ impl Node {
         };
         // Not below, where a guard of the same lock lives on: a writer between the two would wait for ever.
         let network_kept = self.network_kept();
+        let (set_up, pin) = (local::is_set_up(self), local::kept_pin(self));
         let since_1970 = since_1970();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         let now_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
@@ -364,8 +367,8 @@ impl Node {
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),
             slots: self.hardware.slots(),
-            console: self.console.told(),
-            set_up: true,
+            console: self.console.told(pin.as_deref()),
+            set_up,
             region: self.config.node.region.clone(),
             hardware_class: self.config.node.hardware_class.clone(),
             support_recipients: u32::try_from(self.config.support.recipients.len())
@@ -374,14 +377,17 @@ impl Node {
     }
 }
 
-/// The configuration. init has told what is wrong with it; here the safe parts count.
-fn read_config(path: &Path) -> Config {
+/// The configuration, and whether it answers what the first steps would ask. init has told what is wrong with it; here
+/// the safe parts count.
+fn read_config(path: &Path) -> (Config, bool) {
     match fs::read_to_string(path) {
-        Ok(text) => provisioning_config::parse(&text).0,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Config::default(),
+        Ok(text) => {
+            (provisioning_config::parse(&text).0, provisioning_config::answers_first_steps(&text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Config::default(), false),
         Err(error) => {
             warn!(path = %path.display(), %error, "cannot read the configuration; defaults count");
-            Config::default()
+            (Config::default(), true)
         }
     }
 }

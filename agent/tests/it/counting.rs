@@ -9,14 +9,17 @@ use alloy::primitives::Bytes;
 use alloy::sol_types::SolCall;
 use serde_json::Value;
 
-/// What was asked, one after the other: a method, and of `eth_call` the function's selector.
-type Asked = Arc<Mutex<Vec<(String, Option<[u8; 4]>)>>>;
+/// What was asked: a method, and of `eth_call` the function's selector.
+type Question = (String, Option<[u8; 4]>);
+
+/// One after the other.
+type Asked = Mutex<Vec<Question>>;
 
 /// A server that passes everything on.
 #[derive(Debug)]
 pub(crate) struct Counting {
     pub(crate) url: String,
-    asked: Asked,
+    asked: Arc<Asked>,
 }
 
 /// How often each was asked.
@@ -33,7 +36,7 @@ impl Counting {
         let behind = of.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let asked = Asked::default();
+        let asked = Arc::<Asked>::default();
         let kept = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -48,13 +51,13 @@ impl Counting {
     }
 
     /// What was asked since the last time.
-    pub(crate) fn taken(&self) -> Vec<(String, Option<[u8; 4]>)> {
+    pub(crate) fn taken(&self) -> Vec<Question> {
         std::mem::take(&mut *self.asked.lock().expect("its lock"))
     }
 }
 
 impl Counts {
-    pub(crate) fn of(asked: &[(String, Option<[u8; 4]>)]) -> Self {
+    pub(crate) fn of(asked: &[Question]) -> Self {
         let mut counts = Self { all: asked.len(), ..Self::default() };
         for (method, selector) in asked {
             *counts.methods.entry(method.clone()).or_default() += 1;
@@ -95,11 +98,7 @@ fn message(stream: &mut impl BufRead) -> std::io::Result<Option<(Vec<u8>, Vec<u8
     Ok(Some((head, body)))
 }
 
-fn pass_on(
-    stream: TcpStream,
-    behind: &str,
-    asked: &Mutex<Vec<(String, Option<[u8; 4]>)>>,
-) -> std::io::Result<()> {
+fn pass_on(stream: TcpStream, behind: &str, asked: &Asked) -> std::io::Result<()> {
     let mut front = BufReader::new(stream);
     while let Some((head, body)) = message(&mut front)? {
         let question: Value = serde_json::from_slice(&body)?;

@@ -44,6 +44,19 @@ pub enum Request {
         /// Whether it is to be lit.
         on: bool,
     },
+    /// Claims a disk that was not proven blank: a minute later, unless it is taken back, what marks its content is
+    /// erased, and then it is claimed as a blank one.
+    ClaimDisk {
+        /// Which disk.
+        disk: DiskId,
+        /// The end of its serial number, as somebody typed it.
+        serial_end: String,
+    },
+    /// Takes a claim by hand back while it waits, and forgets one that failed.
+    UndoClaim {
+        /// Which disk.
+        disk: DiskId,
+    },
     /// The sensors of the management controller: `ipmitool -c sdr elist all`, a line each: name, number,
     /// state, entity, reading.
     Sensors,

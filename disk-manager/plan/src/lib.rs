@@ -10,6 +10,7 @@
 //!  ObservedDisk ──► identity ──► judge ──► Judgement{ownership, reasons} ──► Plan{steps, refusals}
 //! ```
 
+pub mod by_hand;
 mod codec;
 pub mod hardware;
 pub mod identity;

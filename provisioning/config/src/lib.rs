@@ -19,7 +19,9 @@ mod support;
 mod value;
 
 pub use network::{Bond, BondMode, IpNet, Network, Port, PortName, Vlan};
-pub use parse::{MAX_NETWORK_TEXT, MAX_TEXT, load, parse, parse_bytes, parse_network};
+pub use parse::{
+    MAX_NETWORK_TEXT, MAX_TEXT, answers_first_steps, load, parse, parse_bytes, parse_network,
+};
 pub use pin::{PinHash, SALT};
 pub use proxy::{Direct, Proxy};
 pub use support::{Recipient, Support};

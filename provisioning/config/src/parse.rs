@@ -177,6 +177,19 @@ pub fn load(path: &Path) -> (Config, Vec<Problem>) {
     }
 }
 
+/// Sections by which a file answers what the first steps on a console would ask.
+const FIRST_STEPS: [&str; 5] = ["network", "disks", "sla", "s3", "console"];
+
+/// Whether a configuration makes the first steps on a console needless, as it has one of the sections that
+/// they are about. A text with a mistake that leaves open which sections it has was meant to answer.
+#[must_use]
+pub fn answers_first_steps(text: &str) -> bool {
+    match DeTable::parse(text) {
+        Ok(root) => FIRST_STEPS.iter().any(|section| root.get_ref().contains_key(*section)),
+        Err(_) => true,
+    }
+}
+
 /// Reads a `[network]` section on its own, as it is changed while a node runs.
 ///
 /// # Errors

@@ -121,12 +121,13 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
             let secret = agent.first_user_secret()?;
             show(format!("{}\n", secret.reveal()), json!({ "secret_key": secret.reveal() }))
         }
+        Command::Local(command) => super::local::prepare(command, agent)?,
         Command::Reboot => Step::Ask(Confirm::reboot()),
         Command::Poweroff => Step::Ask(Confirm::power_off()),
     })
 }
 
-fn show(text: String, json: Value) -> Step {
+pub(super) fn show(text: String, json: Value) -> Step {
     Step::Show(Answer { text, json, needs_attention: false })
 }
 
@@ -250,7 +251,7 @@ fn disks_json(state: &State, wanted: impl Fn(&str) -> bool) -> Value {
     json!({ "v": VERSION, "disks": disks })
 }
 
-fn with_status(agent: &mut AgentClient) -> Result<State> {
+pub(super) fn with_status(agent: &mut AgentClient) -> Result<State> {
     let mut state = State::new(PAPER);
     let status = agent.status()?;
     update(&mut state, Event::Status(Box::new(status)));

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use agent_api::control::Request;
 use agent_api::hardware::HealthReport;
+use agent_api::local::ResetScope;
 use agent_api::pool::PoolStatus;
 use agent_api::settlement::SettlementReport;
 use agent_api::status::NodeStatus;
@@ -135,6 +136,86 @@ fn a_locate_led_is_switched_and_a_refusal_is_told() {
     for wrong in [&["disk", "locate", "sdz", "on"][..], &["disk", "keep", "sda"]] {
         assert_eq!(icnctl(&agent, wrong).status.code(), Some(1), "{wrong:?}");
     }
+}
+
+/// icnctl with something on standard input.
+fn icnctl_reading(agent: &Agent, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_icnctl"))
+        .args(arguments)
+        .arg("--socket")
+        .arg(agent.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("icnctl runs");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(input.as_bytes()).expect("written");
+    drop(pipe);
+    child.wait_with_output().expect("an end")
+}
+
+#[test]
+fn a_disk_is_claimed_by_hand_and_that_taken_back() {
+    let agent = Agent::start();
+    let told = shown(&agent, &["claim", "sda", "000001"]);
+    assert_eq!(
+        told,
+        "disk sda with serial SERIAL000001 is erased and claimed in 60 s unless that is taken back\n"
+    );
+    let told = json(&agent, &["undo-claim", "000001"]);
+    assert_eq!(told["done"], "disk sda with serial SERIAL000001 is not claimed");
+    let disk = || "wwn-1".to_owned();
+    let claimed = Request::ClaimDisk { disk: disk(), serial_end: "000001".to_owned() };
+    assert_eq!(agent.done(), [claimed, Request::UndoClaim { disk: disk() }]);
+    let output = icnctl(&agent, &["claim", "sda", "000002"]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("type the last 6 characters"), "{words}");
+    assert_eq!(icnctl(&agent, &["claim", "sdz", "000001"]).status.code(), Some(1));
+    assert_eq!(agent.done().len(), 2);
+}
+
+#[test]
+fn a_pin_and_words_come_from_standard_input_and_are_not_shown() {
+    let agent = Agent::start();
+    let output = icnctl_reading(&agent, &["pin", "set"], "1357\n");
+    assert!(output.status.success() && !text(&output).contains("1357"), "{output:?}");
+    let output =
+        icnctl_reading(&agent, &["restore-key", "--json"], &format!("{}\n", fake::words()));
+    assert!(output.status.success() && !text(&output).contains("word1"), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let daemon = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf";
+    assert_eq!(told["done"], format!("the node has the daemon key of {daemon}"));
+    shown(&agent, &["pin", "clear"]);
+    let secret = |text: &str| agent_api::control::Secret::new(text.to_owned());
+    let set = Request::SetPin { pin: Some(secret("1357")) };
+    let restored = Request::RestoreKey { words: secret(&fake::words()) };
+    assert_eq!(agent.done(), [set, restored, Request::SetPin { pin: None }]);
+    let output = icnctl_reading(&agent, &["pin", "set"], "\n");
+    assert_eq!(output.status.code(), Some(1), "an empty PIN is none: {output:?}");
+    assert_eq!(agent.done().len(), 3);
+}
+
+#[test]
+fn the_words_are_shown_and_the_first_steps_finished() {
+    let agent = Agent::start();
+    let told = shown(&agent, &["words"]);
+    assert!(told.starts_with(" 1 word1") && told.contains("24 word24"), "{told}");
+    assert_eq!(json(&agent, &["words"])["words"].as_array().map(Vec::len), Some(24));
+    assert_eq!(agent.done(), []);
+    assert_eq!(shown(&agent, &["first-steps", "done"]), "the first steps are done\n");
+    assert_eq!(agent.done(), [Request::FinishSetUp]);
+}
+
+#[test]
+fn a_node_is_made_new_by_the_end_of_its_id() {
+    let agent = Agent::start();
+    assert_eq!(icnctl(&agent, &["factory-reset"]).status.code(), Some(2), "the end is missing");
+    shown(&agent, &["factory-reset", "a1d65d"]);
+    shown(&agent, &["factory-reset", "--forget-identity", "a1d65d", "--json"]);
+    let reset = |scope| Request::FactoryReset { scope, node_end: "a1d65d".to_owned() };
+    assert_eq!(agent.done(), [reset(ResetScope::KeepIdentity), reset(ResetScope::ForgetIdentity)]);
 }
 
 #[test]

@@ -120,6 +120,11 @@ fn answer(mut client: UnixStream, status: &NodeStatus, done: &Mutex<Vec<Request>
                 Reply::Refused { reason: "no keys can open a bundle".to_owned() }
             }
             Request::WriteSupport => Reply::SupportWritten(written()),
+            Request::RecoveryWords => Reply::RecoveryWords { words: Secret::new(words()) },
+            Request::ClaimDisk { serial_end, .. } if serial_end != "000001" => Reply::Refused {
+                reason: "that is not the end of its serial number: type the last 6 characters"
+                    .to_owned(),
+            },
             Request::Locate { on: false, .. } => {
                 Reply::Refused { reason: "the enclosure does not answer".to_owned() }
             }
@@ -241,6 +246,11 @@ fn log() -> Vec<String> {
     ["INFO serves objects", "WARN a client is slow", "ERROR a disk went"]
         .map(|text| format!("2026-03-01T12:00:00.000Z icn-agent {text}"))
         .to_vec()
+}
+
+/// The words of its daemon key.
+pub(crate) fn words() -> String {
+    (1..=24).map(|number| format!("word{number}")).collect::<Vec<_>>().join(" ")
 }
 
 /// The pool that it tells of.
