@@ -351,9 +351,10 @@ fn a_factory_reset_says_what_is_lost_and_kept_and_asks_for_the_node_s_id() {
     compare_both("reset", &mut state);
     keys(&mut state, "1");
     compare("dialog-reset-keep-80x24", &state);
-    assert!(picture(&state).contains("Kept: the node's id"));
+    assert!(picture(&state).contains("Kept: node id, daemon key"));
     keys(&mut state, "\x1b2");
     compare("dialog-reset-forget-80x24", &state);
+    assert!(picture(&state).contains("gas key"), "it may hold somebody's money");
     assert_eq!(keys(&mut state, "7f83b1\n"), [], "its beginning is not its end");
     let scope = ResetScope::ForgetIdentity;
     let reset = Action::FactoryReset { scope, node_end: "a1d65d".to_owned() };

@@ -138,12 +138,12 @@ fn reset_text() -> Vec<String> {
         "Lost either way: all objects, buckets and users; the settings of the network that were made on \
          the node; the PIN that was set on it.",
         "",
-        "1  keeps the node's id, daemon key and certificate: it is the same node on chain, empty.",
+        "1  keeps daemon key, gas key, certificate, reports and receipts: it is the same node on chain, empty.",
         "",
-        "2  destroys the daemon key and the certificate too: a new daemon key has to be bound, and what is \
-         not claimed yet is claimed by the HP's own key.",
+        "2  destroys these too, and with the gas key all that it holds: send that elsewhere before. A new \
+         daemon key has to be bound; what is not claimed yet is claimed by the HP's own key.",
         "",
-        "Kept either way: node.toml on the stick. The machine restarts.",
+        "Kept either way: the node id; node.toml on the stick. The machine restarts.",
         "",
         "1 or 2 asks once more before anything is done.",
     ]
