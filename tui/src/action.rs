@@ -3,7 +3,7 @@
 use agent_api::client::{AgentClient, RequestError};
 use agent_api::control::{Request, Secret};
 use agent_api::local::ResetScope;
-use agent_api::support::{Inventory, SupportWritten};
+use agent_api::support::SupportWritten;
 use agent_api::words;
 
 /// Something that changes the node or what a person sees of it.
@@ -108,8 +108,6 @@ pub(crate) enum Came {
     Text(String),
     /// The recovery words.
     Words(Secret),
-    /// What the node is made of.
-    Inventory(Box<Inventory>),
     /// Where the support bundle is.
     Support(SupportWritten),
 }
@@ -125,7 +123,7 @@ impl Action {
             Self::LookUp { name } => Ok(Came::Text(words::network::look_up(&agent.look_up(name)?))),
             Self::ClockTest => Ok(Came::Text(words::network::clock(&agent.test_clock()?))),
             Self::RecoveryWords => Ok(Came::Words(agent.recovery_words()?)),
-            Self::Inventory => Ok(Came::Inventory(Box::new(agent.inventory()?))),
+            Self::Inventory => Ok(Came::Text(words::support::inventory(&agent.inventory()?))),
             Self::WriteSupport => Ok(Came::Support(agent.write_support()?)),
             change => change.change(agent).map(|()| Came::Done),
         }

@@ -189,13 +189,13 @@ impl Confirm {
                     made on the node, the PIN that was set on it.";
         let more = match scope {
             ResetScope::KeepIdentity => {
-                "Kept: the node's id, its daemon key and its certificate, so it is the same node on \
-                 chain; node.toml on the stick."
+                "Kept: node id, daemon key, gas key, certificate, reports and receipts, so it is the same \
+                 node on chain; node.toml on the stick."
             }
             ResetScope::ForgetIdentity => {
-                "Lost too: the node's daemon key and its certificate. A new daemon key has to be \
-                 bound; what is not claimed is claimed by the HP's own key. Kept: node.toml on the \
-                 stick."
+                "Lost too: daemon key, certificate, reports and receipts, and the gas key with all that it \
+                 holds: send that elsewhere before. A new daemon key has to be bound. Kept: node id; \
+                 node.toml on the stick."
             }
         };
         let word = node_end.clone();

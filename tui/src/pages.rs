@@ -47,7 +47,9 @@ fn heading(state: &State) -> String {
         ));
     }
     if !is_set_up(state) {
-        text.push_str("! Nobody has set this node up: network set PORT sets its network up\n");
+        text.push_str(
+            "! Nobody has set this node up: help tells how; first-steps done ends this line\n",
+        );
     }
     text
 }

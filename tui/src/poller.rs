@@ -25,10 +25,6 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// a volume looks at all groups.
 pub(crate) const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The same for what is slow by its nature: a support bundle goes to a stick of which some write 2 MB in
-/// a second and sync for a minute.
-const SLOW_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// What is asked for beside what comes by itself.
 #[derive(Debug)]
 pub(crate) enum Ask {
@@ -181,8 +177,7 @@ impl Task {
 pub(crate) fn work(socket: PathBuf, tasks: &Receiver<Task>, news: &SyncSender<Event>) {
     while let Ok(task) = tasks.recv() {
         // A connection of its own: the agent closes one that rests for a minute.
-        let timeout = if task.is_slow() { SLOW_TIMEOUT } else { ACTION_TIMEOUT };
-        let mut agent = AgentClient::new(&socket, timeout);
+        let mut agent = AgentClient::new(&socket, ACTION_TIMEOUT);
         let outcome = match &task {
             Task::Act(action) => action.carry_out(&mut agent),
             Task::CheckPin(pin) => agent.check_pin(pin.clone()).map(|()| Came::Done),

@@ -164,6 +164,19 @@ fn a_refused_disk_is_claimed_by_the_end_of_its_serial_number_and_that_is_undone(
 }
 
 #[test]
+fn the_light_of_a_slot_shows_which_disk_is_meant() {
+    let mut status = fixtures::fresh();
+    status.set_up = true;
+    status.slots = vec![fixtures::slot(0, "Slot 7")];
+    let mut state = node(status);
+    let lit = keys(&mut state, "3c");
+    assert!(matches!(lit.as_slice(), [Action::Locate { on: true, .. }]), "{lit:?}");
+    assert!(matches!(state.dialog, Some(Dialog::Confirm(_))));
+    update(&mut state, Event::Done(lit[0].clone(), Ok(Came::Done)));
+    assert_eq!(keys(&mut state, "\x1bc"), [], "once is enough");
+}
+
+#[test]
 fn only_disks_that_are_nobody_s_are_claimed_by_hand() {
     let mut state = node(fixtures::troubled());
     keys(&mut state, "3");
@@ -310,8 +323,10 @@ fn the_inventory_is_a_page_to_scroll() {
     let mut state = node(fixtures::normal());
     assert_eq!(keys(&mut state, "5i"), [Action::Inventory]);
     compare("inventory-awaited-80x24", &state);
-    let answer =
-        |devices| Event::Done(Action::Inventory, Ok(Came::Inventory(Box::new(inventory(devices)))));
+    let answer = |devices| {
+        let text = agent_api::words::support::inventory(&inventory(devices));
+        Event::Done(Action::Inventory, Ok(Came::Text(text)))
+    };
     update(&mut state, answer(0));
     compare_both("inventory", &mut state);
     keys(&mut state, "\x1bi");
@@ -321,7 +336,7 @@ fn the_inventory_is_a_page_to_scroll() {
     }
     compare("inventory-paged-80x24", &state);
     update(&mut state, Event::Key(Key::Bottom));
-    assert!(picture(&state).contains("! /sys/firmware/dmi"), "{}", picture(&state));
+    assert!(picture(&state).contains("Problem /sys/firmware/dmi"), "{}", picture(&state));
     update(&mut state, Event::Key(Key::Top));
     assert!(picture(&state).contains("\nMachine\n"));
     keys(&mut state, "\x1bi");
@@ -336,9 +351,10 @@ fn a_factory_reset_says_what_is_lost_and_kept_and_asks_for_the_node_s_id() {
     compare_both("reset", &mut state);
     keys(&mut state, "1");
     compare("dialog-reset-keep-80x24", &state);
-    assert!(picture(&state).contains("Kept: the node's id"));
+    assert!(picture(&state).contains("Kept: node id, daemon key"));
     keys(&mut state, "\x1b2");
     compare("dialog-reset-forget-80x24", &state);
+    assert!(picture(&state).contains("gas key"), "it may hold somebody's money");
     assert_eq!(keys(&mut state, "7f83b1\n"), [], "its beginning is not its end");
     let scope = ResetScope::ForgetIdentity;
     let reset = Action::FactoryReset { scope, node_end: "a1d65d".to_owned() };

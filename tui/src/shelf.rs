@@ -89,7 +89,10 @@ impl Row<'_> {
             (Some(Ownership::Ours), _) => Some("it is a disk of this node"),
             (Some(Ownership::Boot), _) => Some("this node booted from it"),
             (Some(Ownership::Failing), _) => Some("it is failing"),
-            (Some(Ownership::Blank | Ownership::Foreign), _) => match self.id {
+            (Some(Ownership::Blank), _) => {
+                Some("it is blank: the node takes it by itself where [disks] of node.toml lets it")
+            }
+            (Some(Ownership::Foreign), _) => match self.id {
                 None => Some("it has no lasting name"),
                 Some(_) => None,
             },

@@ -126,7 +126,7 @@ fn they_are_left_for_later_and_taken_up_where_they_were() {
 #[test]
 fn a_static_vlan_a_disk_and_a_pin_are_set_from_the_steps() {
     let mut state = fresh(SMALL);
-    let wishes = keys(&mut state, "s\n\n192.0.2.10/24\n192.0.2.1\n100\n\n\n\n192.0.2.53\n\n");
+    let wishes = keys(&mut state, "s\n\n192.0.2.10/24\n192.0.2.1\n100\n\n\n\n\n\n192.0.2.53\n\n");
     let [Action::TryNetwork { text }] = wishes.as_slice() else { panic!("{wishes:?}") };
     assert!(text.contains("id = 100") && text.contains("192.0.2.10/24"), "{text}");
     assert!(matches!(state.sheet, Some(Sheet::Network(_))), "until the node has taken it");
@@ -149,7 +149,13 @@ fn a_static_vlan_a_disk_and_a_pin_are_set_from_the_steps() {
     };
     assert_eq!((disk.as_str(), serial_end.as_str()), ("wwn-0x0000000000000000", "000000"));
     let pin = Secret::new("2580".to_owned());
-    assert_eq!(keys(&mut state, "\np2580\n2580\n\n\n"), [Action::SetPin { pin }]);
+    let set = Action::SetPin { pin };
+    assert_eq!(keys(&mut state, "\np2580\n2580\n\n\n"), std::slice::from_ref(&set));
+    update(&mut state, Event::Done(set, Ok(Came::Done)));
+    told(&mut state, NodeStatus { console: ConsoleChanges::Pin, ..fixtures::fresh() });
+    assert_eq!(keys(&mut state, "\n\n"), [Action::FinishSetUp], "who set it is not asked for it");
+    update(&mut state, Event::Done(Action::FinishSetUp, Ok(Came::Done)));
+    assert!(!state.is_unlocked, "but whoever comes next is");
 }
 
 #[test]

@@ -394,8 +394,11 @@ fn done(state: &mut State, action: &Action, outcome: Result<Came, String>) {
                     state.lit.remove(disk);
                 }
             }
-            if *action == Action::FinishSetUp {
-                state.steps.is_open = false;
+            match action {
+                // Whoever has just typed it twice is not asked for it until he goes, or the steps end.
+                Action::SetPin { .. } => state.is_unlocked = true,
+                Action::FinishSetUp => (state.steps.is_open, state.is_unlocked) = (false, false),
+                _ => {}
             }
             tell(state, false, action.done());
         }

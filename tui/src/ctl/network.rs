@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use agent_api::client::AgentClient;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use provisioning_config::{BondMode, IpNet};
+use provisioning_config::{BondMode, Direct, IpNet, Proxy};
 
 use super::Step;
 use crate::action::Action;
-use crate::network::{self, BondWish, Wish};
+use crate::network::{self, BondWish, Through, Wish};
 
 /// How a port is to be set up. What is not given has its default; name servers and a bond stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -37,6 +37,12 @@ pub(crate) struct SetArguments {
     /// A name server; may be given again, and takes the place of those that there are.
     #[arg(long = "dns", value_name = "ADDRESS", value_parser = network::address)]
     dns: Vec<IpAddr>,
+    /// A proxy for oracles and RPC servers, such as http://192.0.2.3:3128, or none.
+    #[arg(long, value_name = "URL", value_parser = proxy)]
+    proxy: Option<ProxyArgument>,
+    /// What is reached without the proxy: a name or a network; may be given again.
+    #[arg(long, value_name = "NAME", requires = "proxy", value_parser = network::direct)]
+    direct: Vec<Direct>,
     /// Has it work as one with the ports of `--with`.
     #[arg(long, value_enum, requires = "with")]
     bond: Option<BondArgument>,
@@ -57,6 +63,17 @@ pub(crate) enum BondArgument {
     ActiveBackup,
 }
 
+/// A proxy, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProxyArgument(Option<Proxy>);
+
+fn proxy(text: &str) -> Result<ProxyArgument, String> {
+    match text {
+        "none" => Ok(ProxyArgument(None)),
+        text => network::proxy(text).map(|proxy| ProxyArgument(Some(proxy))),
+    }
+}
+
 /// From what was written to the settings to try.
 ///
 /// # Errors
@@ -68,7 +85,8 @@ pub(super) fn set(arguments: &SetArguments, agent: &mut AgentClient) -> Result<S
     let system = status.system.context("init does not answer, so the settings are not known")?;
     let base = network::base(&system)?;
     let now = network::current(&base, &arguments.port, &system.ports);
-    let SetArguments { port, dhcp, addresses, gateways, vlan, mtu, dns, .. } = arguments.clone();
+    let SetArguments { port, dhcp, addresses, gateways, vlan, mtu, dns, proxy, direct, .. } =
+        arguments.clone();
     let wish = Wish {
         port,
         dhcp,
@@ -78,6 +96,7 @@ pub(super) fn set(arguments: &SetArguments, agent: &mut AgentClient) -> Result<S
         vlan: vlan.or(now.vlan),
         bond: bond(arguments, &now),
         dns: (!dns.is_empty()).then_some(dns),
+        through: proxy.map(|ProxyArgument(proxy)| Through { proxy, direct }),
     };
     let next = network::set(&base, &wish, &system.ports)?;
     Ok(Step::Do(Action::TryNetwork { text: next.to_toml() }))

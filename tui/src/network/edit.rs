@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use agent_api::init::{PortStatus, SystemStatus};
 use provisioning_config::{
-    Bond, BondMode, IpNet, Network, Port, PortName, Problem, Vlan, parse_network,
+    Bond, BondMode, Direct, IpNet, Network, Port, PortName, Problem, Proxy, Vlan, parse_network,
 };
 
 /// The packet length of Ethernet without a setting, in bytes (IEEE 802.3).
@@ -32,6 +32,17 @@ pub(crate) struct Wish {
     pub(crate) bond: BondWish,
     /// Name servers; none to leave them as they are.
     pub(crate) dns: Option<Vec<IpAddr>>,
+    /// How the agent gets out; none to leave that as it is.
+    pub(crate) through: Option<Through>,
+}
+
+/// How the agent gets to oracles and RPC servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Through {
+    /// The proxy; none where there is none.
+    pub(crate) proxy: Option<Proxy>,
+    /// What is reached without it.
+    pub(crate) direct: Vec<Direct>,
 }
 
 /// How a port works together with others.
@@ -139,6 +150,7 @@ pub(crate) fn current(base: &Network, name: &str, ports: &[PortStatus]) -> Wish 
             None => BondWish::Alone,
         },
         dns: Some(base.dns.clone()),
+        through: Some(Through { proxy: base.proxy.clone(), direct: base.no_proxy.clone() }),
     }
 }
 
@@ -166,6 +178,9 @@ pub(crate) fn set(base: &Network, wish: &Wish, ports: &[PortStatus]) -> Result<N
     let mut next = base.clone();
     if let Some(dns) = &wish.dns {
         next.dns.clone_from(dns);
+    }
+    if let Some(Through { proxy, direct }) = wish.through.clone() {
+        (next.proxy, next.no_proxy) = (proxy, direct);
     }
     let mut editor = Editor { next, ports };
     editor.apply(wish);

@@ -26,6 +26,7 @@ fn fixed(port: &str, address: &str, gateway: &str) -> Wish {
         vlan: None,
         bond: BondWish::Keep,
         dns: None,
+        through: None,
     }
 }
 

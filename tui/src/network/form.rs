@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use agent_api::init::SystemStatus;
-use provisioning_config::{BondMode, IpNet};
+use provisioning_config::{BondMode, Direct, IpNet, Network, Proxy, parse_network};
 
-use super::edit::{BondWish, SetError, Wish, base, current, names_of, set};
+use super::edit::{BondWish, SetError, Through, Wish, base, current, names_of, set};
 use crate::form::{Field, Form, Pressed, TEXT_MAX, Value};
 use crate::state::Key;
 
@@ -138,6 +138,7 @@ impl NetworkForm {
             vlan: number(form, "vlan"),
             bond,
             dns: Some(list(form, "dns", address)),
+            through: Some(through(form)),
         }
     }
 }
@@ -162,6 +163,7 @@ fn form(names: Vec<String>, at: usize, wish: &Wish) -> Form {
         BondWish::Keep | BondWish::Alone => (0, wish.port.clone()),
     };
     let dns = wish.dns.as_deref().unwrap_or_default();
+    let through = wish.through.clone().unwrap_or_default();
     let port = Value::Choice { options: names, at };
     let fields = vec![
         Field::new("port", "Port", "which port, bond or VLAN is set up", port),
@@ -208,6 +210,21 @@ fn form(names: Vec<String>, at: usize, wish: &Wish) -> Form {
             Value::text(ports, TEXT_MAX),
         ),
         Field::new(
+            "proxy",
+            "Proxy",
+            "for oracles and RPC servers, such as http://192.0.2.3:3128; empty: none",
+            Value::text(
+                through.proxy.as_ref().map_or_else(String::new, Proxy::to_string),
+                TEXT_MAX,
+            ),
+        ),
+        Field::new(
+            "direct",
+            "Around it",
+            "what is reached without the proxy: names and networks, example.net, 10.0.0.0/8",
+            Value::text(joined(&through.direct), TEXT_MAX),
+        ),
+        Field::new(
             "dns",
             "DNS",
             "at most 3 name servers, asked before those of DHCP",
@@ -226,6 +243,8 @@ fn field_of(key: &str) -> &'static str {
         Some("id" | "parent") => "vlan",
         Some("ports" | "mode") => "ports",
         Some("dns") => "dns",
+        Some("proxy") => "proxy",
+        Some("no_proxy") => "direct",
         Some("dhcp") => "dhcp",
         Some("port" | "name") => "port",
         _ => "",
@@ -246,6 +265,51 @@ fn list<T>(form: &mut Form, key: &'static str, read: fn(&str) -> Result<T, Strin
     values.unwrap_or_else(|error| {
         form.fault(key, error);
         Vec::new()
+    })
+}
+
+/// The proxy and what goes around it, with mistakes at their fields.
+fn through(form: &mut Form) -> Through {
+    let text = form.text("proxy").to_owned();
+    let proxy = match text.as_str() {
+        "" => None,
+        text => proxy(text).map_err(|error| form.fault("proxy", error)).ok(),
+    };
+    Through { proxy, direct: list(form, "direct", direct) }
+}
+
+/// A proxy.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn proxy(text: &str) -> Result<Proxy, String> {
+    let network = of_key("proxy", &format!("\"{}\"", bare(text)?))?;
+    network.proxy.ok_or_else(|| "write such as http://192.0.2.3:3128".to_owned())
+}
+
+/// What is reached without the proxy.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub(crate) fn direct(text: &str) -> Result<Direct, String> {
+    let network = of_key("no_proxy", &format!("[\"{}\"]", bare(text)?))?;
+    let first = network.no_proxy.into_iter().next();
+    first.ok_or_else(|| "write such as example.net or 10.0.0.0/8".to_owned())
+}
+
+/// A text that stands between quotes as it is.
+fn bare(text: &str) -> Result<&str, String> {
+    match text.contains(['"', '\\']) || text.chars().any(char::is_control) {
+        true => Err(format!("{text:?} has characters that no name or address has")),
+        false => Ok(text),
+    }
+}
+
+/// Settings with one key alone, read by the parser of node.toml.
+fn of_key(key: &str, value: &str) -> Result<Network, String> {
+    parse_network(&format!("[network]\n{key} = {value}\n")).map_err(|problems| {
+        let first = problems.into_iter().next();
+        first.map_or_else(|| format!("{value} is not understood"), |problem| problem.message)
     })
 }
 
@@ -287,10 +351,8 @@ pub(crate) fn net(text: &str) -> Result<IpNet, String> {
 
 #[cfg(test)]
 mod tests {
-    use agent_api::init::{NetworkOrigin, NetworkState, PortStatus};
-    use provisioning_config::parse_network;
-
     use super::*;
+    use agent_api::init::{NetworkOrigin, NetworkState, PortStatus};
 
     fn system(text: &str) -> SystemStatus {
         let port = |name: &str, link| PortStatus {
@@ -338,7 +400,7 @@ mod tests {
         let sent = keys(
             &mut form,
             &system,
-            "\ns\n192.0.2.10/24 2001:db8::10/64\n192.0.2.1\n100\n\n\n\n192.0.2.53\n\n",
+            "\ns\n192.0.2.10/24 2001:db8::10/64\n192.0.2.1\n100\n\n\n\n\n\n192.0.2.53\n\n",
         );
         let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
         let network = parse_network(&text).expect("settings");
@@ -360,7 +422,10 @@ mod tests {
             ("\n\n\n\n5000v\n", "vlan", "1 to 4094"),
             ("\n\n\n\nxv\n", "vlan", "is not such a number"),
             ("\n\n\n\n\n99v\n", "mtu", "1280 to 9216"),
-            ("\n\n\n\n\n\n\n\n1.2v\n", "dns", "is no address"),
+            ("\n\n\n\n\n\n\n\nftp://av\n", "proxy", "http://"),
+            ("\n\n\n\n\n\n\n\na\"b\\v\n", "proxy", "has characters"),
+            ("\n\n\n\n\n\n\n\n\n10.0.0.0/99v\n", "direct", "10.0.0.0/99"),
+            ("\n\n\n\n\n\n\n\n\n\n1.2v\n", "dns", "is no address"),
         ] {
             let mut form = NetworkForm::new(&system).expect("ports");
             assert_eq!(keys(&mut form, &system, typed), Sent::Open, "{typed:?}");
@@ -388,10 +453,30 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_set_kept_and_taken_away() {
+        let mut system = system("[network]\n");
+        let mut form = NetworkForm::new(&system).expect("ports");
+        let proxy = "http://192.0.2.3:3128\nexample.net 10.0.0.0/8v\n";
+        let sent = keys(&mut form, &system, &format!("\n\n\n\n\n\n\n\n{proxy}"));
+        let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
+        let network = parse_network(&text).expect("settings");
+        assert_eq!(network.proxy_for("example.org").map(|proxy| proxy.port), Some(3128));
+        assert_eq!(network.proxy_for("10.1.2.3"), None);
+        system.network.as_mut().expect("settings").text.clone_from(&text);
+        let mut form = NetworkForm::new(&system).expect("ports");
+        assert_eq!(form.form.text("direct"), "example.net, 10.0.0.0/8");
+        assert_eq!(keys(&mut form, &system, "v\n"), Sent::Try(text));
+        form.form.at = 8;
+        let erased = "#".repeat(30);
+        let sent = keys(&mut form, &system, &format!("{erased}\n{erased}v\n"));
+        assert_eq!(sent, Sent::Try("[network]\n".to_owned()));
+    }
+
+    #[test]
     fn a_bond_with_lacp_is_made_by_keys() {
         let system = system("[network]\n");
         let mut form = NetworkForm::new(&system).expect("ports");
-        let sent = keys(&mut form, &system, "\n\n\n\n\n\n>\n, eno1\n\n\n");
+        let sent = keys(&mut form, &system, "\n\n\n\n\n\n>\n, eno1\n\n\n\n\n");
         let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
         let network = parse_network(&text).expect("settings");
         assert_eq!(network.bonds[0].mode, BondMode::Lacp);

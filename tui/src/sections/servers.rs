@@ -7,6 +7,7 @@ use ratatui::text::Line;
 
 use super::labels::Lines;
 use super::{Tone, waiting};
+use crate::network;
 use crate::state::State;
 
 pub(super) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
@@ -19,6 +20,9 @@ pub(super) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     }
     let (tone, clock) = clock(&status.clock);
     lines.add("Clock", tone, &clock);
+    if let Some(proxy) = proxy(status) {
+        lines.add("Proxy", Tone::Plain, &proxy);
+    }
     let (tone, settings) = settings(status);
     lines.add("Settings", tone, &settings);
     lines.finish()
@@ -35,6 +39,17 @@ fn of_system(lines: &mut Lines, system: &SystemStatus) {
         list("Search", &system.search, "");
     }
     list("Time", &system.time_servers, "none: nobody sets the clock");
+}
+
+/// The proxy, and what goes around it; none where there is none.
+fn proxy(status: &NodeStatus) -> Option<String> {
+    let settings = network::base(status.system.as_ref()?).ok()?;
+    let mut text = settings.proxy.as_ref()?.to_string();
+    let direct: Vec<_> = settings.no_proxy.iter().map(ToString::to_string).collect();
+    if !direct.is_empty() {
+        text.push_str(&format!(", not for {}", direct.join(", ")));
+    }
+    Some(text)
 }
 
 /// Where the settings come from, and how they are changed.

@@ -1,13 +1,13 @@
 //! What takes the place of a screen.
 
 use agent_api::local::RECOVERY_WORDS;
-use agent_api::support::{Fact, Inventory, SupportWritten};
+use agent_api::words;
 use ratatui::text::Line;
 
 use super::{Tone, form, span, steps};
 use crate::sheet::{Sheet, Support};
 use crate::state::State;
-use crate::text::{decimal_size, duration, safe, wrap, wrap_hanging};
+use crate::text::{duration, safe, wrap, wrap_hanging};
 
 /// Columns of a recovery word with its number; the longest words have eight letters (BIP 39).
 const WORD: usize = 14;
@@ -54,7 +54,9 @@ pub(crate) fn page(state: &State, width: usize) -> Option<Page> {
             lines.push(Line::from(span(Tone::Warning, last)));
             at_top("Recovery words: for paper, not for pictures", lines)
         }
-        Sheet::Support(support) => at_top("Support bundle", text(&support_text(support, state))),
+        Sheet::Support(support) => {
+            at_top("Support bundle", reading(&support_text(support, state), width))
+        }
         Sheet::Reset => at_top("Factory reset", text(&reset_text())),
     })
 }
@@ -124,23 +126,11 @@ fn support_text(support: &Support, state: &State) -> Vec<String> {
                 "It goes on when this is left; what came of it is told then.".into(),
             ]
         }
-        Support::Written(written) => written_text(written),
+        Support::Written(written) => {
+            words::support::written(written).lines().map(str::to_owned).collect()
+        }
         Support::Failed(reason) => vec![format!("! Not written: {reason}")],
     }
-}
-
-fn written_text(written: &SupportWritten) -> Vec<String> {
-    let SupportWritten { device, file, size_bytes, verified, recipients } = written;
-    let read = if *verified { "read back and found the same" } else { "NOT read back" };
-    let mut text = vec![
-        format!("File: {file}"),
-        format!("Stick: {device}, may be taken out"),
-        format!("Size: {}, {read}", decimal_size(*size_bytes)),
-        String::new(),
-        "Can be opened with the key of:".into(),
-    ];
-    text.extend(recipients.iter().cloned());
-    text
 }
 
 fn reset_text() -> Vec<String> {
@@ -148,39 +138,17 @@ fn reset_text() -> Vec<String> {
         "Lost either way: all objects, buckets and users; the settings of the network that were made on \
          the node; the PIN that was set on it.",
         "",
-        "1  keeps the node's id, daemon key and certificate: it is the same node on chain, empty.",
+        "1  keeps daemon key, gas key, certificate, reports and receipts: it is the same node on chain, empty.",
         "",
-        "2  destroys the daemon key and the certificate too: a new daemon key has to be bound, and what is \
-         not claimed yet is claimed by the HP's own key.",
+        "2  destroys these too, and with the gas key all that it holds: send that elsewhere before. A new \
+         daemon key has to be bound; what is not claimed yet is claimed by the HP's own key.",
         "",
-        "Kept either way: node.toml on the stick. The machine restarts.",
+        "Kept either way: the node id; node.toml on the stick. The machine restarts.",
         "",
         "1 or 2 asks once more before anything is done.",
     ]
     .map(str::to_owned)
     .to_vec()
-}
-
-/// What a node is made of, a line for each part.
-pub(crate) fn inventory(found: &Inventory) -> Vec<String> {
-    let groups: [(&str, &[Fact]); 6] = [
-        ("Machine", &found.machine),
-        ("Processors", &found.processors),
-        ("Memory", &found.memory),
-        ("Ports", &found.ports),
-        ("Disks", &found.disks),
-        ("Other devices", &found.devices),
-    ];
-    let mut lines = Vec::new();
-    for (name, facts) in groups {
-        lines.push(name.to_owned());
-        lines.extend(facts.iter().map(|fact| format!("  {}: {}", fact.name, fact.text)));
-        if facts.is_empty() {
-            lines.push("  nothing is known".to_owned());
-        }
-    }
-    lines.extend(found.problems.iter().map(|problem| format!("! {problem}")));
-    lines
 }
 
 /// That settings of the network are tried, for every screen; none where none are.

@@ -1,11 +1,10 @@
 //! Keys in what takes the place of a screen, and the answers that are shown there.
 
-use super::{guarded, tell};
+use super::{act, guarded, tell};
 use crate::action::{Action, Came};
 use crate::dialog::{Confirm, Guarded, Opened};
 use crate::network::NetworkForm;
 use crate::screen::Screen;
-use crate::sections::sheet::inventory;
 use crate::sheet::{Scroll, Sheet, Support, Turned, WORDS_SHOWN_FOR};
 use crate::shelf;
 use crate::state::{Command, Key, State};
@@ -113,7 +112,17 @@ pub(super) fn claim(state: &mut State) -> Vec<Command> {
     match row.refusal_to_claim() {
         Some(why) => tell(state, true, format!("{called} cannot be claimed: {why}")),
         None => match Confirm::claim(row) {
-            Some(confirm) => guarded(state, Guarded::Ask(confirm)),
+            Some(confirm) => {
+                // Where an enclosure has one, its light shows which disk is meant.
+                let slot = row.slot.map(|slot| slot.disk.clone());
+                let dark = slot.filter(|disk| !state.lit.contains(disk));
+                let mut commands = Vec::new();
+                if let Some(disk) = dark {
+                    commands = act(state, Action::Locate { disk, called, on: true });
+                }
+                commands.extend(guarded(state, Guarded::Ask(confirm)));
+                commands
+            }
             None => {
                 let text =
                     format!("{called} gives no serial number, so nobody can name it for sure");
@@ -173,14 +182,13 @@ pub(super) fn show(state: &mut State, action: &Action, outcome: &Result<Came, St
         {
             *lines = Some(match outcome {
                 Ok(Came::Text(text)) => text.lines().map(str::to_owned).collect(),
-                Ok(Came::Inventory(found)) => inventory(found),
                 Ok(_) => return false,
                 Err(reason) => vec![format!("! {reason}")],
             });
             true
         }
         // A text that nobody waits for any more.
-        (_, Ok(Came::Text(_) | Came::Inventory(_)), _) => true,
+        (_, Ok(Came::Text(_)), _) => true,
         _ => false,
     }
 }

@@ -323,12 +323,15 @@ fn a_port_is_set_up_by_a_command() {
     };
     let port = ["eno1", "--address", "192.0.2.10/24", "--address", "2001:db8::10/64"];
     let more = ["--gateway", "192.0.2.1", "--vlan", "100", "--mtu", "9000", "--dns", "192.0.2.53"];
-    assert_eq!(set(&[&port[..], &more[..]].concat()), (true, String::new()));
+    let proxy = ["--proxy", "http://192.0.2.3:3128", "--direct", "example.net"];
+    assert_eq!(set(&[&port[..], &more[..], &proxy[..]].concat()), (true, String::new()));
     let done = agent.done();
     let [Request::TryNetwork { text }] = done.as_slice() else { panic!("another request") };
     let tried = provisioning_config::parse_network(text).expect("settings");
     assert_eq!((tried.dns.len(), tried.vlans[0].id), (1, 100));
     assert_eq!((tried.vlans[0].port.addresses.len(), tried.vlans[0].port.mtu), (2, Some(9000)));
+    assert_eq!(tried.proxy_for("example.org").map(|proxy| proxy.port), Some(3128));
+    assert_eq!(tried.proxy_for("example.net"), None);
     for (arguments, why) in [
         (&["eno1"][..], "say how it gets its address"),
         (&["eno9", "--dhcp"], "there is no port, bond or VLAN \"eno9\""),

@@ -147,7 +147,8 @@ fn the_time_of_a_start_and_the_processor_time_of_an_idle_console() {
     console.read_until(|text| text.contains(CURSOR_QUERY));
     console.type_keys("\x1b[43;132R");
     console.read_until(|text| text.contains("\x1b[43;1H"));
-    eprintln!("the first picture after {:.1?}", began.elapsed());
+    let first = began.elapsed();
+    eprintln!("the first picture after {first:.1?}");
     console.read_until(|text| text.contains("node-1"));
     eprintln!("the node on it after {:.1?}", began.elapsed());
     let process = console.process.id();
@@ -160,6 +161,11 @@ fn the_time_of_a_start_and_the_processor_time_of_an_idle_console() {
     }
     let ticks = processor_ticks(process) - before;
     eprintln!("{ticks} ticks of 10 ms within {IDLE:?}");
+    // Without optimisation it takes several times as long.
+    if cfg!(not(debug_assertions)) {
+        assert!(first <= Duration::from_millis(200), "the first picture after {first:?}");
+        assert!(ticks <= 6, "more than 0.1 % of a processor: {ticks} ticks within {IDLE:?}");
+    }
     console.hang_up_and_wait();
 }
 
