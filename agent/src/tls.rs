@@ -169,6 +169,10 @@ mod tests {
             daemon_key: None,
             gas_key: None,
             network: None,
+            pin: None,
+            set_up: false,
+            reset: None,
+            resets: 0,
             first_user: first_user::make().expect("a user"),
         }
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use disk_manager_plan::by_hand::Fingerprint;
 use disk_manager_plan::label::{ClaimState, EncodeError, SECTOR};
 use disk_manager_plan::layout::{DATA_START, LayoutError};
 use disk_manager_plan::ledger::Ledger;
@@ -17,12 +18,13 @@ use disk_manager_plan::{
 use uuid::Uuid;
 
 use crate::claim::{Claim, ClaimError, Progress};
-use crate::device::{Presence, facts, partition_at, presence};
+use crate::device::{Presence, facts, partition_at, presence, spans};
+use crate::erase::{EraseError, erase};
 use crate::firmware::Loader;
 use crate::held::Held;
 use crate::mounts::InUse;
 use crate::probe::label::read_slots;
-use crate::probe::{Health, Look, Pulse, Source, observe};
+use crate::probe::{Health, Look, Pulse, Source, observe, smart};
 use crate::target::DiskTarget;
 use crate::volume::{MountError, Owner, mount_volume};
 
@@ -60,6 +62,9 @@ pub enum ApplyError {
     /// The layout does not fit.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The disk was not erased.
+    #[error(transparent)]
+    Erase(#[from] EraseError),
     /// The claim stopped.
     #[error(transparent)]
     Claim(#[from] ClaimError),
@@ -160,6 +165,33 @@ impl Context {
         let claim = Claim { key, disk, serial, volume, layout, block: seen.block };
         claim.run(&mut DiskTarget::new(held, &self.sysfs, &presence.name), progress)?;
         Ok(Outcome::Changed)
+    }
+
+    /// Erases a disk that somebody claims by hand, if it is still what `wanted` says.
+    ///
+    /// # Errors
+    /// The disk is not as it was, or could not be erased.
+    pub fn erase(&self, presence: &Presence, wanted: &Fingerprint) -> Result<(), ApplyError> {
+        let device = Path::new("/dev").join(presence.name.replace('!', "/"));
+        let held = Held::open(&device)
+            .map_err(|source| ApplyError::Hold { device: device.clone(), source })?;
+        self.still_there(presence)?;
+        let smart =
+            smart::smart(&held.path(), facts(&self.sysfs, &presence.name, &InUse::default()).bus);
+        let partitions = spans(&self.sysfs, &presence.name);
+        let mut target = DiskTarget::new(held, &self.sysfs, &presence.name);
+        let mut is_first = true;
+        erase(&mut target, wanted, &partitions, |target| {
+            let held = target.held();
+            if !std::mem::take(&mut is_first) {
+                held.reread_partition_table().map_err(|error| error.to_string())?;
+            }
+            let looked =
+                self.look(&presence.name, &Source::Held(held), Health::Later, Pulse::default());
+            let seen = looked.map_err(|error| error.to_string())?;
+            Ok(ObservedDisk { smart: smart.clone(), ..seen })
+        })?;
+        Ok(())
     }
 
     /// Mounts the volume of a disk of ours.

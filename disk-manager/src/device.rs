@@ -106,6 +106,15 @@ pub fn partition_at(sysfs: &Path, name: &str, start: u64) -> Option<PathBuf> {
     Some(PathBuf::from("/dev").join(part.replace('!', "/")))
 }
 
+/// Every partition of a disk as the kernel knows it, those inside an extended one too: start and length in bytes.
+#[must_use]
+pub fn spans(sysfs: &Path, name: &str) -> Vec<(u64, u64)> {
+    let node = sysfs.join("class/block").join(name);
+    let bytes = |part: &str, attribute| number(&node.join(part), attribute)?.checked_mul(SIZE_UNIT);
+    let span = |part: &String| Some((bytes(part, "start")?, bytes(part, "size")?));
+    partitions(&node).iter().filter_map(span).collect()
+}
+
 /// Whether the kernel is still bringing up disks that it has found: SCSI disks without a block
 /// device yet, NVMe controllers that are not live yet.
 #[must_use]

@@ -7,6 +7,8 @@
 //!                                      └──► ipmitool, enclosures, /dev/kmsg ───────┘
 //! ```
 //!
+//! A support bundle is the one thing that is written: to the stick that is labelled for it ([`stick`]).
+//!
 //! No path, program or argument comes out of a request. A disk that hangs keeps its own place until its
 //! program has really ended, and nobody else's.
 
@@ -16,10 +18,12 @@ mod kmsg;
 mod locate;
 mod record;
 mod server;
+mod stick;
 
-pub use desk::{Desk, Programs};
+pub use desk::{Desk, Hand, HandRequest, Programs};
 pub use directory::{Directory, KnownDisk};
 pub use server::start;
+pub use stick::Place;
 
 #[cfg(test)]
 #[path = "hardware/tests.rs"]

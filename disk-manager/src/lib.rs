@@ -10,14 +10,17 @@
 //!
 //! [`service`] owns all state and runs on one thread; every look at a disk and every step runs on a
 //! thread of its own, so that a disk that hangs holds up nobody. [`hardware`] answers, on a socket of its
-//! own, what needs privileges and changes no disk. Nothing is written to a disk but by [`claim`] and the
-//! ledger in [`apply`], and only after a second look through the descriptor that
+//! own, what needs privileges and changes no disk but a stick that is labelled for support bundles. Nothing else is
+//! written to a disk but by [`claim`], the ledger in [`apply`], and [`erase`] where a person wants it, and only after
+//! a second look through the descriptor that
 //! is written through.
 
 pub mod apply;
 pub mod blocks;
+pub mod by_hand;
 pub mod claim;
 pub mod device;
+pub mod erase;
 pub mod firmware;
 pub mod hardware;
 pub mod held;

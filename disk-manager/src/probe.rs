@@ -180,7 +180,8 @@ fn look_at_unlabelled(seen: &mut ObservedDisk, look: &Look<'_>, file: &File, pat
         return;
     }
     seen.content = ask_content(seen, path, &[], &look.pulse);
-    if matches!(seen.content, Answer::Is(Content::Uniform(_))) {
+    // Also where there is data: it may have been given up.
+    if matches!(seen.content, Answer::Is(Content::Uniform(_) | Content::Data { .. })) {
         seen.smart = smart::smart(path, seen.bus);
     }
 }

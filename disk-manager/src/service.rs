@@ -2,6 +2,7 @@
 //! reports. One thread; everything that may wait for a disk runs on a thread of its own and answers
 //! with an event.
 
+mod hand;
 mod known;
 
 use std::collections::BTreeMap;
@@ -23,8 +24,9 @@ use zeroize::Zeroizing;
 
 use self::known::{Known, Work};
 use crate::apply::{ApplyError, Context};
+use crate::by_hand::ByHand;
 use crate::device::{Presence, facts, is_attaching, present};
-use crate::hardware::{self, Desk, Directory};
+use crate::hardware::{self, Desk, Directory, HandRequest};
 use crate::mounts::InUse;
 use crate::probe::{Health, Source};
 use crate::serve::{self, Board};
@@ -64,6 +66,10 @@ enum Event {
     Done(Presence, &'static str, Result<Outcome, ApplyError>),
     /// A volume was detached.
     Detached(Uuid),
+    /// Somebody decides about a disk by hand, and waits for the answer.
+    Hand(HandRequest, SyncSender<Result<(), String>>),
+    /// The erasure of a disk has ended.
+    Erased(Presence, Result<(), ApplyError>),
 }
 
 /// The service.
@@ -76,6 +82,7 @@ pub struct Service {
     receiver: Receiver<Event>,
     disks: BTreeMap<String, Known>,
     detaching: Vec<Uuid>,
+    by_hand: ByHand,
     key: Option<NodeKey>,
     /// Counts every change of the inventory.
     inventory_generation: u64,
@@ -114,6 +121,7 @@ impl Service {
             receiver,
             disks: BTreeMap::new(),
             detaching: Vec::new(),
+            by_hand: ByHand::default(),
             key: None,
             inventory_generation: 0,
             last_arrival: now,
@@ -135,6 +143,7 @@ impl Service {
         let group = self.context.owner.group;
         serve::start(socket, group, Arc::clone(&self.board))?;
         let desk = Desk::new(Arc::clone(&self.directory), self.context.sysfs.clone());
+        let desk = desk.with_hand(hand::asking(self.sender.clone()));
         hardware::start(hardware_socket, group, desk)?;
         loop {
             self.turn(Instant::now())?;
@@ -160,6 +169,8 @@ impl Service {
         for disk in self.disks.values_mut() {
             changed |= disk.expire_look(now) | disk.is_retry_due(last, now);
         }
+        self.start_erasing(now);
+        changed |= self.by_hand.told(now) != self.report.claims;
         if changed || self.waiting {
             self.changed = false;
             self.evaluate(now)?;
@@ -208,6 +219,12 @@ impl Service {
                 }
                 self.changed = true;
             }
+            Event::Hand(request, answer) => {
+                // Who asked may have gone away.
+                let _ = answer.send(self.decide_by_hand(&request, now));
+                self.changed = true;
+            }
+            Event::Erased(presence, result) => self.end_erasing(&presence, result, now),
             Event::Detached(volume) => {
                 info!(%volume, "detached");
                 self.detaching.retain(|other| *other != volume);
@@ -234,6 +251,7 @@ impl Service {
             stays
         });
         self.changed |= self.disks.len() != before;
+        self.by_hand.keep_present(|presence| present.contains(presence));
         let new = present.into_iter().filter(|disk| !self.disks.contains_key(&disk.name));
         let new: Vec<Presence> = new.collect();
         if new.is_empty() {
@@ -277,6 +295,7 @@ impl Service {
         self.waiting = plan.identity == Identity::Waiting;
         self.adopt_identity(&plan, &inventory);
         self.print_changed(&plan);
+        self.settle_by_hand(&inventory, &plan);
         for step in &plan.steps {
             self.start(step, &plan, &inventory, now);
         }
@@ -309,6 +328,7 @@ impl Service {
             node: self.key.as_ref().map(NodeKey::node),
             mounted,
             stale,
+            erased: self.by_hand.given_up(),
         }
     }
 
@@ -461,6 +481,7 @@ impl Service {
         let data_dir = &self.context.policy.data_dir;
         let pending = pending.map(|disk| &disk.facts);
         let mut report = status::report(inventory, plan, data_dir, pending, work);
+        report.claims = self.by_hand.told(Instant::now());
         report.problems.splice(0..0, self.problems.iter().cloned());
         report.generation = self.report.generation;
         if report == self.report {

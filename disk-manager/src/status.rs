@@ -43,6 +43,7 @@ pub fn report<'a>(
         node_id: node(plan),
         disks,
         missing: plan.missing.clone(),
+        claims: Vec::new(),
         problems: problems(plan),
     }
 }

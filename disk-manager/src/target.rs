@@ -43,6 +43,12 @@ impl<'a> DiskTarget<'a> {
         Self { held, sysfs, name }
     }
 
+    /// The disk as it is held.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
     fn data_partition(&self) -> Option<PathBuf> {
         partition_at(self.sysfs, self.name, DATA_START).filter(|node| node.exists())
     }

@@ -32,13 +32,14 @@ impl MemoryDisk {
 
     pub(crate) fn put(&mut self, offset: u64, bytes: &[u8]) {
         assert!(offset + bytes.len() as u64 <= self.size, "write behind the end");
-        let fill = self.fill;
-        for (at, byte) in (offset..).zip(bytes) {
-            let page = self
-                .pages
-                .entry(at / PAGE)
-                .or_insert_with(|| vec![fill; usize::try_from(PAGE).unwrap()]);
-            page[usize::try_from(at % PAGE).unwrap()] = *byte;
+        let (fill, mut at, mut rest) = (self.fill, offset, bytes);
+        while !rest.is_empty() {
+            let inside = usize::try_from(at % PAGE).unwrap();
+            let length = usize::try_from(PAGE).unwrap();
+            let (now, later) = rest.split_at(rest.len().min(length - inside));
+            let page = self.pages.entry(at / PAGE).or_insert_with(|| vec![fill; length]);
+            page[inside..inside + now.len()].copy_from_slice(now);
+            (at, rest) = (at + now.len() as u64, later);
         }
     }
 }

@@ -51,6 +51,9 @@ pub struct Setup {
     pub kernel_more: &'static str,
     /// Whether each disk's writes are logged beside its file, see [`crate::write_log`].
     pub logs_writes: bool,
+    /// Whether the machine has a port on QEMU's own network, whose DHCP gives it an address; without it, only
+    /// those of [`Setup::more`] are there.
+    pub has_network: bool,
     /// The host's port that leads to the node's S3; any free one where none is given.
     pub s3_port: Option<u16>,
     /// Ports of the node that are reached from outside, beside that of S3.
@@ -72,6 +75,7 @@ impl Setup {
             guest_address: None,
             kernel_more: "",
             logs_writes: false,
+            has_network: true,
             s3_port: None,
             forwards: Vec::new(),
             more: Vec::new(),
@@ -452,6 +456,14 @@ fn arguments(
         .iter()
         .map(|(node, host)| format!(",hostfwd=tcp:127.0.0.1:{host}-{guest}:{node}"))
         .collect();
+    let network = if setup.has_network {
+        format!(
+            "-netdev user,id=net0,hostfwd=tcp:127.0.0.1:{s3_port}-{guest}:443{more_ports} \
+             -device virtio-net-pci,netdev=net0,romfile= "
+        )
+    } else {
+        String::new()
+    };
     // Without the flags erms and fsrm programs do not clear memory by `rep stosb`, which QEMU
     // emulates byte by byte.
     let mut args: Vec<String> = format!(
@@ -459,9 +471,7 @@ fn arguments(
          -display none -vga std -no-reboot -rtc base={} \
          -serial unix:{run}/console,server=on,wait=off -serial file:{run}/log \
          -qmp unix:{run}/qmp,server=on,wait=off \
-         -netdev user,id=net0,hostfwd=tcp:127.0.0.1:{s3_port}-{guest}:443{more_ports} \
-         -device virtio-net-pci,netdev=net0,romfile= \
-         -device virtio-scsi-pci,id=scsi0 -device qemu-xhci,id=xhci \
+         {network}-device virtio-scsi-pci,id=scsi0 -device qemu-xhci,id=xhci \
          -device i6300esb -action watchdog=reset",
         setup.memory_mib,
         setup.clock,

@@ -1,7 +1,10 @@
 //! icnctl: everything that the console shows and does, as commands.
 
 mod find;
+mod local;
+mod network;
 mod prepare;
+mod support;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -17,6 +20,7 @@ use crate::dialog::Confirm;
 use crate::poller::ACTION_TIMEOUT;
 use crate::state::Level;
 
+pub(crate) use network::SetArguments;
 pub(crate) use prepare::{Answer, Step, prepare};
 
 /// What ends with where something deserves attention.
@@ -89,8 +93,15 @@ pub(crate) enum Command {
         #[arg(long, default_value = "")]
         text: String,
     },
+    /// Shows what the node is made of.
+    Inventory,
+    /// Writes a support bundle to the stick that is labelled ICN-SUPPORT; takes up to some minutes.
+    Support,
     /// Shows the secret key of the S3 user that the node made for itself.
     Secret,
+    /// What a person decides.
+    #[command(flatten)]
+    Local(local::LocalCommand),
     /// Restarts the machine.
     Reboot,
     /// Powers the machine off.
@@ -102,7 +113,7 @@ impl Command {
     /// on the node does not stand before a console.
     pub(crate) fn is_guarded(&self) -> bool {
         match self {
-            Self::Secret | Self::Reboot | Self::Poweroff => true,
+            Self::Secret | Self::Support | Self::Local(_) | Self::Reboot | Self::Poweroff => true,
             Self::Disk { what } => {
                 matches!(what, DiskCommand::Retire { .. } | DiskCommand::Keep { .. })
             }
@@ -115,6 +126,7 @@ impl Command {
             | Self::Health { .. }
             | Self::Sla
             | Self::Settlement
+            | Self::Inventory
             | Self::Log { .. } => false,
         }
     }
@@ -128,6 +140,8 @@ pub(crate) enum NetworkCommand {
         /// The file.
         file: PathBuf,
     },
+    /// Sets a port, bond or VLAN up otherwise, for 120 s unless that is confirmed.
+    Set(SetArguments),
     /// Keeps the settings that are tried.
     Confirm,
     /// Takes the settings back that are tried.
@@ -151,7 +165,7 @@ pub(crate) enum NetworkCommand {
 impl NetworkCommand {
     fn changes(&self) -> bool {
         match self {
-            Self::Try { .. } | Self::Confirm | Self::Revert | Self::Reset => true,
+            Self::Try { .. } | Self::Set(_) | Self::Confirm | Self::Revert | Self::Reset => true,
             Self::Ping { .. } | Self::Lookup { .. } | Self::Clock => false,
         }
     }
@@ -220,14 +234,15 @@ impl From<LevelArgument> for Level {
 /// The agent does not answer, or refuses; or nobody confirms what has to be.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut agent = AgentClient::new(&arguments.socket, ACTION_TIMEOUT);
-    match prepare(&arguments.command, &mut agent)? {
-        Step::Show(Answer { text, json, needs_attention }) => {
-            let json = || serde_json::to_string_pretty(&json).context("cannot write JSON");
-            say(&if arguments.json { json()? + "\n" } else { text })?;
-            if needs_attention {
-                return Ok(ExitCode::from(ATTENTION));
-            }
+    if let Command::Local(command) = &arguments.command {
+        // A prepared step is compared and printed; secrets are not to be in one.
+        if let Some(done) = local::with_typed_secret(command, &mut agent)? {
+            return say(&done_text(arguments, &done)).map(|()| ExitCode::SUCCESS);
         }
+    }
+    match prepare(&arguments.command, &mut agent)? {
+        Step::Show(answer) => return show(arguments, answer),
+        Step::Run(work) => return show(arguments, work(&mut agent)?),
         Step::Ask(confirm) => {
             if !arguments.yes {
                 confirmed(&confirm)?;
@@ -239,12 +254,23 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn show(arguments: &Arguments, answer: Answer) -> Result<ExitCode> {
+    let Answer { text, json, needs_attention } = answer;
+    let json = || serde_json::to_string_pretty(&json).context("cannot write JSON");
+    say(&if arguments.json { json()? + "\n" } else { text })?;
+    Ok(if needs_attention { ExitCode::from(ATTENTION) } else { ExitCode::SUCCESS })
+}
+
 fn act(arguments: &Arguments, agent: &mut AgentClient, action: &Action) -> Result<()> {
     action.carry_out(agent)?;
-    say(&match arguments.json {
-        true => format!("{}\n", json!({ "done": action.done() })),
-        false => format!("{}\n", action.done()),
-    })
+    say(&done_text(arguments, &action.done()))
+}
+
+fn done_text(arguments: &Arguments, done: &str) -> String {
+    match arguments.json {
+        true => format!("{}\n", json!({ "done": done })),
+        false => format!("{done}\n"),
+    }
 }
 
 /// Has the word typed that confirms.

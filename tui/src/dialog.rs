@@ -1,6 +1,7 @@
 //! Questions that stand in the middle of the screen. Pure.
 
 use agent_api::control::Secret;
+use agent_api::local::{RECOVERY_WORDS, ResetScope, SERIAL_END};
 
 use crate::action::Action;
 use crate::shelf::Row;
@@ -12,11 +13,10 @@ use crate::text::{decimal_size, sentence};
 const ANSWER_MAX: usize = 40;
 
 /// The longest PIN, in digits (provisioning-config has the same).
-const PIN_MAX: usize = 16;
+pub(crate) const PIN_MAX: usize = 16;
 
-/// Characters at the end of a serial number that are typed to name a disk: enough that two disks of
-/// one delivery do not have them alike.
-const SERIAL_END: usize = 6;
+/// Characters at the end of the node's id that are typed before a factory reset.
+const NODE_END: usize = 6;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,19 @@ pub(crate) enum Guarded {
     Ask(Confirm),
     /// Something that is done at once.
     Act(Action),
+    /// A form in which something is changed.
+    Open(Opened),
+}
+
+/// A form in which something is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// How a port is set up.
+    Network,
+    /// The same, for who needs a static address.
+    StaticAddress,
+    /// The PIN.
+    Pin,
 }
 
 /// A question that is answered by typing a word.
@@ -109,9 +122,7 @@ impl Confirm {
     /// Before a disk is retired; none where it holds no volume.
     pub(crate) fn retire(row: &Row<'_>) -> Option<Self> {
         let volume = row.volume_id()?.to_owned();
-        let name = row.serial().or(row.id)?;
-        let end = name.chars().count().saturating_sub(SERIAL_END);
-        let word: String = name.chars().skip(end).collect();
+        let word = end(row.serial().or(row.id)?, SERIAL_END);
         let size = decimal_size(row.disk?.size.0);
         let what = format!(
             "{} ({size}): what is on it moves to the other disks, which may take hours; the pool \
@@ -124,6 +135,73 @@ impl Confirm {
         let of = if row.serial().is_some() { "serial" } else { "id" };
         let asks = format!("Type the last {SERIAL_END} characters of its {of}");
         Some(Self::new(action, &word, &asks, &[&what, lost]))
+    }
+
+    /// Before a disk is claimed that was not proven blank; none where it has no name or serial number.
+    pub(crate) fn claim(row: &Row<'_>) -> Option<Self> {
+        let (disk, serial_end) = (row.id?.to_owned(), end(row.serial()?, SERIAL_END));
+        let size = decimal_size(row.disk?.size.0);
+        let found = match row.disk?.reasons.as_slice() {
+            [] => "what is on it is not known".to_owned(),
+            reasons => reasons.join("; "),
+        };
+        let what = format!("{} ({size}). Found on it: {found}.", sentence(&row.called()));
+        let lost = "All of that is erased and nobody can bring it back. For a minute from now the claim \
+                    can be taken back with u; nothing is written until then.";
+        let word = serial_end.clone();
+        let action = Action::ClaimDisk { disk, called: row.called(), serial_end };
+        let asks = format!("Type the last {SERIAL_END} characters of its serial");
+        Some(Self::new(action, &word, &asks, &[&what, lost]))
+    }
+
+    /// Before the network is set up by node.toml again.
+    pub(crate) fn reset_network() -> Self {
+        Self::new(
+            Action::ResetNetwork,
+            "reset",
+            "Type reset",
+            &[
+                "The settings that were made on the node are forgotten, and the network is set up by \
+                 node.toml, or by DHCP where that says nothing. Nothing takes this back.",
+                "Connections by addresses that node.toml does not have are lost.",
+            ],
+        )
+    }
+
+    /// Before the recovery words are shown.
+    pub(crate) fn recovery_words() -> Self {
+        let what = format!(
+            "The next picture has the {RECOVERY_WORDS} words from which the daemon key of this node can be \
+             made again. Whoever has them can speak for the node."
+        );
+        Self::new(
+            Action::RecoveryWords,
+            "show",
+            "Type show",
+            &[&what, "Let nobody look on, write them on paper, and press Esc."],
+        )
+    }
+
+    /// Before the node is made new.
+    pub(crate) fn factory_reset(scope: ResetScope, node_id: &str) -> Self {
+        let node_end = end(node_id, NODE_END);
+        let lost = "Lost for ever: all objects, buckets and users, the settings of the network that were \
+                    made on the node, the PIN that was set on it.";
+        let more = match scope {
+            ResetScope::KeepIdentity => {
+                "Kept: the node's id, its daemon key and its certificate, so it is the same node on \
+                 chain; node.toml on the stick."
+            }
+            ResetScope::ForgetIdentity => {
+                "Lost too: the node's daemon key and its certificate. A new daemon key has to be \
+                 bound; what is not claimed is claimed by the HP's own key. Kept: node.toml on the \
+                 stick."
+            }
+        };
+        let word = node_end.clone();
+        let action = Action::FactoryReset { scope, node_end };
+        let asks = format!("Type the last {NODE_END} characters of the node id");
+        Self::new(action, &word, &asks, &[lost, more, "Then the machine restarts."])
     }
 
     fn new(action: Action, word: &str, asks: &str, means: &[&str]) -> Self {
@@ -141,6 +219,11 @@ impl Confirm {
     pub(crate) fn accepts(&self, typed: &str) -> bool {
         !self.word.is_empty() && typed.trim().eq_ignore_ascii_case(&self.word)
     }
+}
+
+/// The last so many characters.
+fn end(text: &str, count: usize) -> String {
+    text.chars().skip(text.chars().count().saturating_sub(count)).collect()
 }
 
 impl Dialog {

@@ -1,7 +1,5 @@
 //! Paints the state. Changes nothing.
 
-mod hints;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -9,11 +7,12 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use crate::dialog::Dialog;
+use crate::hints;
 use crate::screen::Screen;
-use crate::sections::{Tone, node, problems};
+use crate::sections::{Tone, node, problems, sheet, steps};
 use crate::state::State;
 use crate::text::{cut, is_safe, safe, wrap};
-use crate::view::{self, Pane};
+use crate::view;
 
 /// Columns of a dialog with its frame, where the terminal has so many.
 const DIALOG_WIDTH: u16 = 70;
@@ -22,34 +21,62 @@ const DIALOG_WIDTH: u16 = 70;
 pub(crate) fn draw(state: &State, buffer: &mut Buffer) {
     let area = buffer.area;
     let mut rows = (area.y..area.bottom()).map(|y| Rect { y, height: 1, ..area });
-    let last = rows.next_back();
+    let foot = view::foot_rows(state).min(usize::from(area.height));
+    let mut foot: Vec<Rect> = rows.by_ref().rev().take(foot).collect();
+    foot.reverse();
     if let Some(row) = rows.next() {
         title(state).render(row, buffer);
         buffer.set_style(row, Style::new().add_modifier(Modifier::REVERSED));
     }
     if let Some(row) = rows.next() {
-        tabs(state).render(row, buffer);
+        if state.steps.is_open { steps::tabs(state) } else { tabs(state) }.render(row, buffer);
     }
-    for pane in view::panes(state) {
-        let focused = Some(pane.section) == state.focus;
+    let width = usize::from(area.width);
+    if let Some((page, above)) = view::page(state) {
+        let shown = rows.len().saturating_sub(1);
+        let below = page.lines.len().saturating_sub(above + shown);
         if let Some(row) = rows.next() {
-            rule(&pane, focused, usize::from(area.width)).render(row, buffer);
+            rule(&page.title, (above, below), true, width).render(row, buffer);
         }
-        let mut lines = pane.in_sight().iter();
-        for row in rows.by_ref().take(pane.rows) {
-            if let Some(line) = lines.next() {
-                line.render(row, buffer);
+        for (row, line) in rows.zip(page.lines.iter().skip(above)) {
+            line.render(row, buffer);
+        }
+    } else {
+        for pane in view::panes(state) {
+            let focused = Some(pane.section) == state.focus;
+            if let Some(row) = rows.next() {
+                let hidden = (pane.above, pane.below());
+                rule(&pane.title, hidden, focused, width).render(row, buffer);
+            }
+            let mut lines = pane.in_sight().iter();
+            for row in rows.by_ref().take(pane.rows) {
+                if let Some(line) = lines.next() {
+                    line.render(row, buffer);
+                }
             }
         }
     }
-    if let Some(row) = last {
-        notice(state, row, buffer);
-        hints::line(state).render(row, buffer);
+    if let Some(row) = foot.first() {
+        notice(state, *row, buffer);
     }
+    paint_foot(state, &foot, buffer);
     if let Some(dialog) = &state.dialog {
         paint_dialog(dialog, buffer);
     }
     keep_to_safe_glyphs(buffer);
+}
+
+/// That settings of the network are tried, and the keys.
+fn paint_foot(state: &State, rows: &[Rect], buffer: &mut Buffer) {
+    let mut lines = hints::lines(state);
+    if let Some(text) = sheet::banner(state) {
+        let width = usize::from(state.size.width);
+        let style = Tone::Warning.style().add_modifier(Modifier::REVERSED);
+        lines.insert(0, Line::from(Span::styled(format!("{:width$}", cut(&text, width)), style)));
+    }
+    for (row, line) in rows.iter().zip(lines) {
+        line.render(*row, buffer);
+    }
 }
 
 /// The names of the screens, the one that is shown in brackets, and how many problems there are.
@@ -200,15 +227,15 @@ fn title(state: &State) -> Line<'static> {
 }
 
 /// The rule above a section: its title, and what is hidden above and below.
-fn rule(pane: &Pane, focused: bool, width: usize) -> Line<'static> {
-    let hidden = match (pane.above, pane.below()) {
+fn rule(title: &str, hidden: (usize, usize), focused: bool, width: usize) -> Line<'static> {
+    let hidden = match hidden {
         (0, 0) => String::new(),
         (above, 0) => format!(" ↑ {above} more "),
         (0, below) => format!(" ↓ {below} more "),
         (above, below) => format!(" ↑ {above} ↓ {below} more "),
     };
     let room = width.saturating_sub(hidden.chars().count() + 5);
-    let title = format!(" {} ", cut(&safe(&pane.title), room));
+    let title = format!(" {} ", cut(&safe(title), room));
     let used = 2 + title.chars().count() + hidden.chars().count();
     let fill = if focused { "═" } else { "─" };
     let style = if focused { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };

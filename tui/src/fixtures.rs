@@ -7,7 +7,9 @@ use agent_api::disks::{
 };
 use agent_api::hardware::{Component, HealthReport};
 use agent_api::health::{ClockReading, Health, Kind, MemoryReading, Verdict};
-use agent_api::init::{PortStatus, ServiceState, ServiceStatus, SystemStatus};
+use agent_api::init::{
+    NetworkOrigin, NetworkState, PortStatus, ServiceState, ServiceStatus, SystemStatus,
+};
 use agent_api::pool::{Calls, PoolStatus, PoolVolume, PoolVolumeState};
 use agent_api::settlement::{Amounts, SettlementSummary, Standing};
 use agent_api::sla::{
@@ -118,6 +120,10 @@ pub(crate) fn normal() -> NodeStatus {
     let disks: Vec<_> = (0..4).map(|number| disk(number, Ownership::Ours, &[])).collect();
     let services = ["udevd", "dhcpcd", "chronyd", "icn-disks", "icn-agent", "icn-console@tty1"];
     NodeStatus {
+        set_up: true,
+        region: Some("eu-central".to_owned()),
+        hardware_class: Some("storage-2".to_owned()),
+        support_recipients: 1,
         network_kept: false,
         version: "0.1.0".to_owned(),
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
@@ -128,7 +134,12 @@ pub(crate) fn normal() -> NodeStatus {
         },
         uptime_seconds: 11_520,
         system: Some(SystemStatus {
-            network: None,
+            network: Some(NetworkState {
+                origin: NetworkOrigin::Seed,
+                text: "[network]\n".to_owned(),
+                tried: None,
+                seconds_left: None,
+            }),
             version: 1,
             image: "icn-node 0.1.0".to_owned(),
             services: services.into_iter().map(service).collect(),
@@ -150,6 +161,7 @@ pub(crate) fn normal() -> NodeStatus {
             node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
             disks,
             missing: Vec::new(),
+            claims: Vec::new(),
             problems: Vec::new(),
         }),
         capacity: Some(Capacity {
@@ -270,6 +282,53 @@ pub(crate) fn crowded() -> NodeStatus {
             })
             .collect();
         status.s3.endpoints = (0..8).map(|n| format!("https://192.0.2.{n}")).collect();
+    }
+    status
+}
+
+/// A node that nobody has set up: one port without an address, a foreign disk, no identity.
+pub(crate) fn fresh() -> NodeStatus {
+    let mut status = normal();
+    let disks = vec![
+        disk(
+            0,
+            Ownership::Foreign,
+            &["carries a file system: ext4 \"backup\"", "data in the first 16 MiB"],
+        ),
+        disk(1, Ownership::Boot, &["this node booted from it"]),
+    ];
+    (status.set_up, status.node_id, status.daemon) = (false, None, None);
+    (status.region, status.hardware_class) = (None, None);
+    status.volumes.clear();
+    status.disks = Some(DiskReport { disks, ..DiskReport::default() });
+    status.state = NodeState {
+        word: StateWord::Unavailable,
+        why: "no disk is in use: none of 2 may be taken".to_owned(),
+    };
+    status.clock = ClockReading::Unsynchronised;
+    status.s3.endpoints.clear();
+    status.s3.tls = None;
+    status.s3.credentials = Credentials::Awaited { reason: "no disk is in use".to_owned() };
+    if let Some(system) = &mut status.system {
+        system.ports = vec![port("eno1", true, &["169.254.7.1/16"]), port("eno2", false, &[])];
+        system.gateways.clear();
+        system.dns.clear();
+        system.time_servers.clear();
+        system.search.clear();
+    }
+    status
+}
+
+/// A node on which settings of the network are tried.
+pub(crate) fn on_trial() -> NodeStatus {
+    let mut status = normal();
+    if let Some(system) = &mut status.system {
+        system.network = Some(NetworkState {
+            origin: NetworkOrigin::Seed,
+            text: "[network]\n".to_owned(),
+            tried: Some("[network]\n\n[[network.port]]\nport = \"eno1\"\nmtu = 9000\n".to_owned()),
+            seconds_left: Some(87),
+        });
     }
     status
 }

@@ -9,17 +9,26 @@ mod dialog;
 mod draw;
 #[cfg(test)]
 mod fixtures;
+mod form;
+mod hints;
 mod keys;
 #[cfg(test)]
 mod manual_tests;
+mod network;
 mod pages;
 mod plain;
 mod poller;
 mod run;
 mod screen;
 mod sections;
+mod sheet;
+#[cfg(test)]
+mod sheet_tests;
 mod shelf;
 mod state;
+mod steps;
+#[cfg(test)]
+mod steps_tests;
 mod terminal;
 mod text;
 mod update;

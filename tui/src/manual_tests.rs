@@ -11,6 +11,9 @@ use crate::screen::Screen;
 use crate::state::{Event, Key};
 use crate::update::update;
 
+/// The captures beside those of the screens.
+const MORE: [&str; 8] = ["retiring", "dialog", "plain", "steps", "form", "trial", "claim", "reset"];
+
 const MARK: &str = "<!-- capture: ";
 
 fn after(status: NodeStatus, keys: &str) -> String {
@@ -43,6 +46,11 @@ fn capture(name: &str) -> String {
         "identity" => after(fixtures::normal(), "4"),
         "logs" => after(fixtures::normal(), "5w"),
         "dialog" => after(fixtures::normal(), "3t0000"),
+        "steps" => after(fixtures::fresh(), "3"),
+        "form" => after(fixtures::fresh(), "s\n\n192.0.2.10/24\n192.0.2.1\n100"),
+        "trial" => after(fixtures::on_trial(), "2"),
+        "claim" => after(fixtures::fresh(), "3c0000"),
+        "reset" => after(fixtures::normal(), "5f"),
         "plain" => page(&mut console(PAPER, fixtures::normal(), 0), Screen::Status),
         other => panic!("no capture is called {other:?}"),
     }
@@ -69,7 +77,7 @@ fn the_manual_shows_what_the_console_draws() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/console.md");
     let manual = std::fs::read_to_string(path).expect("the manual");
     let all = Screen::ALL.map(|screen| screen.name().to_lowercase());
-    for name in all.iter().map(String::as_str).chain(["retiring", "dialog", "plain"]) {
+    for name in all.iter().map(String::as_str).chain(MORE) {
         assert!(manual.contains(&format!("{MARK}{name} -->\n")), "no capture of {name}");
     }
     expect_file![path].assert_eq(&renewed(&manual));

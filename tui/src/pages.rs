@@ -4,6 +4,7 @@ use crate::screen::{Screen, Section};
 use crate::sections;
 use crate::shelf::Row;
 use crate::state::{Size, State};
+use crate::update::is_set_up;
 use crate::view;
 
 /// Columns of the text, and rows that it never has.
@@ -38,10 +39,17 @@ pub(crate) fn disk(state: &State, row: &Row<'_>) -> String {
 }
 
 fn heading(state: &State) -> String {
-    match &state.status {
-        Some(status) => format!("ICN Node {}, agent {}\n", status.name, status.version),
-        None => String::new(),
+    let Some(status) = &state.status else { return String::new() };
+    let mut text = format!("ICN Node {}, agent {}\n", status.name, status.version);
+    if let Some(left) = state.trial() {
+        text.push_str(&format!(
+            "! Network on trial, {left} s left: network confirm keeps it, network revert takes it back\n"
+        ));
     }
+    if !is_set_up(state) {
+        text.push_str("! Nobody has set this node up: network set PORT sets its network up\n");
+    }
+    text
 }
 
 fn titled(title: &str, lines: &[ratatui::text::Line<'_>]) -> String {

@@ -13,12 +13,13 @@ use agent_api::control::Secret;
 use agent_api::status::ConsoleChanges;
 use anyhow::{Context, Result};
 
-use crate::action::Action;
+use crate::action::{Action, Came};
 use crate::ctl::{Answer, Command, Step, prepare, question};
 use crate::dialog::Confirm;
 use crate::poller::{ACTION_TIMEOUT, TIMEOUT};
 use crate::state::Size;
 use crate::terminal::Terminal;
+use crate::text::wrap;
 use crate::update::{LOCKED, TERMINAL_FORGOTTEN_AFTER};
 use line::{Edited, Editor, Wish};
 
@@ -37,9 +38,19 @@ const GONE_AFTER: Duration = Duration::from_secs(120);
 /// What stands before a command.
 const PROMPT: &str = "icn> ";
 
-/// What can be typed.
-const MENU: &str = "\n1 status  2 network  3 disks  4 identity  5 log  6 health  7 pool  8 restart  \
-                    9 power off  s secret key\ndisk show|locate|retire|keep SERIAL; help tells more. Then Enter.\n";
+/// The numbers that can be typed.
+const NUMBERS: &str = "\n1 status  2 network  3 disks  4 identity  5 log  6 health  7 pool  8 restart  \
+                       9 power off  s secret key\n";
+
+/// Columns of the menu.
+const MENU_WIDTH: usize = 78;
+
+/// What can be typed: numbers, and the commands of icnctl that have none.
+fn menu() -> String {
+    let words = format!("or: {}; help tells more. Then Enter.", line::words().join(" "));
+    let lines = wrap(&words, MENU_WIDTH).into_iter().map(|line| line + "\n");
+    NUMBERS.to_owned() + &lines.collect::<String>()
+}
 
 /// How long the line stays plain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +134,8 @@ fn say(terminal: &mut Terminal, text: &str) -> Result<()> {
 /// Has something done, and tells what came of it.
 fn act(action: &Action, agent: &mut AgentClient) -> String {
     match action.carry_out(agent) {
-        Ok(()) => format!("{}\n", action.done()),
+        Ok(Came::Text(text)) => text,
+        Ok(_) => format!("{}\n", action.done()),
         Err(error) => format!("{error}\n"),
     }
 }
@@ -174,16 +186,16 @@ impl Session {
         match prepare(&Command::Status, &mut AgentClient::new(&self.socket, TIMEOUT)) {
             Ok(Step::Show(Answer { text, .. })) => {
                 (self.told_at, self.tried_at) = (Some(Instant::now()), None);
-                format!("\n{text}{MENU}{PROMPT}")
+                format!("\n{text}{}{PROMPT}", menu())
             }
-            Ok(Step::Do(_) | Step::Ask(_)) => String::new(),
+            Ok(Step::Do(_) | Step::Run(_) | Step::Ask(_)) => String::new(),
             Err(error) => {
                 self.tried_at = Some(Instant::now());
                 if was_told {
                     return String::new();
                 }
                 self.told_at = self.tried_at;
-                format!("\n{error:#}\n{MENU}{PROMPT}")
+                format!("\n{error:#}\n{}{PROMPT}", menu())
             }
         }
     }
@@ -203,7 +215,7 @@ impl Session {
     fn command(&mut self, line: &str) -> String {
         match line::wish(line) {
             Wish::Nothing => PROMPT.to_owned(),
-            Wish::Menu => format!("{MENU}{PROMPT}"),
+            Wish::Menu => format!("{}{PROMPT}", menu()),
             Wish::Wrong(text) => format!("{text}{PROMPT}"),
             Wish::Command(command) => {
                 let text = self.guarded(&command);
@@ -266,6 +278,10 @@ impl Session {
         match prepare(command, &mut agent) {
             Ok(Step::Show(Answer { text, .. })) => text,
             Ok(Step::Do(action)) => act(&action, &mut agent),
+            Ok(Step::Run(work)) => match work(&mut agent) {
+                Ok(Answer { text, .. }) => text,
+                Err(error) => format!("{error:#}\n"),
+            },
             Ok(Step::Ask(confirm)) => {
                 let text = question(&confirm);
                 self.asked = Some(Asked::Word(confirm));

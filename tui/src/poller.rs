@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use agent_api::client::{AgentClient, RequestError};
 use agent_api::control::Secret;
 
-use crate::action::Action;
+use crate::action::{Action, Came};
 use crate::screen::Screen;
 use crate::state::Event;
 
@@ -24,6 +24,10 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long something that is to be done may take until the agent has taken it on: deciding to retire
 /// a volume looks at all groups.
 pub(crate) const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same for what is slow by its nature: a support bundle goes to a stick of which some write 2 MB in
+/// a second and sync for a minute.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What is asked for beside what comes by itself.
 #[derive(Debug)]
@@ -156,10 +160,18 @@ pub(crate) enum Task {
 
 impl Task {
     /// That it came to this.
-    pub(crate) fn ended(self, outcome: Result<(), String>) -> Event {
+    pub(crate) fn ended(self, outcome: Result<Came, String>) -> Event {
         match self {
             Self::Act(action) => Event::Done(action, outcome),
-            Self::CheckPin(_) => Event::PinChecked(outcome),
+            Self::CheckPin(_) => Event::PinChecked(outcome.map(drop)),
+        }
+    }
+
+    /// Whether it may take so long that others should not wait for it.
+    pub(crate) fn is_slow(&self) -> bool {
+        match self {
+            Self::Act(action) => action.is_slow(),
+            Self::CheckPin(_) => false,
         }
     }
 }
@@ -169,10 +181,11 @@ impl Task {
 pub(crate) fn work(socket: PathBuf, tasks: &Receiver<Task>, news: &SyncSender<Event>) {
     while let Ok(task) = tasks.recv() {
         // A connection of its own: the agent closes one that rests for a minute.
-        let mut agent = AgentClient::new(&socket, ACTION_TIMEOUT);
+        let timeout = if task.is_slow() { SLOW_TIMEOUT } else { ACTION_TIMEOUT };
+        let mut agent = AgentClient::new(&socket, timeout);
         let outcome = match &task {
             Task::Act(action) => action.carry_out(&mut agent),
-            Task::CheckPin(pin) => agent.check_pin(pin.clone()),
+            Task::CheckPin(pin) => agent.check_pin(pin.clone()).map(|()| Came::Done),
         };
         let outcome = outcome.map_err(|error| match error {
             RequestError::Refused { reason } => reason,

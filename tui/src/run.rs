@@ -51,6 +51,7 @@ pub(crate) fn run(
     let watched = Watched::new(state.screen);
     let (asking, asked) = sync_channel(ASKED_MAX);
     let (tasks, waiting) = sync_channel(ASKED_MAX);
+    let (slow_tasks, slow_waiting) = sync_channel(ASKED_MAX);
     let (sending, news) = sync_channel(NEWS_MAX);
     let start = |name: &str, task: Box<dyn FnOnce() + Send>| {
         let started = thread::Builder::new().name(name.to_owned()).spawn(task);
@@ -59,8 +60,10 @@ pub(crate) fn run(
     let (path, seen, done) = (socket.to_owned(), watched.clone(), sending.clone());
     start("ask", Box::new(move || poll(&path, &seen, &asked, &sending)))?;
     let path = socket.to_owned();
+    let (slow_path, slow_done) = (path.clone(), done.clone());
     start("act", Box::new(move || work(path, &waiting, &done)))?;
-    Console { terminal, state, watched, asking, tasks }.serve(&news, leave)
+    start("slow", Box::new(move || work(slow_path, &slow_waiting, &slow_done)))?;
+    Console { terminal, state, watched, asking, tasks, slow_tasks }.serve(&news, leave)
 }
 
 struct Console<'t> {
@@ -69,6 +72,8 @@ struct Console<'t> {
     watched: Watched,
     asking: SyncSender<Ask>,
     tasks: SyncSender<Task>,
+    /// For what others should not wait for: a change of the network has 120 s to be kept.
+    slow_tasks: SyncSender<Task>,
 }
 
 impl Console<'_> {
@@ -107,8 +112,9 @@ impl Console<'_> {
 
     /// Hands a task over, where not too many wait.
     fn begin(&mut self, task: Task) {
+        let queue = if task.is_slow() { &self.slow_tasks } else { &self.tasks };
         if let Err(TrySendError::Full(task) | TrySendError::Disconnected(task)) =
-            self.tasks.try_send(task)
+            queue.try_send(task)
         {
             let reason = "not begun, as others are not done yet; try again".to_owned();
             update(&mut self.state, task.ended(Err(reason)));

@@ -1,6 +1,6 @@
 //! Every disk of the machine with all that is known of it, in the order in which they stand. Pure.
 
-use agent_api::disks::{DiskId, DiskReport, DiskStatus, Ownership, VolumePhase};
+use agent_api::disks::{DiskId, DiskReport, DiskStatus, HandClaimState, Ownership, VolumePhase};
 use agent_api::hardware::Component;
 use agent_api::health::{Health, Kind};
 use agent_api::pool::{PoolVolume, PoolVolumeState};
@@ -25,6 +25,8 @@ pub(crate) struct Row<'a> {
     pub(crate) health: Option<&'a Component>,
     /// Its volume in the pool; none where it has none or the pool was not asked.
     pub(crate) volume: Option<&'a PoolVolume>,
+    /// How far a claim by hand is; none where nobody claims it.
+    pub(crate) claim: Option<&'a HandClaimState>,
     /// What it is used for.
     pub(crate) judgement: Judgement,
 }
@@ -75,6 +77,28 @@ impl Row<'_> {
     /// Whether it is being emptied.
     pub(crate) fn is_retiring(&self) -> bool {
         self.judgement.word.starts_with(EMPTYING)
+    }
+
+    /// Why it cannot be claimed by hand; none where it can.
+    pub(crate) fn refusal_to_claim(&self) -> Option<&'static str> {
+        match (self.disk.map(|disk| disk.ownership), self.claim) {
+            (None, _) => Some("it is not there"),
+            (_, Some(HandClaimState::Waiting { .. } | HandClaimState::Erasing)) => {
+                Some("that is under way")
+            }
+            (Some(Ownership::Ours), _) => Some("it is a disk of this node"),
+            (Some(Ownership::Boot), _) => Some("this node booted from it"),
+            (Some(Ownership::Failing), _) => Some("it is failing"),
+            (Some(Ownership::Blank | Ownership::Foreign), _) => match self.id {
+                None => Some("it has no lasting name"),
+                Some(_) => None,
+            },
+        }
+    }
+
+    /// Whether a claim by hand can be taken back or forgotten.
+    pub(crate) fn can_undo(&self) -> bool {
+        matches!(self.claim, Some(HandClaimState::Waiting { .. } | HandClaimState::Failed { .. }))
     }
 
     /// How far it is emptied, in hundredths; none where it is not, or that is not known.
@@ -140,6 +164,7 @@ fn missing_row<'a>(state: &'a State, id: &'a str) -> Row<'a> {
         slot: None,
         health: health_of(state, id),
         volume: None,
+        claim: None,
         judgement: Judgement { tone: Tone::Bad, word: "missing".to_owned(), reasons },
     }
 }
@@ -154,14 +179,38 @@ fn row<'a>(state: &'a State, status: &'a NodeStatus, disk: &'a DiskStatus) -> Ro
     });
     let slot = id.and_then(|id| status.slots.iter().find(|slot| slot.disk == id));
     let health = id.and_then(|id| health_of(state, id));
-    let mut row =
-        Row { key, id, disk: Some(disk), slot, health, volume, judgement: judge(status, disk) };
+    let claims = status.disks.iter().flat_map(|report| &report.claims);
+    let mut claims = claims.filter(|claim| Some(claim.disk.0.as_str()) == id);
+    let claim = claims.next().map(|claim| &claim.state);
+    let mut judgement = judge(status, disk);
+    if let Some(claim) = claim {
+        claimed(&mut judgement, claim);
+    }
+    let mut row = Row { key, id, disk: Some(disk), slot, health, volume, claim, judgement };
     if row.is_retiring()
         && let Some(percent) = row.emptied_percent()
     {
         row.judgement.word = format!("{EMPTYING} {percent} %");
     }
     row
+}
+
+/// What a claim by hand makes of the use of a disk.
+fn claimed(judgement: &mut Judgement, claim: &HandClaimState) {
+    let (tone, word, reason) = match claim {
+        HandClaimState::Waiting { seconds_left } => {
+            let text = format!("in {seconds_left} s all on it is erased; u takes that back");
+            (Tone::Warning, "claim waits", text)
+        }
+        HandClaimState::Erasing => {
+            (Tone::Warning, "being erased", "it is claimed by hand".to_owned())
+        }
+        HandClaimState::Failed { reason } => {
+            (Tone::Bad, "claim failed", format!("{}; u forgets that", safe(reason)))
+        }
+    };
+    (judgement.tone, judgement.word) = (tone, word.to_owned());
+    judgement.reasons.insert(0, reason);
 }
 
 /// Without the verdicts on hardware the status has none of the disks; these are asked for on the
@@ -223,8 +272,18 @@ pub(crate) fn summary(state: &State) -> Option<String> {
     let of = |word: &str| rows.iter().filter(|row| row.judgement.word == word).count();
     let mut text = format!("{} of {} in use", of(IN_USE), report.disks.len());
     let emptying = rows.iter().filter(|row| row.is_retiring()).count();
-    let others =
-        ["blank", "being claimed", "foreign", "failing", "unavailable", "failed", "retired"];
+    let others = [
+        "blank",
+        "being claimed",
+        "claim waits",
+        "being erased",
+        "claim failed",
+        "foreign",
+        "failing",
+        "unavailable",
+        "failed",
+        "retired",
+    ];
     let counted = others.into_iter().map(|word| (of(word), word)).chain([(emptying, EMPTYING)]);
     for (count, word) in counted.chain([(report.missing.len(), "missing")]) {
         if count > 0 {

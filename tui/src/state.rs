@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use agent_api::control::Secret;
 use agent_api::hardware::HealthReport;
+use agent_api::init::SystemStatus;
 use agent_api::pool::PoolStatus;
 use agent_api::status::NodeStatus;
 
-use crate::action::Action;
+use crate::action::{Action, Came};
 use crate::dialog::{Dialog, Guarded};
 use crate::screen::{Screen, Section};
+use crate::sheet::Sheet;
+use crate::steps::Steps;
 
 /// The agent may take so long to answer for the first time: it starts beside the console.
 const FIRST_START_TAKES: Duration = Duration::from_secs(10);
@@ -40,7 +43,7 @@ pub(crate) enum Event {
     /// The agent answered the request for the secret key; a refusal in words.
     Secret(Result<Secret, String>),
     /// Something was done, or refused in words.
-    Done(Action, Result<(), String>),
+    Done(Action, Result<Came, String>),
     /// The PIN is right, or it is not, or was not checked; why, in words.
     PinChecked(Result<(), String>),
 }
@@ -208,6 +211,10 @@ pub(crate) struct State {
     pub(crate) filter: Filter,
     /// A question in the middle of the screen.
     pub(crate) dialog: Option<Dialog>,
+    /// What has the place of the screen until it is left.
+    pub(crate) sheet: Option<Sheet>,
+    /// How far somebody is in the first steps.
+    pub(crate) steps: Steps,
     /// Whether the PIN was entered and nobody has left since.
     pub(crate) is_unlocked: bool,
     /// What waits for the answer whether the PIN is right.
@@ -241,6 +248,8 @@ impl State {
             lit: BTreeSet::new(),
             filter: Filter::default(),
             dialog: None,
+            sheet: None,
+            steps: Steps::default(),
             is_unlocked: false,
             guarded: None,
             notice: None,
@@ -248,6 +257,16 @@ impl State {
             last_repaint: Duration::ZERO,
             last_draw: Duration::ZERO,
         }
+    }
+
+    /// What init says, where it is known.
+    pub(crate) fn system(&self) -> Option<&SystemStatus> {
+        self.status.as_ref()?.system.as_ref()
+    }
+
+    /// For how many seconds more settings of the network are tried, where some are.
+    pub(crate) fn trial(&self) -> Option<u32> {
+        self.system()?.network.as_ref()?.seconds_left
     }
 
     /// How long the agent has not answered and why, once that is worth a word.

@@ -1,13 +1,17 @@
 //! How events change what the console shows. Pure.
 
+mod sheets;
+mod steps;
+
 use std::time::Duration;
 
 use agent_api::control::Secret;
 use agent_api::status::{ConsoleChanges, Credentials};
 
-use crate::action::Action;
-use crate::dialog::{Confirm, Dialog, Guarded, Outcome};
+use crate::action::{Action, Came};
+use crate::dialog::{Confirm, Dialog, Guarded, Opened, Outcome};
 use crate::screen::{Screen, Section};
+use crate::sheet::{Sheet, Support};
 use crate::shelf;
 use crate::state::{Command, Contact, Event, Filter, Key, Level, Notice, SecretShown, State};
 use crate::view;
@@ -45,6 +49,7 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Command> {
         }
         Event::Status(status) => {
             state.contact = Contact::Answering;
+            state.steps.look(&status);
             state.status = Some(status);
             clamp_scroll(state);
         }
@@ -81,7 +86,11 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Command> {
                 };
             }
         }
-        Event::Done(action, outcome) => done(state, &action, outcome),
+        Event::Done(action, outcome) => {
+            if !sheets::show(state, &action, &outcome) {
+                done(state, &action, outcome);
+            }
+        }
         Event::PinChecked(outcome) => {
             let mut commands = pin_checked(state, outcome);
             commands.push(Command::Draw);
@@ -103,6 +112,12 @@ fn tick(state: &mut State, now: Duration) -> Vec<Command> {
         state.secret = SecretShown::Hidden;
         return vec![Command::Draw];
     }
+    if let Some(Sheet::Words { until, .. }) = &state.sheet
+        && *until <= now
+    {
+        state.sheet = None;
+        return vec![Command::Draw];
+    }
     if state.notice.as_ref().is_some_and(|notice| notice.until <= now) {
         state.notice = None;
         return vec![Command::Draw];
@@ -112,7 +127,12 @@ fn tick(state: &mut State, now: Duration) -> Vec<Command> {
         return vec![Command::Repaint];
     }
     // Whatever else is shown changes with what the agent answers.
-    let is_counting = state.silence().is_some() || state.secret != SecretShown::Hidden;
+    let is_counting = state.silence().is_some()
+        || state.secret != SecretShown::Hidden
+        || matches!(
+            &state.sheet,
+            Some(Sheet::Words { .. } | Sheet::Support(Support::Writing { .. }))
+        );
     if is_counting && now.saturating_sub(state.last_draw) >= Duration::from_secs(1) {
         state.last_draw = now;
         return vec![Command::Draw];
@@ -123,6 +143,8 @@ fn tick(state: &mut State, now: Duration) -> Vec<Command> {
 /// As a console that has just started: what a person opened is closed, and no secret stands there.
 fn go_home(state: &mut State) -> Vec<Command> {
     state.dialog = None;
+    state.sheet = None;
+    state.steps.is_open = false;
     state.is_unlocked = false;
     state.guarded = None;
     state.notice = None;
@@ -143,7 +165,7 @@ fn press(state: &mut State, key: Key) -> Vec<Command> {
             return vec![Command::Measure];
         }
         (key, Some(dialog)) => answer(state, dialog.press(key)),
-        (key, None) => press_on_screen(state, key),
+        (key, None) => press_below(state, key),
     };
     commands.push(if other_terminal { Command::Measure } else { Command::Draw });
     commands
@@ -165,6 +187,24 @@ fn answer(state: &mut State, outcome: Outcome) -> Vec<Command> {
         }
     }
     Vec::new()
+}
+
+/// Takes in a key that is for no dialog: it is for a sheet, else for a change of the network that is tried,
+/// else for the first steps, else for the screen.
+fn press_below(state: &mut State, key: Key) -> Vec<Command> {
+    let takes_text = state.sheet.as_ref().is_some_and(Sheet::takes_text);
+    if state.trial().is_some() && !takes_text {
+        match key {
+            Key::Char('y' | 'Y') => return guarded(state, Guarded::Act(Action::ConfirmNetwork)),
+            Key::Char('n' | 'N') => return guarded(state, Guarded::Act(Action::RevertNetwork)),
+            _ => {}
+        }
+    }
+    match state.sheet.take() {
+        Some(sheet) => sheets::press(state, sheet, key),
+        None if state.steps.is_open => steps::press(state, key),
+        None => press_on_screen(state, key),
+    }
 }
 
 fn press_on_screen(state: &mut State, key: Key) -> Vec<Command> {
@@ -199,6 +239,14 @@ fn press_letter(state: &mut State, letter: char) -> Vec<Command> {
             SecretShown::Hidden => {}
             _ => state.secret = SecretShown::Hidden,
         },
+        (Screen::Status, 'f') if !is_set_up(state) => return steps::open(state),
+        (Screen::Network, 'e') => return guarded(state, Guarded::Open(Opened::Network)),
+        (Screen::Network, 't') => state.sheet = Some(Sheet::test()),
+        (Screen::Network, 'd') => return guarded(state, Guarded::Ask(Confirm::reset_network())),
+        (Screen::Identity, 'w') => return guarded(state, Guarded::Ask(Confirm::recovery_words())),
+        (Screen::Identity, 'p') => return guarded(state, Guarded::Open(Opened::Pin)),
+        (Screen::Disks, 'c') => return sheets::claim(state),
+        (Screen::Disks, 'u') => return sheets::undo(state),
         (Screen::Disks, 'l') => return locate(state),
         (Screen::Disks, 't') => return retire(state),
         (Screen::Disks, 'k') => return keep(state),
@@ -211,6 +259,9 @@ fn press_letter(state: &mut State, letter: char) -> Vec<Command> {
             };
             focus(state, None);
         }
+        (Screen::Logs, 's') => return sheets::support(state),
+        (Screen::Logs, 'i') => return sheets::read(state, Action::Inventory),
+        (Screen::Logs, 'f') => return sheets::reset(state),
         (Screen::Logs, 'b') => return guarded(state, Guarded::Ask(Confirm::reboot())),
         (Screen::Logs, 'o') => return guarded(state, Guarded::Ask(Confirm::power_off())),
         _ => {}
@@ -222,6 +273,11 @@ fn press_letter(state: &mut State, letter: char) -> Vec<Command> {
 pub(crate) fn has_secret(state: &State) -> bool {
     let credentials = state.status.as_ref().map(|status| &status.s3.credentials);
     matches!(credentials, Some(Credentials::FirstUser { .. }))
+}
+
+/// Whether the first steps are done, or nothing is known of the node.
+pub(crate) fn is_set_up(state: &State) -> bool {
+    state.status.as_ref().is_none_or(|status| status.set_up || status.system.is_none())
 }
 
 fn go(state: &mut State, number: u8) -> Vec<Command> {
@@ -300,6 +356,7 @@ fn go_on(state: &mut State, what: Guarded) -> Vec<Command> {
             Vec::new()
         }
         Guarded::Act(action) => act(state, action),
+        Guarded::Open(what) => sheets::open(state, what),
     }
 }
 
@@ -318,19 +375,27 @@ fn pin_checked(state: &mut State, outcome: Result<(), String>) -> Vec<Command> {
 
 /// Has something done, and says so until the answer is there.
 fn act(state: &mut State, action: Action) -> Vec<Command> {
+    sheets::begun(state, &action);
     tell(state, false, format!("{} ...", action.title()));
     vec![Command::Act(action)]
 }
 
-fn done(state: &mut State, action: &Action, outcome: Result<(), String>) {
+fn done(state: &mut State, action: &Action, outcome: Result<Came, String>) {
     match outcome {
-        Ok(()) => {
+        Ok(Came::Support(written)) => {
+            let text = format!("the support bundle {} is on {}", written.file, written.device);
+            tell(state, false, text);
+        }
+        Ok(_) => {
             if let Action::Locate { disk, on, .. } = action {
                 if *on {
                     state.lit.insert(disk.clone());
                 } else {
                     state.lit.remove(disk);
                 }
+            }
+            if *action == Action::FinishSetUp {
+                state.steps.is_open = false;
             }
             tell(state, false, action.done());
         }

@@ -290,10 +290,10 @@ fn the_locate_key_lights_and_puts_out_as_the_agent_did() {
     update(&mut state, Event::Done(first, Err("no enclosure".to_owned())));
     let again = act(&mut state);
     assert!(lights(&again), "what was refused is not lit");
-    update(&mut state, Event::Done(again, Ok(())));
+    update(&mut state, Event::Done(again, Ok(Came::Done)));
     let out = act(&mut state);
     assert!(!lights(&out));
-    update(&mut state, Event::Done(out, Ok(())));
+    update(&mut state, Event::Done(out, Ok(Came::Done)));
     assert!(lights(&act(&mut state)));
 }
 

@@ -2,13 +2,24 @@
 
 use ratatui::text::Line;
 
+use crate::hints;
 use crate::screen::Section;
-use crate::sections;
+use crate::sections::{self, sheet};
 use crate::shelf;
 use crate::state::State;
 
-/// Rows outside all sections: the title, the names of the screens, the line of keys.
-pub(crate) const FRAME_ROWS: usize = 3;
+/// Rows above all sections: the title, the names of the screens.
+const HEAD_ROWS: usize = 2;
+
+/// Rows below all sections: the keys, and that settings of the network are tried.
+pub(crate) fn foot_rows(state: &State) -> usize {
+    hints::lines(state).len() + usize::from(sheet::banner(state).is_some())
+}
+
+/// Rows outside all sections.
+fn frame_rows(state: &State) -> usize {
+    HEAD_ROWS + foot_rows(state)
+}
 
 /// A section in its place.
 #[derive(Debug, Clone)]
@@ -53,7 +64,7 @@ pub(crate) fn panes(state: &State) -> Vec<Pane> {
     let present = sections(state);
     let full: Vec<_> =
         present.iter().map(|section| sections::lines(*section, state, width)).collect();
-    let height = usize::from(state.size.height).saturating_sub(FRAME_ROWS + present.len());
+    let height = usize::from(state.size.height).saturating_sub(frame_rows(state) + present.len());
     let wanted: Vec<Need> = present
         .iter()
         .zip(&full)
@@ -105,6 +116,31 @@ pub(crate) fn focused_extent(state: &State) -> (usize, usize) {
         .into_iter()
         .find(|pane| Some(pane.section) == state.focus)
         .map_or((0, 0), |pane| (pane.rows, pane.lines.len().saturating_sub(pane.rows)))
+}
+
+/// What takes the place of the sections, with the lines that are scrolled away above.
+pub(crate) fn page(state: &State) -> Option<(sheet::Page, usize)> {
+    let page = sheet::page(state, usize::from(state.size.width))?;
+    let rows = page_rows(state);
+    let furthest = page.lines.len().saturating_sub(rows);
+    // The focused line stands in the middle where there is something above and below.
+    let above = match page.focus {
+        0 => page.scroll,
+        focus => focus.saturating_sub(rows / 2 + 1),
+    };
+    Some((page, above.min(furthest)))
+}
+
+fn page_rows(state: &State) -> usize {
+    usize::from(state.size.height).saturating_sub(frame_rows(state) + 1)
+}
+
+/// Rows of what takes the place of the sections, and the furthest that it can be scrolled.
+pub(crate) fn sheet_extent(state: &State) -> (usize, usize) {
+    let rows = page_rows(state);
+    let lines =
+        sheet::page(state, usize::from(state.size.width)).map_or(0, |page| page.lines.len());
+    (rows, lines.saturating_sub(rows))
 }
 
 /// Rows of a section.

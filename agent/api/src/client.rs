@@ -17,6 +17,7 @@ use crate::network::{ClockReport, LookUpReport, PingReport};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::settlement::SettlementReport;
 use crate::status::NodeStatus;
+use crate::support::{Inventory, SUPPORT_ANSWER, SupportWritten};
 
 /// Why a request got no useful answer.
 #[derive(Debug, thiserror::Error)]
@@ -275,6 +276,51 @@ impl AgentClient {
     /// [`RequestError::Refused`] where the slot has none; else the other [`RequestError`]s.
     pub fn locate(&mut self, disk: &str, on: bool) -> Result<(), RequestError> {
         self.accepted(Request::Locate { disk: disk.to_owned(), on })
+    }
+
+    /// Has something done that only a person may decide: one of the requests about disks claimed by hand, the
+    /// PIN, the first steps, the daemon key, and the factory reset.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
+    pub fn decide(&mut self, request: Request) -> Result<(), RequestError> {
+        self.accepted(request)
+    }
+
+    /// The words from which the daemon key can be made again.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] where there is no key yet; else the other [`RequestError`]s.
+    pub fn recovery_words(&mut self) -> Result<Secret, RequestError> {
+        match self.ask(Request::RecoveryWords)? {
+            Reply::RecoveryWords { words } => Ok(words),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// What the node is made of.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn inventory(&mut self) -> Result<Inventory, RequestError> {
+        match self.ask(Request::Inventory)? {
+            Reply::Inventory(inventory) => Ok(*inventory),
+            other => Err(self.0.unexpected(&other)),
+        }
+    }
+
+    /// Writes a support bundle to the stick that is labelled for it; waits for up to [`SUPPORT_ANSWER`].
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the reason; else the other [`RequestError`]s.
+    pub fn write_support(&mut self) -> Result<SupportWritten, RequestError> {
+        let usual = std::mem::replace(&mut self.0.timeout, SUPPORT_ANSWER);
+        let answer = self.ask(Request::WriteSupport);
+        self.0.timeout = usual;
+        match answer? {
+            Reply::SupportWritten(written) => Ok(written),
+            other => Err(self.0.unexpected(&other)),
+        }
     }
 
     /// Powers the machine off.

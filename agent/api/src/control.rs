@@ -8,10 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::hardware::{HealthReport, Series, Stretch};
 use crate::init::NETWORK_TEXT_MAX;
+use crate::local::ResetScope;
 use crate::network::{ClockReport, LookUpReport, PingReport};
 use crate::pool::{BucketUse, PoolEvent, PoolStatus};
 use crate::settlement::SettlementReport;
 use crate::status::NodeStatus;
+use crate::support::{Inventory, SupportWritten};
 
 /// Where the agent listens. The socket's mode (0660, group `icn`) decides who may ask.
 pub const SOCKET: &str = "/run/icn/agent.sock";
@@ -151,6 +153,43 @@ pub enum Request {
     },
     /// Compares the clock with the time servers.
     ClockTest,
+    /// Claims a disk that was not proven blank: what is on it is erased, a minute later unless it is taken back.
+    ClaimDisk {
+        /// The disk's lasting name, as in the disk report.
+        disk: String,
+        /// The last [`crate::local::SERIAL_END`] characters of its serial number, as somebody typed them.
+        serial_end: String,
+    },
+    /// Takes a claim by hand back while it waits, and forgets one that failed.
+    UndoClaim {
+        /// The disk's lasting name.
+        disk: String,
+    },
+    /// Sets the PIN of the console, which the node's disks keep, or takes it away. One in node.toml wins.
+    SetPin {
+        /// The digits; none for no PIN.
+        pin: Option<Secret>,
+    },
+    /// Says that the first steps are done, and keeps it on the node's disks.
+    FinishSetUp,
+    /// Asks for the words from which the daemon key can be made again.
+    RecoveryWords,
+    /// Gives a node the daemon key of these words, where it has none of its own in use.
+    RestoreKey {
+        /// The words with blanks between them.
+        words: Secret,
+    },
+    /// Makes the node new: see [`ResetScope`]. The machine restarts afterwards.
+    FactoryReset {
+        /// What goes too.
+        scope: ResetScope,
+        /// The last six characters of the node's id, as somebody typed them.
+        node_end: String,
+    },
+    /// Asks for what the node is made of.
+    Inventory,
+    /// Writes a support bundle, encrypted to the recipients of node.toml, to the stick that is labelled for it.
+    WriteSupport,
     /// Asks init to stop every service and power off.
     PowerOff,
     /// Asks init to stop every service and restart the machine.
@@ -209,6 +248,15 @@ pub enum Reply {
     LookUp(LookUpReport),
     /// To [`Request::ClockTest`].
     ClockTest(Box<ClockReport>),
+    /// To [`Request::RecoveryWords`].
+    RecoveryWords {
+        /// [`crate::local::RECOVERY_WORDS`] words with blanks between them.
+        words: Secret,
+    },
+    /// To [`Request::Inventory`].
+    Inventory(Box<Inventory>),
+    /// To [`Request::WriteSupport`].
+    SupportWritten(SupportWritten),
     /// To all requests that change something: it is decided, and being carried out.
     Accepted,
     /// The request was refused or could not be carried out.

@@ -7,11 +7,13 @@ pub mod client;
 pub mod control;
 pub mod hardware;
 pub mod init;
+pub mod local;
 pub mod network;
 pub mod pool;
 pub mod settlement;
 pub mod sla;
 pub mod status;
+pub mod support;
 pub mod words;
 
 pub use agent_health as health;

@@ -51,6 +51,18 @@ pub struct NodeStatus {
     /// Who may change something on a console.
     #[serde(default)]
     pub console: ConsoleChanges,
+    /// Whether somebody went through the first steps, or node.toml makes them needless.
+    #[serde(default)]
+    pub set_up: bool,
+    /// Where the node stands, as node.toml says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Its class of hardware, as node.toml says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware_class: Option<String>,
+    /// How many keys can open a support bundle of this node: none, and none is written.
+    #[serde(default)]
+    pub support_recipients: u32,
     /// Whether settings of the network other than those of node.toml are kept on the node's disks. Where they
     /// are in effect and not kept, they end with the next restart of the machine.
     #[serde(default)]
@@ -296,6 +308,10 @@ impl Default for NodeStatus {
             clock: ClockReading::Unknown { reason: unknown() },
             memory: MemoryReading::Unknown { reason: unknown() },
             console: ConsoleChanges::default(),
+            set_up: false,
+            region: None,
+            hardware_class: None,
+            support_recipients: 0,
             network_kept: false,
             problems: Vec::new(),
         }

@@ -3,6 +3,7 @@
 pub mod health;
 pub mod network;
 pub mod pool;
+pub mod support;
 
 use jiff::Timestamp;
 

@@ -62,20 +62,77 @@ pub enum AskError {
 /// There is no answer, or none that can be understood.
 pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Answer, AskError> {
     let deadline = Instant::now() + limit;
+    let stream = send(socket, request, deadline, limit)?;
+    receive(&stream, deadline, limit)
+}
+
+/// As [`ask`], for a request that bytes follow: they are sent once icn-disks is ready for them. An answer that comes
+/// instead is the answer.
+///
+/// # Errors
+/// As [`ask`].
+pub fn hand_over(
+    socket: &Path,
+    request: &Request,
+    bytes: &[u8],
+    limit: Duration,
+) -> Result<Answer, AskError> {
+    let deadline = Instant::now() + limit;
+    let stream = send(socket, request, deadline, limit)?;
+    match receive(&stream, deadline, limit)? {
+        Answer::Ready => {
+            for piece in bytes.chunks(PIECE) {
+                write(&stream, piece, deadline, limit)?;
+            }
+            receive(&stream, deadline, limit)
+        }
+        other => Ok(other),
+    }
+}
+
+/// How many bytes are sent at a time, each within what is left of the limit.
+const PIECE: usize = 1 << 16;
+
+fn send(
+    socket: &Path,
+    request: &Request,
+    deadline: Instant,
+    limit: Duration,
+) -> Result<UnixStream, AskError> {
     let stream = UnixStream::connect(socket)
         .map_err(|source| AskError::Connect { socket: socket.to_owned(), source })?;
     let mut line = serde_json::to_vec(request)
         .map_err(|error| AskError::Send { source: io::Error::other(error) })?;
     line.push(b'\n');
+    write(&stream, &line, deadline, limit)?;
+    Ok(stream)
+}
+
+fn write(
+    mut stream: &UnixStream,
+    bytes: &[u8],
+    deadline: Instant,
+    limit: Duration,
+) -> Result<(), AskError> {
     let left = remaining(deadline).ok_or(AskError::TimedOut { limit })?;
-    let sent = stream.set_write_timeout(Some(left)).and_then(|()| (&stream).write_all(&line));
-    sent.map_err(|source| AskError::Send { source })?;
-    let line = receive(&stream, deadline, limit)?;
+    let sent = stream.set_write_timeout(Some(left)).and_then(|()| stream.write_all(bytes));
+    sent.map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::TimedOut { limit },
+        _ => AskError::Send { source },
+    })
+}
+
+fn receive(stream: &UnixStream, deadline: Instant, limit: Duration) -> Result<Answer, AskError> {
+    let line = receive_line(stream, deadline, limit)?;
     serde_json::from_slice(&line).map_err(|source| AskError::Malformed { source })
 }
 
 /// One line. However slowly it drips, it ends with the deadline.
-fn receive(stream: &UnixStream, deadline: Instant, limit: Duration) -> Result<Vec<u8>, AskError> {
+fn receive_line(
+    stream: &UnixStream,
+    deadline: Instant,
+    limit: Duration,
+) -> Result<Vec<u8>, AskError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::TimedOut { limit },
         _ => AskError::Receive { source },
@@ -167,6 +224,33 @@ mod tests {
             stream.read_to_end(&mut rest).unwrap();
         });
         assert!(matches!(answer, Err(AskError::TimedOut { .. })), "{answer:?}");
+    }
+
+    #[test]
+    fn bytes_are_handed_over_only_to_who_is_ready_for_them() {
+        let given = |ready: bool| {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = folder.path().join("hardware.sock");
+            let listener = UnixListener::bind(&socket).unwrap();
+            let service = thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                request_of(&stream);
+                if !ready {
+                    stream.write_all(b"{\"answer\":\"failed\",\"reason\":\"no\"}\n").unwrap();
+                    return Vec::new();
+                }
+                stream.write_all(b"{\"answer\":\"ready\"}\n").unwrap();
+                let mut bytes = vec![0; 200_000];
+                stream.read_exact(&mut bytes).unwrap();
+                stream.write_all(b"{\"answer\":\"done\"}\n").unwrap();
+                bytes
+            });
+            let request = Request::WriteSupport { name: "a".to_owned(), length: 200_000 };
+            let answer = hand_over(&socket, &request, &[7; 200_000], LIMIT).unwrap();
+            (answer, service.join().unwrap())
+        };
+        assert_eq!(given(true), (Answer::Done, vec![7; 200_000]));
+        assert_eq!(given(false), (Answer::Failed { reason: "no".to_owned() }, Vec::new()));
     }
 
     #[test]

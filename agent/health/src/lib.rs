@@ -18,7 +18,7 @@ mod sys;
 pub mod trends;
 mod verdict;
 
-pub use ask::{AskError, ask};
+pub use ask::{AskError, ask, hand_over};
 pub use clock::{
     Clock, ClockConcern, ClockReading, SETTLING, SKEW_MAX, assess_clock, clock_gathered, read_clock,
 };

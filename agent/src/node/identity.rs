@@ -16,6 +16,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
     let fresh = || Keeper::new(node.name.clone()).paying_gas(pays_gas);
     let mut keeper = Some(fresh());
     let mut network = node.network.wanted();
+    let mut decided = node.local.decided();
     loop {
         let report = reports.borrow_and_update().latest.clone();
         if let Some((mounts, surroundings)) = report.as_ref().and_then(surroundings) {
@@ -23,6 +24,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
             if let Some(wanted) = network.borrow_and_update().clone() {
                 looking.keep_network(wanted);
             }
+            looking.keep_decided(decided.borrow_and_update().clone());
             let look = tokio::task::spawn_blocking(move || {
                 let held = looking.look(&mounts, &surroundings);
                 (looking, held)
@@ -38,6 +40,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
         tokio::select! {
             changed = reports.changed() => if changed.is_err() { return },
             changed = network.changed() => if changed.is_err() { return },
+            changed = decided.changed() => if changed.is_err() { return },
             () = node.retired.notified() => {
                 if let Some(keeper) = &mut keeper {
                     keeper.look_again();

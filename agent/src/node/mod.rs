@@ -14,6 +14,7 @@ mod control;
 mod hardware;
 mod heard;
 mod identity;
+mod local;
 mod log_tail;
 mod network;
 mod pin;
@@ -25,6 +26,7 @@ mod service;
 mod settlement;
 mod sla;
 mod status;
+mod support;
 mod system;
 mod volumes;
 
@@ -93,7 +95,10 @@ pub(crate) struct Node {
     verdicts_changed: Arc<Notify>,
     hardware: Arc<Hardware>,
     network: network::Keeping,
+    local: local::Keeping,
     console: pin::Guard,
+    /// One support bundle is made at a time.
+    support: tokio::sync::Mutex<()>,
 }
 
 /// Runs until `cancel`.
@@ -101,7 +106,7 @@ pub(crate) struct Node {
 /// # Errors
 /// When the control socket cannot be opened or no certificate can be made.
 pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> Result<()> {
-    let config = read_config(&arguments.seed.join(CONFIG_FILE));
+    let (config, is_answered) = read_config(&arguments.seed.join(CONFIG_FILE));
     let name = config.node.name.clone().unwrap_or_else(host_name);
     let now = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
     let tls = Tls::start(&arguments.seed, config.s3.tls.as_ref(), &name, now)?;
@@ -133,7 +138,9 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         verdicts_changed: Arc::default(),
         hardware,
         network: network::Keeping::new(&config.network),
+        local: local::Keeping::new(is_answered),
         console: pin::Guard::new(config.console.changes.clone()),
+        support: tokio::sync::Mutex::default(),
         arguments,
         config,
     });
@@ -203,7 +210,7 @@ impl Node {
                 }
             }
             Request::FirstUserSecret => self.first_user_secret(),
-            Request::CheckPin { pin } => self.console.check(pin).await,
+            Request::CheckPin { pin } => self.console.check(local::kept_pin(self), pin).await,
             Request::PoolStatus
             | Request::PoolEvents { .. }
             | Request::BucketUsage { .. }
@@ -235,6 +242,14 @@ impl Node {
                 let servers = self.system.borrow().latest.clone().unwrap_or_default().time_servers;
                 reach::test_clock(&servers).await
             }
+            Request::ClaimDisk { .. }
+            | Request::UndoClaim { .. }
+            | Request::SetPin { .. }
+            | Request::FinishSetUp
+            | Request::RecoveryWords
+            | Request::RestoreKey { .. }
+            | Request::FactoryReset { .. } => local::answer(self, request).await,
+            Request::Inventory | Request::WriteSupport => support::answer(self, request).await,
             Request::PowerOff | Request::Reboot => match system::MachineRequest::of(request) {
                 Some(machine) => {
                     info!(?machine, "asked for on the control socket");
@@ -322,6 +337,7 @@ impl Node {
         };
         // Not below, where a guard of the same lock lives on: a writer between the two would wait for ever.
         let network_kept = self.network_kept();
+        let (set_up, pin) = (local::is_set_up(self), local::kept_pin(self));
         let since_1970 = since_1970();
         let now = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
         let now_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
@@ -352,19 +368,27 @@ impl Node {
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),
             slots: self.hardware.slots(),
-            console: self.console.told(),
+            console: self.console.told(pin.as_deref()),
+            set_up,
+            region: self.config.node.region.clone(),
+            hardware_class: self.config.node.hardware_class.clone(),
+            support_recipients: u32::try_from(self.config.support.recipients.len())
+                .unwrap_or(u32::MAX),
         }
     }
 }
 
-/// The configuration. init has told what is wrong with it; here the safe parts count.
-fn read_config(path: &Path) -> Config {
+/// The configuration, and whether it answers what the first steps would ask. init has told what is wrong with it; here
+/// the safe parts count.
+fn read_config(path: &Path) -> (Config, bool) {
     match fs::read_to_string(path) {
-        Ok(text) => provisioning_config::parse(&text).0,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Config::default(),
+        Ok(text) => {
+            (provisioning_config::parse(&text).0, provisioning_config::answers_first_steps(&text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Config::default(), false),
         Err(error) => {
             warn!(path = %path.display(), %error, "cannot read the configuration; defaults count");
-            Config::default()
+            (Config::default(), true)
         }
     }
 }

@@ -35,9 +35,18 @@ impl Guard {
         Self { changes, started: Instant::now(), tries: Mutex::default() }
     }
 
-    /// What the consoles have to know.
-    pub(crate) fn told(&self) -> ConsoleChanges {
-        match &self.changes {
+    /// Who may change something where the node's record has this hash of a PIN, or none: a PIN of node.toml counts before
+    /// it, and so does a mistake there. A hash that nobody understands opens nothing.
+    fn changes(&self, kept: Option<&str>) -> Changes {
+        match (&self.changes, kept) {
+            (Changes::Anybody, Some(kept)) => kept.parse().map_or(Changes::Nobody, Changes::Pin),
+            (changes, _) => changes.clone(),
+        }
+    }
+
+    /// What the consoles have to know, where the record has this hash of a PIN.
+    pub(crate) fn told(&self, kept: Option<&str>) -> ConsoleChanges {
+        match self.changes(kept) {
             Changes::Anybody => ConsoleChanges::Anybody,
             Changes::Pin(_) => ConsoleChanges::Pin,
             Changes::Nobody => ConsoleChanges::Nobody,
@@ -45,15 +54,14 @@ impl Guard {
     }
 
     /// Answers whether this is the PIN. One is checked at a time, so that many at once are no faster.
-    pub(crate) async fn check(&self, pin: Secret) -> Reply {
-        let Changes::Pin(hash) = &self.changes else {
-            return refused("node.toml has no PIN for the console");
+    pub(crate) async fn check(&self, kept: Option<String>, pin: Secret) -> Reply {
+        let Changes::Pin(hash) = self.changes(kept.as_deref()) else {
+            return refused("the console has no PIN");
         };
         let mut tries = self.tries.lock().await;
         if let Some(wait) = tries.wait(self.started.elapsed()) {
             return refused(format!("too many wrong PINs: wait {} s", wait.as_secs().max(1)));
         }
-        let hash = hash.clone();
         let Ok(is_right) = spawn_blocking(move || hash.accepts(pin.reveal())).await else {
             return refused("the PIN could not be checked; try again");
         };
@@ -142,10 +150,29 @@ mod tests {
             [(Changes::Anybody, ConsoleChanges::Anybody), (Changes::Nobody, ConsoleChanges::Nobody)]
         {
             let guard = Guard::new(changes);
-            assert_eq!(guard.told(), told);
-            let reply = runtime.block_on(guard.check(Secret::new(String::new())));
+            assert_eq!(guard.told(None), told);
+            let reply = runtime.block_on(guard.check(None, Secret::new(String::new())));
             assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
         }
+    }
+
+    #[test]
+    fn a_pin_of_the_record_counts_where_node_toml_has_none() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let hash = |pin: &str| provisioning_config::PinHash::make(pin, [1; 16]).expect("a PIN");
+        let kept = hash("1357").to_string();
+        let accepts = |guard: &Guard, pin: &str| {
+            let reply = guard.check(Some(kept.clone()), Secret::new(pin.to_owned()));
+            runtime.block_on(reply) == Reply::Accepted
+        };
+        let guard = Guard::new(Changes::Anybody);
+        assert_eq!(guard.told(Some(&kept)), ConsoleChanges::Pin);
+        assert!(accepts(&guard, "1357") && !accepts(&guard, "2580"));
+        let guard = Guard::new(Changes::Pin(hash("2580")));
+        assert!(accepts(&guard, "2580") && !accepts(&guard, "1357"));
+        assert_eq!(Guard::new(Changes::Nobody).told(Some(&kept)), ConsoleChanges::Nobody);
+        let later = "$argon2id$later";
+        assert_eq!(Guard::new(Changes::Anybody).told(Some(later)), ConsoleChanges::Nobody);
     }
 
     #[test]
@@ -153,7 +180,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let hash = provisioning_config::PinHash::make("2580", [1; 16]).expect("a PIN");
         let guard = Guard::new(Changes::Pin(hash));
-        let check = |pin: &str| runtime.block_on(guard.check(Secret::new(pin.to_owned())));
+        let check = |pin: &str| runtime.block_on(guard.check(None, Secret::new(pin.to_owned())));
         assert_eq!(check("2580"), Reply::Accepted);
         for _ in 0..3 {
             assert!(matches!(check("1111"), Reply::Refused { .. }));

@@ -73,6 +73,14 @@ pub(crate) struct Facts {
     pub(crate) slots: Vec<DiskSlot>,
     /// Who may change something on a console.
     pub(crate) console: ConsoleChanges,
+    /// Whether the first steps are done or needless.
+    pub(crate) set_up: bool,
+    /// Where the node stands, as node.toml says.
+    pub(crate) region: Option<String>,
+    /// Its class of hardware, as node.toml says.
+    pub(crate) hardware_class: Option<String>,
+    /// How many keys can open a support bundle.
+    pub(crate) support_recipients: u32,
 }
 
 /// Composes the status.
@@ -105,6 +113,10 @@ pub(crate) fn compose(facts: Facts) -> NodeStatus {
         clock: facts.clock,
         memory: facts.memory,
         console: facts.console,
+        set_up: facts.set_up,
+        region: facts.region,
+        hardware_class: facts.hardware_class,
+        support_recipients: facts.support_recipients,
         network_kept: facts.network_kept,
         problems,
         system: facts.system.latest.filter(|_| facts.system.silent.is_none()),

@@ -100,6 +100,10 @@ fn well() -> Facts {
         components: Vec::new(),
         slots: Vec::new(),
         console: ConsoleChanges::Anybody,
+        set_up: true,
+        region: None,
+        hardware_class: None,
+        support_recipients: 0,
     }
 }
 

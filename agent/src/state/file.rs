@@ -9,10 +9,10 @@ use super::decide::{Found, VolumeFound, Write};
 use super::record::{RECORD_MAX, Record};
 
 /// The folder at the root of a volume.
-const FOLDER: &str = "state";
+pub(super) const FOLDER: &str = "state";
 
 /// The record in it.
-const FILE: &str = "agent.json";
+pub(super) const FILE: &str = "agent.json";
 
 /// Where a damaged record is kept.
 const SET_ASIDE: &str = "agent.json.damaged";

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use agent_object_store::is_retired;
 use tracing::{error, info, warn};
 
-use super::decide::{Decision, Surroundings, VolumeFound, decide, may_make};
+use super::anew::{self, Power};
+use super::decide::{Decision, Found, Surroundings, VolumeFound, decide, may_make};
+use super::decided::Decided;
 use super::file;
 use super::record::{KeptNetwork, NodeState, Record, SecretKey};
 use crate::certificate;
@@ -40,7 +42,7 @@ impl Default for Held {
 
 /// Why no state could be made.
 #[derive(Debug, thiserror::Error)]
-enum MakeError {
+pub(super) enum MakeError {
     #[error(transparent)]
     Certificate(#[from] certificate::MakeError),
     #[error("no random numbers: {0}")]
@@ -56,6 +58,8 @@ pub(crate) struct Keeper {
     pays_gas: bool,
     /// Which settings of the network are to be kept; none where it stays at what the record has.
     network: Option<Option<KeptNetwork>>,
+    decided: Decided,
+    power: Power,
     current: Option<Record>,
     /// What stands on the volumes, as far as it was read.
     known: Vec<VolumeFound>,
@@ -70,6 +74,8 @@ impl Keeper {
             name,
             pays_gas: false,
             network: None,
+            decided: Decided::default(),
+            power: Power::default(),
             current: None,
             known: Vec::new(),
             retired: Vec::new(),
@@ -86,7 +92,19 @@ impl Keeper {
         self.network = Some(network);
     }
 
-    /// Takes note of the mounted volumes and brings every copy up to date.
+    /// Keeps what a person decided from the next look on.
+    pub(crate) fn keep_decided(&mut self, decided: Decided) {
+        self.decided = decided;
+    }
+
+    /// The same on a machine whose power may fail.
+    #[cfg(test)]
+    pub(super) fn on_power(self, power: Power) -> Self {
+        Self { power, ..self }
+    }
+
+    /// Takes note of the mounted volumes and brings every copy up to date. A node that is to be made new is made so
+    /// before anything of it is held.
     pub(crate) fn look(&mut self, mounts: &[PathBuf], surroundings: &Surroundings) -> Held {
         self.known.retain(|volume| mounts.contains(&volume.mount));
         self.retired.retain(|mount| mounts.contains(mount));
@@ -103,8 +121,26 @@ impl Keeper {
             }
         }
         let mut decision = decide(self.current.as_ref(), &self.known, surroundings);
+        if let Some((pending, places)) = self.pending(&decision) {
+            let made = anew::make_new(&pending, &places, &self.power);
+            // What stands there now is what counts, also after a failure.
+            self.known.iter_mut().for_each(|volume| *volume = file::read(&volume.mount));
+            match made {
+                Ok(renewed) => self.current = Some(renewed),
+                Err(error) => {
+                    error!(%error, "the factory reset could not be finished");
+                    let why = format!(
+                        "the factory reset could not be finished ({error}): restart the machine, and take out \
+                         a disk that cannot be written"
+                    );
+                    let problems = vec![why.clone()];
+                    return Held { identity: Identity::Awaited(why), problems };
+                }
+            }
+            decision = decide(self.current.as_ref(), &self.known, surroundings);
+        }
         if decision == Decision::Make {
-            match make(&self.name, &surroundings.node_id) {
+            match make(&self.name, &surroundings.node_id, self.decided.first_daemon_key()) {
                 Ok(state) => {
                     info!(
                         access_key = state.first_user.access_key,
@@ -123,9 +159,11 @@ impl Keeper {
             self.current = Some(with_keys);
             decision = decide(self.current.as_ref(), &self.known, surroundings);
         }
-        if let Some(with_network) = self.with_network(&decision) {
-            self.current = Some(with_network);
-            decision = decide(self.current.as_ref(), &self.known, surroundings);
+        for change in [Self::with_network, Self::with_decided] {
+            if let Some(changed) = change(self, &decision) {
+                self.current = Some(changed);
+                decision = decide(self.current.as_ref(), &self.known, surroundings);
+            }
         }
         match decision {
             Decision::Use { record, write } => self.mirror(*record, write),
@@ -149,8 +187,12 @@ impl Keeper {
             true => random_key().map(Some),
             false => Ok(held.clone()),
         };
-        let keys = made(lacks_daemon, &state.daemon_key)
-            .and_then(|daemon| Ok((daemon, made(lacks_gas, &state.gas_key)?)));
+        let given = self.decided.first_daemon_key().filter(|_| lacks_daemon);
+        let daemon = match given {
+            Some(given) => Ok(Some(given)),
+            None => made(lacks_daemon, &state.daemon_key),
+        };
+        let keys = daemon.and_then(|daemon| Ok((daemon, made(lacks_gas, &state.gas_key)?)));
         let (daemon_key, gas_key) = match keys {
             Ok(keys) => keys,
             Err(error) => {
@@ -174,6 +216,51 @@ impl Keeper {
         info!(kept = wanted.is_some(), "the node's record has other settings of the network now");
         let state = NodeState { network: wanted.clone(), ..record.state.clone() };
         Some(Record { generation: record.generation + 1, state })
+    }
+
+    /// The record in use with what a person decided, where that is something else.
+    fn with_decided(&self, decision: &Decision) -> Option<Record> {
+        let Decision::Use { record, .. } = decision else { return None };
+        let changed = self.decided.applied_to(&record.state);
+        let state = changed.clone().unwrap_or_else(|| record.state.clone());
+        let state =
+            match self.decided.reset.filter(|scope| anew::reset_scope(&state) != Some(*scope)) {
+                None => changed?,
+                Some(scope) => match anew::marked(&state, scope, &self.name) {
+                    Ok(marked) => marked,
+                    Err(error) => {
+                        error!(%error, "cannot make what the node is to become");
+                        changed?
+                    }
+                },
+            };
+        info!("the node's record has what was decided on the console");
+        Some(Record { generation: record.generation + 1, state })
+    }
+
+    /// A record that asks for a node that is made new, and where that is to be done: only before anything of the node
+    /// is held, as what is held is in use.
+    fn pending(&self, decision: &Decision) -> Option<(Record, Vec<PathBuf>)> {
+        let Decision::Use { record, .. } = decision else { return None };
+        if self.current.is_some() || record.state.reset.is_none() {
+            return None;
+        }
+        let is_ours = |volume: &&VolumeFound| {
+            !matches!(volume.found, Found::Unusable(_) | Found::Unreadable(_))
+        };
+        let places = self.known.iter().filter(is_ours).map(|volume| volume.mount.clone());
+        Some(((**record).clone(), places.collect()))
+    }
+
+    /// Empties a volume that was away when the node was made new: what is on it is of the time before.
+    fn empty_old(&self, mount: &Path, record: &Record) -> Result<(), anew::EraseError> {
+        let found = self.known.iter().find(|volume| volume.mount == mount);
+        let Some(Found::Record(old)) = found.map(|volume| &volume.found) else { return Ok(()) };
+        if !anew::is_of_before(old, record) {
+            return Ok(());
+        }
+        warn!(mount = %mount.display(), "a disk is from before the factory reset: it is emptied");
+        anew::erase(mount, anew::scope_between(&old.state, &record.state), &self.power)
     }
 
     /// Looks at every volume again the next time, as one was retired.
@@ -200,6 +287,14 @@ impl Keeper {
                 warn!(%mount, "the copy of the node's state was damaged; set aside and replaced");
                 problems.push(format!("the copy on {mount} was damaged; it was replaced"));
             }
+            if let Err(error) = self.empty_old(&place.mount, &record) {
+                warn!(%error, "cannot empty a disk from before the factory reset");
+                problems.push(format!(
+                    "{} is from before the factory reset and could not be emptied: {error}",
+                    place.mount.display()
+                ));
+                continue;
+            }
             match file::write(&place, &record) {
                 Ok(()) => copies += 1,
                 Err(error) => {
@@ -223,7 +318,12 @@ impl Keeper {
     }
 }
 
-fn make(name: &str, node_id: &str) -> Result<NodeState, MakeError> {
+/// A new state, with a daemon key that was given or a random one.
+pub(super) fn make(
+    name: &str,
+    node_id: &str,
+    daemon_key: Option<SecretKey>,
+) -> Result<NodeState, MakeError> {
     let made = certificate::make(name, node_id)?;
     Ok(NodeState {
         node_id: node_id.to_owned(),
@@ -231,9 +331,13 @@ fn make(name: &str, node_id: &str) -> Result<NodeState, MakeError> {
         key_pem: made.key_pem,
         first_user: first_user::make()?,
         pool_key: random_key()?,
-        daemon_key: Some(random_key()?),
+        daemon_key: Some(daemon_key.map_or_else(random_key, Ok)?),
         gas_key: None,
         network: None,
+        pin: None,
+        set_up: false,
+        reset: None,
+        resets: 0,
     })
 }
 

@@ -16,12 +16,19 @@
 //! node until its HP revokes the key, but not move any money.
 //!
 //! Settings of the network that somebody confirmed while the node ran are kept here too, as the stick is never written.
+//!
+//! A node that is to be made new has that in its record on every disk first ([`anew`]); it is done at the next start of the
+//! agent, before anything of the node is in use, and gone on with after a power cut.
 
+mod anew;
 mod decide;
+mod decided;
 mod file;
 mod keeper;
 mod record;
 
+pub(crate) use anew::reset_scope;
 pub(crate) use decide::Surroundings;
+pub(crate) use decided::{Decided, GivenKey};
 pub(crate) use keeper::{Held, Identity, Keeper};
 pub(crate) use record::{FirstUser, KeptNetwork, NodeState, SecretKey};

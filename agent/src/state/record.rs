@@ -44,6 +44,25 @@ pub(crate) struct NodeState {
     /// release that changes the record loses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<KeptNetwork>,
+    /// What the PIN of the console is checked against, in the form that node.toml has. None where nobody set one on the
+    /// node; an earlier release that changes the record loses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pin: Option<String>,
+    /// Whether somebody went through the first steps. An earlier release that changes the record loses it, and asks again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) set_up: bool,
+    /// What the node becomes at the next start of the agent, where it is to be made new: the same on every disk, whichever
+    /// is there first. An earlier release does not do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reset: Option<Box<NodeState>>,
+    /// How often the node was made new: what is on a volume whose record says less is of a time before. An earlier
+    /// release that changes the record loses it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) resets: u64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Settings of the network that take the place of those of node.toml.
@@ -219,6 +238,10 @@ pub(crate) fn example(node: &str, generation: u64) -> Record {
         daemon_key: Some(Zeroizing::new([0x5a; 32])),
         gas_key: None,
         network: None,
+        pin: None,
+        set_up: false,
+        reset: None,
+        resets: 0,
     };
     Record { generation, state }
 }
@@ -265,6 +288,22 @@ mod tests {
         let text = "[network]\ndns = [\"192.0.2.1\"]\n".to_owned();
         record.state.network = Some(KeptNetwork { text, seed: "5a".repeat(32) });
         let bytes = record.encode().expect("a record");
+        assert_eq!(Record::decode(&bytes), Ok(record));
+    }
+
+    #[test]
+    fn what_a_person_decided_is_kept_and_a_record_without_it_is_read() {
+        let mut record = example("n1", 7);
+        let bytes = record.encode().expect("a record");
+        for field in ["pin", "set_up", "reset"] {
+            assert!(!String::from_utf8_lossy(&bytes).contains(&format!("\"{field}")), "{field}");
+        }
+        record.state.pin = Some("$scrypt$ln=15,r=8,p=1$AAAA$BBBB".to_owned());
+        record.state.set_up = true;
+        record.state.resets = 3;
+        record.state.reset = Some(Box::new(NodeState { resets: 4, ..example("n1", 8).state }));
+        let bytes = record.encode().expect("a record");
+        assert!(!format!("{record:?}").contains("scrypt"), "a hash of few digits is a secret");
         assert_eq!(Record::decode(&bytes), Ok(record));
     }
 

@@ -146,6 +146,7 @@ impl Rig {
             node_id: Some(NODE_ID.to_owned()),
             disks,
             missing: missing.iter().map(|id| DiskId((*id).to_owned())).collect(),
+            claims: Vec::new(),
             problems: Vec::new(),
         });
     }

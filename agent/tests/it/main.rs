@@ -15,6 +15,7 @@ mod fakes;
 mod hardware;
 mod host;
 mod icn;
+mod local;
 mod metrics;
 mod network;
 mod node;

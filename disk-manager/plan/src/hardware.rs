@@ -17,6 +17,9 @@ pub const REQUEST_MAX: usize = 1024;
 /// the most that is taken from any program; JSON may make six bytes of one.
 pub const ANSWER_MAX: usize = 8 << 20;
 
+/// The largest support bundle that is written to a stick, in bytes. The node's logs have some MiB.
+pub const BUNDLE_MAX: u64 = 64 << 20;
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
@@ -41,6 +44,19 @@ pub enum Request {
         /// Whether it is to be lit.
         on: bool,
     },
+    /// Claims a disk that was not proven blank: a minute later, unless it is taken back, what marks its content is
+    /// erased, and then it is claimed as a blank one.
+    ClaimDisk {
+        /// Which disk.
+        disk: DiskId,
+        /// The end of its serial number, as somebody typed it.
+        serial_end: String,
+    },
+    /// Takes a claim by hand back while it waits, and forgets one that failed.
+    UndoClaim {
+        /// Which disk.
+        disk: DiskId,
+    },
     /// The sensors of the management controller: `ipmitool -c sdr elist all`, a line each: name, number,
     /// state, entity, reading.
     Sensors,
@@ -52,6 +68,15 @@ pub enum Request {
     KernelLog {
         /// The sequence number behind which to begin; none for all that the kernel still has.
         after: Option<u64>,
+    },
+    /// Writes a file to the one stick that is labelled for support bundles (see [`crate::stick`]). Where that can
+    /// be done, [`Answer::Ready`] comes first; then the client sends the bytes, and the answer to them is
+    /// [`Answer::Written`].
+    WriteSupport {
+        /// The file's name: letters, digits, dashes and dots. Where it is taken, it gets a number.
+        name: String,
+        /// How many bytes come, at most [`BUNDLE_MAX`].
+        length: u64,
     },
 }
 
@@ -84,6 +109,17 @@ pub enum Answer {
         messages: Vec<KernelMessage>,
         /// Messages behind the one asked for that the kernel has dropped already.
         lost: u64,
+    },
+    /// The bytes may be sent.
+    Ready,
+    /// They stand on the stick, and were read back from it and compared.
+    Written {
+        /// The device with the file system, such as `/dev/sdc1`.
+        device: String,
+        /// The file's name on it.
+        file: String,
+        /// Its size in bytes.
+        size: u64,
     },
     /// It is done.
     Done,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use crate::label::NodeId;
-use crate::layout::Partition;
+use crate::layout::{ENDS, Partition};
 use crate::observe::{LabelSeen, ObservedDisk};
 use crate::report::{Bytes, DiskId};
 use crate::slots::Verdict;
@@ -28,6 +28,9 @@ pub struct Inventory {
     pub mounted: Vec<Uuid>,
     /// Volumes that are still mounted below the data directory from a disk that is gone.
     pub stale: Vec<Uuid>,
+    /// Disks that somebody claims by hand and whose marks were erased: between their ends there may be data, which
+    /// was given up.
+    pub erased: Vec<DiskId>,
 }
 
 /// What the operator wants.
@@ -49,11 +52,12 @@ pub(crate) struct Neighbours {
     identities: BTreeMap<DiskId, Vec<PathBuf>>,
     volumes: BTreeMap<Uuid, Vec<PathBuf>>,
     boot_serials: BTreeMap<String, PathBuf>,
+    erased: Vec<DiskId>,
 }
 
 impl Neighbours {
     pub(crate) fn of(inventory: &Inventory, policy: &Policy) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { erased: inventory.erased.clone(), ..Self::default() };
         for disk in &inventory.disks {
             if let Some(id) = &disk.id {
                 found.identities.entry(id.clone()).or_default().push(disk.device.clone());
@@ -78,6 +82,12 @@ impl Neighbours {
     pub(crate) fn same_volume(&self, disk: &ObservedDisk) -> Vec<PathBuf> {
         let same = claimed_volume(disk).and_then(|volume| self.volumes.get(&volume));
         others(same, disk)
+    }
+
+    /// Whether data at a place of the disk was given up: it was erased by hand, and the place is not at an end.
+    pub(crate) fn is_given_up(&self, disk: &ObservedDisk, offset: u64) -> bool {
+        let between = ENDS..disk.size.0.saturating_sub(ENDS);
+        disk.id.as_ref().is_some_and(|id| self.erased.contains(id)) && between.contains(&offset)
     }
 
     /// Whether another disk with this one's serial number is the boot disk.

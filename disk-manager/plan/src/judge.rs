@@ -49,7 +49,7 @@ pub(crate) fn judge(
         Answer::Is(label) if is_labelled(label) => {
             judge_labelled(disk, label, identity, neighbours)
         }
-        _ => judge_unlabelled(disk, policy),
+        _ => judge_unlabelled(disk, policy, neighbours),
     }
 }
 
@@ -106,7 +106,7 @@ fn judge_labelled(
             return foreign(Reason::NodeUndecided { nodes: Vec::new() });
         }
     }
-    if let Some(reason) = standing_reason(disk, label, record, other_damaged) {
+    if let Some(reason) = standing_reason(disk, label, record, (other_damaged, neighbours)) {
         return foreign(reason);
     }
     let mut reasons = Vec::new();
@@ -123,7 +123,7 @@ fn standing_reason(
     disk: &ObservedDisk,
     label: &LabelSeen,
     record: &Record,
-    other_damaged: bool,
+    (other_damaged, neighbours): (bool, &Neighbours),
 ) -> Option<Reason> {
     let state = record.state;
     let disturbed = |what: String| Some(Reason::ClaimDisturbed { state, what });
@@ -145,6 +145,7 @@ fn standing_reason(
     if state == ClaimState::Claiming {
         match &disk.content {
             Answer::Is(Content::Uniform(_)) => {}
+            Answer::Is(Content::Data { offset }) if neighbours.is_given_up(disk, *offset) => {}
             Answer::Is(Content::Data { offset }) => {
                 return disturbed(format!("there is data at byte {offset}"));
             }
@@ -167,7 +168,7 @@ fn standing_reason(
 }
 
 /// Rules A, and Failing.
-fn judge_unlabelled(disk: &ObservedDisk, policy: &Policy) -> Judgement {
+fn judge_unlabelled(disk: &ObservedDisk, policy: &Policy, neighbours: &Neighbours) -> Judgement {
     let mut reasons = shape_reasons(disk, policy);
     reasons.extend(use_reasons(disk));
     if !disk.partitions.is_empty() {
@@ -175,8 +176,14 @@ fn judge_unlabelled(disk: &ObservedDisk, policy: &Policy) -> Judgement {
     }
     reasons.extend(signature_reasons(disk));
     let failing = failing_reasons(disk);
+    let is_erased = |offset: &u64| neighbours.is_given_up(disk, *offset);
+    if matches!(reasons.as_slice(), [Reason::Data { offset }] if is_erased(offset))
+        && failing.is_empty()
+    {
+        return blank(disk, Some(Reason::Erased));
+    }
     if reasons.is_empty() && failing.is_empty() {
-        return blank(disk);
+        return blank(disk, None);
     }
     if let Answer::Failed(trouble) = &disk.label {
         // It may be ours: nothing else that it shows matters as long as that is not known.
@@ -189,14 +196,20 @@ fn judge_unlabelled(disk: &ObservedDisk, policy: &Policy) -> Judgement {
 }
 
 /// All questions were answered well; each is asked once more here, so that a question that nobody
-/// put can never pass for a good answer.
-fn blank(disk: &ObservedDisk) -> Judgement {
+/// put can never pass for a good answer. Of an erased disk only the ends are.
+fn blank(disk: &ObservedDisk, erased: Option<Reason>) -> Judgement {
     let unanswered = |question| Judgement {
         ownership: Ownership::Foreign,
         reasons: vec![Reason::Unanswered { question, trouble: None }],
         ours: None,
     };
-    let Answer::Is(Content::Uniform(fill)) = disk.content else { return unanswered("it is empty") };
+    let reason = match (&disk.content, erased) {
+        (Answer::Is(Content::Uniform(fill)), _) => {
+            Reason::Blank { fill: *fill, smart: disk.smart.clone() }
+        }
+        (Answer::Is(Content::Data { .. }), Some(erased)) => erased,
+        _ => return unanswered("it is empty"),
+    };
     if disk.label.known().is_none() {
         return unanswered("it has a label");
     }
@@ -210,8 +223,7 @@ fn blank(disk: &ObservedDisk) -> Judgement {
     {
         return unanswered("it carries a signature");
     }
-    let reasons = vec![Reason::Blank { fill, smart: disk.smart.clone() }];
-    Judgement { ownership: Ownership::Blank, reasons, ours: None }
+    Judgement { ownership: Ownership::Blank, reasons: vec![reason], ours: None }
 }
 
 /// Rules A1, A3 and A4: what the disk is, before any look at its content.

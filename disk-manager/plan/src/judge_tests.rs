@@ -186,6 +186,12 @@ const CASES: &[Case] = &[
         (inventory([ours("sda", 1, 10), ours("sdb", 2, 11)]), policy())
     }),
     (Rule::Blank, Blank, || one(|_| {})),
+    (Rule::Erased, Blank, || {
+        let (mut inventory, policy) =
+            one(|d| d.content = Answer::Is(Content::Data { offset: 1 << 30 }));
+        inventory.erased = vec![DiskId("naa.sda".to_owned())];
+        (inventory, policy)
+    }),
     (Rule::ClaimingOff, Blank, || (inventory([blank("sda")]), Policy { claim: false, ..policy() })),
     (Rule::ClaimingOff, Ours, || {
         (begun(ClaimState::Claiming, |_| {}).0, Policy { claim: false, ..policy() })
@@ -229,7 +235,7 @@ fn no_case_but_the_blank_one_has_a_step_that_writes() {
     for (number, (rule, ownership, case)) in CASES.iter().enumerate() {
         let (plan, judgement) = judged(*case);
         let touched = plan.steps.iter().any(|s| s.device() == Some(&PathBuf::from("/dev/sda")));
-        if *rule != Rule::Blank && *ownership != Ours {
+        if ![Rule::Blank, Rule::Erased].contains(rule) && *ownership != Ours {
             assert!(!touched, "case {number}: {rule:?} {:?}", plan.steps);
         }
         assert!(!touched || !is_untouchable(&judgement), "case {number}: {rule:?}");

@@ -115,6 +115,12 @@ pub enum ClaimState {
 }
 
 impl ClaimState {
+    /// Whether the claim is complete.
+    #[must_use]
+    pub fn is_ready(self) -> bool {
+        self == Self::Ready
+    }
+
     fn code(self) -> u8 {
         match self {
             Self::Claiming => 1,

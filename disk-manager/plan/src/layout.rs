@@ -40,6 +40,9 @@ pub const DATA_START: u64 = META_START + 2 * SLOT_LENGTH;
 /// The smallest disk that a layout fits on: mkfs.xfs refuses less than 300 MiB.
 pub const MIN_DISK: Bytes = Bytes(512 * MIB);
 
+/// How much of the head and of the tail of a disk is looked at in full before it counts as blank, in bytes.
+pub const ENDS: u64 = 16 * MIB;
+
 /// Bytes at each end of a disk that hold nothing but the partition table (and, at the head, what
 /// stands before it).
 const TABLE_AREA: u64 = MIB;

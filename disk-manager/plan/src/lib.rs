@@ -10,6 +10,7 @@
 //!  ObservedDisk ──► identity ──► judge ──► Judgement{ownership, reasons} ──► Plan{steps, refusals}
 //! ```
 
+pub mod by_hand;
 mod codec;
 pub mod hardware;
 pub mod identity;
@@ -23,6 +24,7 @@ pub mod plan;
 pub mod reason;
 pub mod report;
 pub mod slots;
+pub mod stick;
 #[cfg(test)]
 mod testing;
 

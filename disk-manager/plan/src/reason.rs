@@ -177,6 +177,8 @@ pub enum Reason {
         /// What it says of its health.
         smart: Smart,
     },
+    /// Somebody claims it by hand, and what marked its content was erased.
+    Erased,
     /// Claiming is off.
     ClaimingOff,
     /// Blank, but no identity may be made while other disks may carry the node's.
@@ -288,6 +290,8 @@ rules! {
     NodeUndecided,
     /// All of A hold.
     Blank,
+    /// By hand.
+    Erased,
     /// The policy.
     ClaimingOff,
     /// The identity rules.
@@ -382,6 +386,7 @@ impl fmt::Display for Reason {
                     _ => f.write_str("SMART passed"),
                 }
             }
+            Self::Erased => f.write_str("claimed by hand: what marked its content was erased"),
             Self::ClaimingOff => f.write_str("claiming is off in node.toml (disks.claim)"),
             Self::IdentityHeld { disks } => write!(
                 f,

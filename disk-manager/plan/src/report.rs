@@ -102,6 +102,34 @@ pub struct DiskStatus {
     pub volume: Option<VolumeStatus>,
 }
 
+/// How far a disk is that somebody claims by hand, although it was not proven blank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandClaim {
+    /// The disk's lasting name.
+    pub disk: DiskId,
+    /// How far it is.
+    #[serde(flatten)]
+    pub state: HandClaimState,
+}
+
+/// How far a claim by hand is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "claim")]
+pub enum HandClaimState {
+    /// Nothing is written yet, and it can be taken back.
+    Waiting {
+        /// For so many seconds more.
+        seconds_left: u32,
+    },
+    /// What was on the disk is being erased: too late to take it back.
+    Erasing,
+    /// It was given up, and the disk is as it was unless the reason says otherwise.
+    Failed {
+        /// Why, and what to do, in words.
+        reason: String,
+    },
+}
+
 /// Everything icn-disks knows at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
@@ -115,6 +143,9 @@ pub struct DiskReport {
     pub disks: Vec<DiskStatus>,
     /// Disks of the ledger that are not present: id and when last known as.
     pub missing: Vec<DiskId>,
+    /// Disks that somebody claims by hand, in the order in which they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<HandClaim>,
     /// Trouble that belongs to no single disk, in words.
     pub problems: Vec<String>,
 }

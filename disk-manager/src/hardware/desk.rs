@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk_manager_plan::hardware::{Answer, Request, SelfTest};
-use disk_manager_plan::observe::Bus;
+use disk_manager_plan::observe::{Bus, Smart};
 use disk_manager_plan::report::DiskId;
 use serde_json::Value;
 
 use super::directory::{Directory, KnownDisk};
+use super::stick::{Mounted, Place};
 use super::{kmsg, locate};
+use crate::probe::smart::smart;
 use crate::program::{ProgramError, run_holding};
 
 /// `smartctl -x` reads some twenty logs, which takes a busy disk some seconds; a single command that
@@ -68,13 +70,62 @@ pub struct Desk {
     pub(super) sysfs: PathBuf,
     pub(super) dev: PathBuf,
     pub(super) programs: Programs,
+    /// Mounts sticks; tests put another in its place.
+    pub(super) place: Arc<dyn Place>,
+    hand: Option<Hand>,
+}
+
+/// Somebody wants a disk claimed by hand, or that taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandRequest {
+    /// To claim it.
+    Claim {
+        /// Which disk.
+        disk: DiskId,
+        /// The end of its serial number, as it was typed.
+        serial_end: String,
+        /// What it says of its health.
+        smart: Smart,
+    },
+    /// To take that back.
+    Undo {
+        /// Which disk.
+        disk: DiskId,
+    },
+}
+
+type Decide = dyn Fn(HandRequest) -> Result<(), String> + Send + Sync;
+
+/// Who decides about disks that are claimed by hand.
+#[derive(Clone)]
+pub struct Hand(Arc<Decide>);
+
+impl Hand {
+    /// Has this decide.
+    pub fn new(decide: impl Fn(HandRequest) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(decide))
+    }
+}
+
+impl std::fmt::Debug for Hand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hand(..)")
+    }
 }
 
 impl Desk {
     /// Answers for the disks of `directory`; `sysfs` is `/sys` but for tests.
     #[must_use]
     pub fn new(directory: Arc<Directory>, sysfs: PathBuf) -> Self {
-        Self { directory, sysfs, dev: PathBuf::from("/dev"), programs: Programs::default() }
+        let (dev, programs) = (PathBuf::from("/dev"), Programs::default());
+        let (hand, place) = (None, Arc::new(Mounted::default()));
+        Self { directory, sysfs, dev, programs, place, hand }
+    }
+
+    /// The same where disks can be claimed by hand.
+    #[must_use]
+    pub fn with_hand(self, hand: Hand) -> Self {
+        Self { hand: Some(hand), ..self }
     }
 
     /// Answers one request; takes as long as the program may.
@@ -86,9 +137,27 @@ impl Desk {
                 self.with_disk(disk, |known| self.self_test(disk, known, *test))
             }
             Request::Locate { disk, on } => self.with_disk(disk, |known| self.locate(known, *on)),
+            Request::ClaimDisk { disk, serial_end } => self.with_disk(disk, |known| {
+                let (disk, serial_end) = (disk.clone(), serial_end.clone());
+                let smart = smart(&known.device, known.bus);
+                self.by_hand(HandRequest::Claim { disk, serial_end, smart })
+            }),
+            // Also for a disk that is gone.
+            Request::UndoClaim { disk } => self.by_hand(HandRequest::Undo { disk: disk.clone() }),
             Request::Sensors => self.controller(&["-c", "sdr", "elist", "all"]),
             Request::SensorEvents => self.controller(&["-c", "sel", "elist"]),
             Request::KernelLog { after } => kmsg::read(&self.dev.join("kmsg"), *after),
+            Request::WriteSupport { .. } => failed("no bytes come behind the request".to_owned()),
+        }
+    }
+
+    fn by_hand(&self, request: HandRequest) -> Answer {
+        let Some(Hand(decide)) = &self.hand else {
+            return failed("disks cannot be claimed by hand here".to_owned());
+        };
+        match decide(request) {
+            Ok(()) => Answer::Done,
+            Err(reason) => failed(reason),
         }
     }
 

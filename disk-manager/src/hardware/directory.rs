@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use disk_manager_plan::observe::Bus;
+use disk_manager_plan::observe::{Bus, DeviceKind};
 use disk_manager_plan::report::DiskId;
-use disk_manager_plan::{Inventory, Plan};
+use disk_manager_plan::stick::Candidate;
+use disk_manager_plan::{Inventory, Judgement, ObservedDisk, Plan};
 
 /// A disk that may be asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +20,22 @@ pub struct KnownDisk {
     pub is_ours: bool,
 }
 
+/// A disk that could be a stick for support bundles, with the devices to look for a file system on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pluggable {
+    /// What is known of it without a look.
+    pub candidate: Candidate,
+    /// Its kernel name, such as `sdc`.
+    pub name: String,
+    /// Its partitions; where it has none, the disk itself.
+    pub devices: Vec<PathBuf>,
+}
+
 /// All disks with a lasting name, for all threads.
 #[derive(Debug, Default)]
 pub struct Directory {
     disks: Mutex<BTreeMap<DiskId, KnownDisk>>,
+    pluggable: Mutex<Vec<Pluggable>>,
     busy: Mutex<BTreeSet<String>>,
 }
 
@@ -42,11 +55,24 @@ impl Directory {
         }
         known.retain(|id, _| !doubtful.contains(id));
         self.replace(known);
+        let disks = inventory.disks.iter().zip(&plan.judgements);
+        let pluggable = disks.filter_map(|(disk, judgement)| pluggable(disk, judgement));
+        self.replace_pluggable(pluggable.collect());
     }
 
     /// Takes these disks in place of those known.
     pub fn replace(&self, disks: BTreeMap<DiskId, KnownDisk>) {
         *locked(&self.disks) = disks;
+    }
+
+    /// Takes these in place of the disks that can be plugged in.
+    pub fn replace_pluggable(&self, disks: Vec<Pluggable>) {
+        *locked(&self.pluggable) = disks;
+    }
+
+    /// The disks that can be plugged in.
+    pub(super) fn pluggable(&self) -> Vec<Pluggable> {
+        locked(&self.pluggable).clone()
     }
 
     /// The disk of that name.
@@ -59,6 +85,32 @@ impl Directory {
         let is_free = locked(&self.busy).insert(whom.to_owned());
         is_free.then(|| Place { directory: Arc::clone(self), whom: whom.to_owned() })
     }
+}
+
+/// A disk as what a stick could be; none where it is built in.
+fn pluggable(disk: &ObservedDisk, judgement: &Judgement) -> Option<Pluggable> {
+    let is_disk = matches!(disk.kind, DeviceKind::Disk);
+    if !is_disk || !(disk.removable || matches!(disk.bus, Bus::Usb | Bus::Mmc)) {
+        return None;
+    }
+    let in_use = [&disk.holders, &disk.slaves].iter().any(|others| !others.is_empty());
+    let node = |name: &String| PathBuf::from("/dev").join(name.replace('!', "/"));
+    let devices: Vec<PathBuf> = match disk.partitions.as_slice() {
+        [] => vec![disk.device.clone()],
+        partitions => partitions.iter().map(node).collect(),
+    };
+    Some(Pluggable {
+        candidate: Candidate {
+            ownership: judgement.ownership,
+            bus: disk.bus,
+            removable: disk.removable,
+            read_only: disk.read_only,
+            in_use: in_use || disk.swap || !disk.mounts.is_empty(),
+            labelled: Vec::new(),
+        },
+        name: disk.device.file_name()?.to_string_lossy().into_owned(),
+        devices,
+    })
 }
 
 /// The right to ask one disk, or the management controller; given back when dropped.

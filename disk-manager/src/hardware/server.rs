@@ -62,11 +62,22 @@ fn serve(stream: &UnixStream, desk: &Desk) -> io::Result<()> {
     stream.set_write_timeout(Some(CLIENT_LIMIT))?;
     let mut reader = BufReader::new(stream);
     while let Some(line) = next_line(&mut reader)? {
+        let mut writer = stream;
         let answer = match serde_json::from_slice::<Request>(&line) {
+            Ok(Request::WriteSupport { name, length }) => match desk.find_stick(&name, length) {
+                Ok(stick) => {
+                    writer.write_all(&line_of(&Answer::Ready)?)?;
+                    let mut bytes = reader.by_ref().take(length);
+                    let answer = stick.take(&mut bytes);
+                    // What was not written is passed over, so that the answer can be read.
+                    io::copy(&mut bytes, &mut io::sink())?;
+                    answer
+                }
+                Err(reason) => failed(reason),
+            },
             Ok(request) => desk.answer(&request),
             Err(error) => failed(format!("not a request: {error}")),
         };
-        let mut writer = stream;
         writer.write_all(&line_of(&answer)?)?;
     }
     Ok(())

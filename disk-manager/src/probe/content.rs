@@ -1,13 +1,12 @@
 //! Rule A8: whether a disk holds one and the same byte wherever it is looked at.
 
+pub use disk_manager_plan::layout::ENDS;
 use disk_manager_plan::layout::{Extent, MIB};
 use disk_manager_plan::observe::{Content, Trouble};
 
 use crate::blocks::{Blocks, Buffer, read_into};
 use crate::probe::Pulse;
 
-/// How much of the head and of the tail is read in full, in bytes.
-pub const ENDS: u64 = 16 * MIB;
 /// How many samples are read between them: one from each of as many equal parts of the disk.
 pub const SAMPLES: u64 = 512;
 /// Length of a sample, in bytes.

@@ -114,6 +114,23 @@ pub fn own_signatures(
     Ok(found)
 }
 
+/// Every place where a mark stands.
+///
+/// # Errors
+/// A read failed.
+pub fn own_places(disk: &impl Blocks, size: u64, block: u32) -> Result<Vec<u64>, Trouble> {
+    let mut cache = Cache { disk, block, start: 0, bytes: Vec::new() };
+    let mut found = Vec::new();
+    for mark in MARKS {
+        for place in (mark.places)(size) {
+            if place + mark.magic.len() as u64 <= size && cache.has(place, mark.magic, size)? {
+                found.push(place);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The last piece read: marks stand in runs, so most are in it already.
 struct Cache<'a, D> {
     disk: &'a D,

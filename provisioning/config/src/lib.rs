@@ -10,15 +10,21 @@ mod nearest;
 mod network;
 mod parse;
 mod pin;
+mod proxy;
 mod section;
 pub mod seed;
 pub mod settlement;
 pub mod sla;
+mod support;
 mod value;
 
 pub use network::{Bond, BondMode, IpNet, Network, Port, PortName, Vlan};
-pub use parse::{MAX_NETWORK_TEXT, MAX_TEXT, load, parse, parse_bytes, parse_network};
+pub use parse::{
+    MAX_NETWORK_TEXT, MAX_TEXT, answers_first_steps, load, parse, parse_bytes, parse_network,
+};
 pub use pin::{PinHash, SALT};
+pub use proxy::{Direct, Proxy};
+pub use support::{Recipient, Support};
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -55,6 +61,8 @@ pub struct Config {
     pub settlement: Option<settlement::Settlement>,
     /// `[health]`.
     pub health: Health,
+    /// `[support]`.
+    pub support: Support,
     /// `[console]`.
     pub console: Console,
     /// `[log]`.
@@ -66,6 +74,10 @@ pub struct Config {
 pub struct Node {
     /// `name`: host name, letters, digits and dashes, at most 63 characters.
     pub name: Option<String>,
+    /// `region`: where the node stands, in the HP's words: 1 to 40 printable characters.
+    pub region: Option<String>,
+    /// `hardware_class`: what kind of machine it is, in the HP's words: 1 to 40 printable characters.
+    pub hardware_class: Option<String>,
 }
 
 /// `[time]`.

@@ -3,11 +3,17 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
+use crate::proxy::{Direct, Proxy};
+
 /// `[network]`. With no `[[network.port]]` every port uses DHCP and IPv6 router advertisements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// `dns`: name servers, before those that DHCP gives.
     pub dns: Vec<IpAddr>,
+    /// `proxy`: through which the agent connects to oracles, report stores and RPC servers.
+    pub proxy: Option<Proxy>,
+    /// `no_proxy`: what it connects to directly all the same.
+    pub no_proxy: Vec<Direct>,
     /// `[[network.port]]`: ports set up otherwise than by default.
     pub ports: Vec<Port>,
     /// `[[network.bond]]`: ports that work as one.
@@ -95,6 +101,10 @@ impl Network {
     pub fn to_toml(&self) -> String {
         let mut text = "[network]\n".to_owned();
         list(&mut text, "dns", &self.dns);
+        if let Some(proxy) = &self.proxy {
+            key(&mut text, "proxy", format_args!("\"{proxy}\""));
+        }
+        list(&mut text, "no_proxy", &self.no_proxy);
         for port in &self.ports {
             head(&mut text, "port", "port", &port.port);
             setup(&mut text, port);

@@ -3,6 +3,7 @@
 mod network;
 mod settlement;
 mod sla;
+mod support;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,7 +19,7 @@ use crate::sla::Sla;
 use crate::value;
 use crate::{
     Changes, ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, PinHash,
-    Problem, S3, Time, TlsFiles, User, VERSION,
+    Problem, S3, Support, Time, TlsFiles, User, VERSION,
 };
 
 /// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
@@ -46,9 +47,9 @@ const MAX_RPC: usize = 2;
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 17] = [
-    ("node", &["name"]),
-    ("network", &["dns", "port", "bond", "vlan"]),
+pub(crate) const KEYS: [(&str, &[&str]); 18] = [
+    ("node", &["name", "region", "hardware_class"]),
+    ("network", &["dns", "proxy", "no_proxy", "port", "bond", "vlan"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
     ("network.bond", &["name", "ports", "mode", "dhcp", "addresses", "gateways", "mtu"]),
     ("network.vlan", &["name", "id", "parent", "dhcp", "addresses", "gateways", "mtu"]),
@@ -93,12 +94,13 @@ pub(crate) const KEYS: [(&str, &[&str]); 17] = [
         ],
     ),
     ("health", &["drain"]),
+    ("support", &["recipients"]),
     ("console", &["serial", "pin_hash"]),
     ("log", &["serial"]),
 ];
 
 /// What stands at the top of the file.
-const TOP: [&str; 12] = [
+const TOP: [&str; 13] = [
     "version",
     "node",
     "network",
@@ -109,6 +111,7 @@ const TOP: [&str; 12] = [
     "sla",
     "settlement",
     "health",
+    "support",
     "console",
     "log",
 ];
@@ -171,6 +174,19 @@ pub fn load(path: &Path) -> (Config, Vec<Problem>) {
         Err(error) => {
             refuse(format!("{} cannot be read ({error}): write the stick anew", path.display()))
         }
+    }
+}
+
+/// Sections by which a file answers what the first steps on a console would ask.
+const FIRST_STEPS: [&str; 5] = ["network", "disks", "sla", "s3", "console"];
+
+/// Whether a configuration makes the first steps on a console needless, as it has one of the sections that
+/// they are about. A text with a mistake that leaves open which sections it has was meant to answer.
+#[must_use]
+pub fn answers_first_steps(text: &str) -> bool {
+    match DeTable::parse(text) {
+        Ok(root) => FIRST_STEPS.iter().any(|section| root.get_ref().contains_key(*section)),
+        Err(_) => true,
     }
 }
 
@@ -270,6 +286,7 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
         sla: sections.read("sla", sla::sla),
         settlement: None,
         health: sections.read("health", health),
+        support: sections.read("support", support::support),
         console: sections.read("console", console),
         log: Log::default(),
     };
@@ -364,6 +381,9 @@ impl SafeDefault for Health {
         Self { drain: false }
     }
 }
+impl SafeDefault for Support {
+    const CONSEQUENCE: &'static str = "[support] is ignored and no support bundle is written";
+}
 impl SafeDefault for Console {
     const CONSEQUENCE: &'static str = "[console] is ignored: the consoles are tty1 and ttyS0, and nobody can change anything there";
 
@@ -380,7 +400,11 @@ fn known(name: &str) -> &'static [&'static str] {
 }
 
 fn node(section: &mut Section<'_, '_, '_>) -> Option<Node> {
-    Some(Node { name: section.text("name", value::node_name) })
+    Some(Node {
+        name: section.text("name", value::node_name),
+        region: section.text("region", value::place),
+        hardware_class: section.text("hardware_class", value::machine_class),
+    })
 }
 
 fn time(section: &mut Section<'_, '_, '_>) -> Option<Time> {

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -98,6 +99,15 @@ fn digest(pin: &str, salt: &[u8], (log_n, r, p): (u8, u32, u32)) -> Option<[u8; 
     let params = Params::new(log_n, r, p).ok()?;
     scrypt(pin.as_bytes(), salt, &params, &mut hash).ok()?;
     Some(hash)
+}
+
+impl FromStr for PinHash {
+    type Err = String;
+
+    /// Reads what [`Display`](fmt::Display) wrote.
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
 }
 
 impl fmt::Display for PinHash {

@@ -11,10 +11,14 @@ use crate::{ClaimMode, IpNet, PortName};
 mod chain;
 mod link;
 mod network;
+mod proxy;
+mod support;
 
 pub(crate) use chain::{Backend, abi, backend, ether, gwei, rpc_url, tokens};
 pub(crate) use link::{bond_mode, link_name};
 pub(crate) use network::{chain_address, fingerprint, https_url};
+pub(crate) use proxy::{direct, proxy};
+pub(crate) use support::{machine_class, place, recipient};
 
 /// Longest host name label and so longest node name, in characters (RFC 1035, 2.3.4).
 pub(crate) const MAX_LABEL: usize = 63;

@@ -85,7 +85,12 @@ fn node_records() -> Vec<Vec<u8>> {
         daemon_key: Some(Zeroizing::new([0x5a; 32])),
         gas_key: Some(Zeroizing::new([0x33; 32])),
         network: None,
+        pin: Some("$scrypt$ln=15,r=8,p=1$AAAA$BBBB".to_owned()),
+        set_up: true,
+        reset: None,
+        resets: 1,
     };
+    let state = NodeState { reset: Some(Box::new(state.clone())), ..state };
     let alone = serde_json::to_vec(&state).unwrap_or_default();
     let whole = Record { generation: 7, state }.encode();
     vec![alone, whole.map(|bytes| bytes.to_vec()).unwrap_or_default()]

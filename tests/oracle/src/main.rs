@@ -1,6 +1,7 @@
 //! `reference-oracle`: an SLA oracle, or a store of reports.
 #![expect(clippy::print_stdout, reason = "a command line tool: its results go to standard output")]
 
+mod evidence;
 mod load;
 mod serve;
 mod verify;
@@ -32,6 +33,8 @@ enum Command {
     Serve(serve::Args),
     /// Compute the roots on chain anew from votes, and compare.
     Verify(verify::Args),
+    /// Write what shows that an oracle voted twice, for `icn-settle dispute equivocation`.
+    Evidence(evidence::Args),
     /// Simulate many nodes against an oracle on this machine, and measure what it needs.
     Load(load::Args),
 }
@@ -63,6 +66,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Serve(args) => serve::command(args),
         Command::Verify(args) => verify::command(args),
+        Command::Evidence(args) => evidence::command(&args),
         Command::Load(args) => load::command(&args),
     }
 }

@@ -7,7 +7,7 @@ use agent_sla::protocol::B256;
 use anyhow::{Context as _, Result, bail};
 use reference_oracle::settle::SettleConfig;
 use reference_oracle::settle::net::Net;
-use reference_oracle::settle::verify::{Finding, Verifier};
+use reference_oracle::settle::verify::{Finding, Rules, Verifier};
 use reference_oracle::setup::parameters;
 
 /// What is verified, and by what.
@@ -41,9 +41,10 @@ pub(crate) fn command(args: Args) -> Result<()> {
 
 async fn run(args: Args) -> Result<()> {
     let parameters = parameters(&args.parameters)?;
-    let SettleConfig { chain, tariff, .. } =
+    let SettleConfig { chain, tariff, disputes, .. } =
         SettleConfig::read(&args.settlement, &parameters, None)?;
     let net = Net::new(chain, &parameters);
+    let rules = Rules::read(parameters, tariff, net, disputes).await?;
     let scratch = tempfile::tempdir().context("cannot make a folder for what is fetched")?;
     let verifier = match &args.data {
         Some(data) => {
@@ -51,12 +52,12 @@ async fn run(args: Args) -> Result<()> {
             if !folder.join("roots").is_dir() {
                 bail!("{} has no roots: name the folder of an oracle that settles", data.display());
             }
-            Verifier::of_folder(&folder, parameters, tariff, net)?
+            Verifier::of_folder(&folder, rules)?
         }
         None => {
             let readers: Vec<Reader> =
                 args.oracle.iter().map(|text| reader(text)).collect::<Result<_>>()?;
-            Verifier::of_oracles(scratch.path(), &readers, parameters, tariff, net).await?
+            Verifier::of_oracles(scratch.path(), &readers, rules).await?
         }
     };
     let findings = verifier.up_to(args.era).await?;
@@ -78,7 +79,11 @@ fn words(finding: &Finding) -> String {
         None => "eras unknown".to_owned(),
     };
     let found = finding.difference.as_deref().unwrap_or("equal");
-    format!("root {} {} {eras}: {found}", finding.number, finding.digest)
+    let mut line = format!("root {} {} {eras}: {found}", finding.number, finding.digest);
+    if !finding.void_since.is_empty() {
+        line.push_str(&format!("; {} of its votes were voided since", finding.void_since.len()));
+    }
+    line
 }
 
 fn reader(text: &str) -> Result<Reader> {

@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Show(Answer),
     /// This is to be done.
     Do(Action),
+    /// This is to be done, and what comes of it shown.
+    Run(fn(&mut AgentClient) -> Result<Answer>),
     /// This is to be done once somebody has confirmed it.
     Ask(Confirm),
 }
@@ -69,6 +71,8 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
                 "v": VERSION,
                 "name": status.map(|status| &status.name),
                 "node_id": status.and_then(|status| status.node_id.as_ref()),
+                "region": status.and_then(|status| status.region.as_ref()),
+                "hardware_class": status.and_then(|status| status.hardware_class.as_ref()),
                 "daemon": status.and_then(|status| status.daemon.as_ref()),
                 "sla": status.and_then(|status| status.sla.as_ref()),
             });
@@ -111,16 +115,19 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
             let text = log.iter().map(|line| crate::text::printable(line) + "\n").collect();
             show(text, json!({ "v": VERSION, "lines": log }))
         }
+        Command::Inventory => Step::Show(super::support::inventory(agent)?),
+        Command::Support => Step::Run(super::support::write),
         Command::Secret => {
             let secret = agent.first_user_secret()?;
             show(format!("{}\n", secret.reveal()), json!({ "secret_key": secret.reveal() }))
         }
+        Command::Local(command) => super::local::prepare(command, agent)?,
         Command::Reboot => Step::Ask(Confirm::reboot()),
         Command::Poweroff => Step::Ask(Confirm::power_off()),
     })
 }
 
-fn show(text: String, json: Value) -> Step {
+pub(super) fn show(text: String, json: Value) -> Step {
     Step::Show(Answer { text, json, needs_attention: false })
 }
 
@@ -152,6 +159,7 @@ fn network(agent: &mut AgentClient) -> Result<Step> {
 fn change_network(what: &NetworkCommand, agent: &mut AgentClient) -> Result<Step> {
     Ok(match what {
         NetworkCommand::Try { file } => Step::Do(Action::TryNetwork { text: settings(file)? }),
+        NetworkCommand::Set(arguments) => super::network::set(arguments, agent)?,
         NetworkCommand::Confirm => Step::Do(Action::ConfirmNetwork),
         NetworkCommand::Revert => Step::Do(Action::RevertNetwork),
         NetworkCommand::Reset => Step::Do(Action::ResetNetwork),
@@ -243,7 +251,7 @@ fn disks_json(state: &State, wanted: impl Fn(&str) -> bool) -> Value {
     json!({ "v": VERSION, "disks": disks })
 }
 
-fn with_status(agent: &mut AgentClient) -> Result<State> {
+pub(super) fn with_status(agent: &mut AgentClient) -> Result<State> {
     let mut state = State::new(PAPER);
     let status = agent.status()?;
     update(&mut state, Event::Status(Box::new(status)));

@@ -1,6 +1,6 @@
 //! From keys to a line, and from a line to a command. Pure.
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::ctl::{Command, LevelArgument};
 use crate::state::Key;
@@ -71,6 +71,15 @@ struct Line {
     command: Command,
 }
 
+/// The commands that can be typed and have no number.
+pub(super) fn words() -> Vec<String> {
+    const NUMBERED: [&str; 9] =
+        ["status", "identity", "disks", "log", "health", "pool", "reboot", "poweroff", "secret"];
+    let all = Line::command();
+    let names = all.get_subcommands().map(|command| command.get_name().to_owned());
+    names.filter(|name| !NUMBERED.contains(&name.as_str())).collect()
+}
+
 /// What a line asks for: a number of the menu or a command of icnctl.
 pub(super) fn wish(line: &str) -> Wish {
     Wish::Command(match line.trim() {
@@ -120,6 +129,15 @@ mod tests {
         assert!(editor.is_empty());
         assert_eq!(typed(&mut editor, &"x".repeat(500)).len(), LINE_MAX);
         assert_eq!(editor.press(Key::Quit), Edited::Quit);
+    }
+
+    #[test]
+    fn every_command_is_a_number_or_a_word_of_the_menu() {
+        let words = words();
+        for wanted in ["network", "disk", "events", "sla", "settlement"] {
+            assert!(words.iter().any(|word| word == wanted), "{wanted} in {words:?}");
+        }
+        assert!(!words.iter().any(|word| word == "reboot"));
     }
 
     #[test]

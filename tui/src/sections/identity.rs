@@ -68,6 +68,12 @@ fn text(status: &NodeStatus, width: usize) -> Vec<Line<'static>> {
         Some(id) => item("Node id", Tone::Plain, id),
         None => item("Node id", Tone::Warning, "none until the first disk is claimed"),
     }
+    let given =
+        |text: &Option<String>| text.clone().unwrap_or_else(|| "not in node.toml".to_owned());
+    item("Region, class of hardware", Tone::Plain, &{
+        let (region, class) = (given(&status.region), given(&status.hardware_class));
+        format!("{region}, {class}")
+    });
     match &status.daemon {
         Some(daemon) => item("Daemon address, to register the node", Tone::Plain, daemon),
         None => item("Daemon address", Tone::Warning, "no key until the first disk is in use"),

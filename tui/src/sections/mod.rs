@@ -3,6 +3,7 @@
 pub(crate) mod disk;
 pub(crate) mod disks;
 mod earning;
+mod form;
 mod hardware;
 pub(crate) mod identity;
 mod labels;
@@ -14,6 +15,8 @@ pub(crate) mod problems;
 mod qr;
 pub(crate) mod rewards;
 mod servers;
+pub(crate) mod sheet;
+pub(crate) mod steps;
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};

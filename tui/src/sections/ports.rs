@@ -115,7 +115,7 @@ fn speed(port: &PortStatus) -> Option<String> {
     })
 }
 
-fn text(port: &PortStatus) -> String {
+pub(super) fn text(port: &PortStatus) -> String {
     let mut text = port.mac.clone();
     let none = (port.addresses.is_empty() && port.link).then(|| "no address".to_owned());
     for word in speed(port).into_iter().chain(none).chain(port.addresses.iter().cloned()) {

@@ -1,7 +1,8 @@
 //! Gateways, name servers, time servers, and the clock that these keep.
 
 use agent_api::health::ClockReading;
-use agent_api::init::SystemStatus;
+use agent_api::init::{NetworkOrigin, SystemStatus};
+use agent_api::status::NodeStatus;
 use ratatui::text::Line;
 
 use super::labels::Lines;
@@ -18,7 +19,8 @@ pub(super) fn lines(state: &State, width: usize) -> Vec<Line<'static>> {
     }
     let (tone, clock) = clock(&status.clock);
     lines.add("Clock", tone, &clock);
-    lines.add("Change", Tone::Faint, "with [network] and [time] of node.toml on the stick");
+    let (tone, settings) = settings(status);
+    lines.add("Settings", tone, &settings);
     lines.finish()
 }
 
@@ -33,6 +35,22 @@ fn of_system(lines: &mut Lines, system: &SystemStatus) {
         list("Search", &system.search, "");
     }
     list("Time", &system.time_servers, "none: nobody sets the clock");
+}
+
+/// Where the settings come from, and how they are changed.
+fn settings(status: &NodeStatus) -> (Tone, String) {
+    let state = status.system.as_ref().and_then(|system| system.network.as_ref());
+    let is_set = state.is_some_and(|state| state.origin == NetworkOrigin::Set);
+    let (tone, origin) = match (is_set, status.network_kept) {
+        (false, _) => (Tone::Faint, "from node.toml; e sets a port up otherwise"),
+        (true, true) => {
+            (Tone::Faint, "made on this node; e changes them, d goes back to node.toml")
+        }
+        (true, false) => {
+            (Tone::Warning, "made on this node, until it restarts; e changes them, d goes back")
+        }
+    };
+    (tone, format!("{origin}; [time] of node.toml has the time servers"))
 }
 
 /// How the clock does.

@@ -5,9 +5,11 @@ use std::process::{Command, Output, Stdio};
 
 use agent_api::control::Request;
 use agent_api::hardware::HealthReport;
+use agent_api::local::ResetScope;
 use agent_api::pool::PoolStatus;
 use agent_api::settlement::SettlementReport;
 use agent_api::status::NodeStatus;
+use agent_api::support::{Inventory, SupportWritten};
 use serde_json::Value;
 
 use crate::fake::{self, Agent};
@@ -136,6 +138,86 @@ fn a_locate_led_is_switched_and_a_refusal_is_told() {
     }
 }
 
+/// icnctl with something on standard input.
+fn icnctl_reading(agent: &Agent, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_icnctl"))
+        .args(arguments)
+        .arg("--socket")
+        .arg(agent.socket())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("icnctl runs");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(input.as_bytes()).expect("written");
+    drop(pipe);
+    child.wait_with_output().expect("an end")
+}
+
+#[test]
+fn a_disk_is_claimed_by_hand_and_that_taken_back() {
+    let agent = Agent::start();
+    let told = shown(&agent, &["claim", "sda", "000001"]);
+    assert_eq!(
+        told,
+        "disk sda with serial SERIAL000001 is erased and claimed in 60 s unless that is taken back\n"
+    );
+    let told = json(&agent, &["undo-claim", "000001"]);
+    assert_eq!(told["done"], "disk sda with serial SERIAL000001 is not claimed");
+    let disk = || "wwn-1".to_owned();
+    let claimed = Request::ClaimDisk { disk: disk(), serial_end: "000001".to_owned() };
+    assert_eq!(agent.done(), [claimed, Request::UndoClaim { disk: disk() }]);
+    let output = icnctl(&agent, &["claim", "sda", "000002"]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("type the last 6 characters"), "{words}");
+    assert_eq!(icnctl(&agent, &["claim", "sdz", "000001"]).status.code(), Some(1));
+    assert_eq!(agent.done().len(), 2);
+}
+
+#[test]
+fn a_pin_and_words_come_from_standard_input_and_are_not_shown() {
+    let agent = Agent::start();
+    let output = icnctl_reading(&agent, &["pin", "set"], "1357\n");
+    assert!(output.status.success() && !text(&output).contains("1357"), "{output:?}");
+    let output =
+        icnctl_reading(&agent, &["restore-key", "--json"], &format!("{}\n", fake::words()));
+    assert!(output.status.success() && !text(&output).contains("word1"), "{output:?}");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let daemon = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf";
+    assert_eq!(told["done"], format!("the node has the daemon key of {daemon}"));
+    shown(&agent, &["pin", "clear"]);
+    let secret = |text: &str| agent_api::control::Secret::new(text.to_owned());
+    let set = Request::SetPin { pin: Some(secret("1357")) };
+    let restored = Request::RestoreKey { words: secret(&fake::words()) };
+    assert_eq!(agent.done(), [set, restored, Request::SetPin { pin: None }]);
+    let output = icnctl_reading(&agent, &["pin", "set"], "\n");
+    assert_eq!(output.status.code(), Some(1), "an empty PIN is none: {output:?}");
+    assert_eq!(agent.done().len(), 3);
+}
+
+#[test]
+fn the_words_are_shown_and_the_first_steps_finished() {
+    let agent = Agent::start();
+    let told = shown(&agent, &["words"]);
+    assert!(told.starts_with(" 1 word1") && told.contains("24 word24"), "{told}");
+    assert_eq!(json(&agent, &["words"])["words"].as_array().map(Vec::len), Some(24));
+    assert_eq!(agent.done(), []);
+    assert_eq!(shown(&agent, &["first-steps", "done"]), "the first steps are done\n");
+    assert_eq!(agent.done(), [Request::FinishSetUp]);
+}
+
+#[test]
+fn a_node_is_made_new_by_the_end_of_its_id() {
+    let agent = Agent::start();
+    assert_eq!(icnctl(&agent, &["factory-reset"]).status.code(), Some(2), "the end is missing");
+    shown(&agent, &["factory-reset", "a1d65d"]);
+    shown(&agent, &["factory-reset", "--forget-identity", "a1d65d", "--json"]);
+    let reset = |scope| Request::FactoryReset { scope, node_end: "a1d65d".to_owned() };
+    assert_eq!(agent.done(), [reset(ResetScope::KeepIdentity), reset(ResetScope::ForgetIdentity)]);
+}
+
 #[test]
 fn the_network_is_changed_and_tested() {
     let agent = Agent::start();
@@ -195,6 +277,19 @@ fn a_line_that_is_no_terminal_gets_the_status_and_takes_commands_by_number_or_wo
 }
 
 #[test]
+fn a_plain_line_says_what_waits_for_somebody_and_sets_the_network_up() {
+    let agent = Agent::start_fresh();
+    let text = plain(&agent, "network set eno1 --address 192.0.2.10/24\nnetwork confirm\n");
+    assert!(text.contains("! Nobody has set this node up"), "{text}");
+    assert!(text.contains("\nor: network disk"), "{text}");
+    assert!(text.contains("set up so for 120 s"), "{text}");
+    assert!(matches!(
+        agent.done().as_slice(),
+        [Request::TryNetwork { text }, Request::ConfirmNetwork] if text.contains("192.0.2.10/24")
+    ));
+}
+
+#[test]
 fn a_plain_line_asks_for_the_word_too() {
     let agent = Agent::start();
     let text = plain(&agent, "8\nyes\n9\n\ndisk retire 000001\nreboot\n");
@@ -217,4 +312,57 @@ fn a_plain_line_asks_for_the_pin_before_the_word() {
     assert_eq!(agent.done(), [Request::Reboot, Request::PowerOff], "{text}");
     assert!(text.contains("the-secret-key"), "{text}");
     assert_eq!(text.matches("PIN: ").count(), 1, "it is asked for once: {text}");
+}
+
+#[test]
+fn a_port_is_set_up_by_a_command() {
+    let agent = Agent::start();
+    let set = |arguments: &[&str]| {
+        let output = icnctl(&agent, &[&["network", "set"], arguments].concat());
+        (output.status.success(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let port = ["eno1", "--address", "192.0.2.10/24", "--address", "2001:db8::10/64"];
+    let more = ["--gateway", "192.0.2.1", "--vlan", "100", "--mtu", "9000", "--dns", "192.0.2.53"];
+    assert_eq!(set(&[&port[..], &more[..]].concat()), (true, String::new()));
+    let done = agent.done();
+    let [Request::TryNetwork { text }] = done.as_slice() else { panic!("another request") };
+    let tried = provisioning_config::parse_network(text).expect("settings");
+    assert_eq!((tried.dns.len(), tried.vlans[0].id), (1, 100));
+    assert_eq!((tried.vlans[0].port.addresses.len(), tried.vlans[0].port.mtu), (2, Some(9000)));
+    for (arguments, why) in [
+        (&["eno1"][..], "say how it gets its address"),
+        (&["eno9", "--dhcp"], "there is no port, bond or VLAN \"eno9\""),
+        (&["eno1", "--address", "192.0.2.10"], "has no prefix length"),
+        (&["eno1", "--address", "192.0.2.10/24", "--gateway", "10.0.0.1"], "in no subnet"),
+        (&["eno1", "--dhcp", "--vlan", "5000"], "1 to 4094"),
+        (&["eno1", "--dhcp", "--bond", "lacp"], "--with"),
+        (&["eno1", "--dhcp", "--none"], "cannot be used with"),
+    ] {
+        let (is_done, error) = set(arguments);
+        assert!(!is_done && error.contains(why), "{arguments:?}: {error}");
+    }
+    assert_eq!(agent.done().len(), 1, "nothing with a mistake is tried");
+}
+
+#[test]
+fn a_support_bundle_is_told_with_its_place_and_an_inventory_in_its_parts() {
+    let agent = Agent::start_with_support();
+    let told = shown(&agent, &["support"]);
+    assert!(told.starts_with("icn-support-1.tar.zst.age\n  on /dev/sdc1, 4096 bytes"), "{told}");
+    assert!(told.contains("age1abc"), "{told}");
+    let written: SupportWritten =
+        serde_json::from_value(json(&agent, &["support"])["written"].clone()).expect("a bundle");
+    assert_eq!(written, fake::written());
+    assert_eq!(shown(&agent, &["inventory"]), "Machine\n  serial: SN4711\n");
+    let inventory: Inventory =
+        serde_json::from_value(json(&agent, &["inventory"])["inventory"].clone()).expect("parts");
+    assert_eq!(inventory, fake::inventory());
+}
+
+#[test]
+fn a_bundle_that_nobody_could_open_is_refused_with_the_reason() {
+    let output = icnctl(&Agent::start(), &["support"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("no keys can open a bundle"), "{error}");
 }

@@ -12,11 +12,12 @@ use agent_api::disks::{
 };
 use agent_api::hardware::{Component, HealthReport};
 use agent_api::health::{Health, Kind, Verdict};
-use agent_api::init::{PortStatus, SystemStatus};
+use agent_api::init::{NetworkOrigin, NetworkState, PortStatus, SystemStatus};
 use agent_api::network::{ClockReport, LookUpReport, PingReport, PingWay};
 use agent_api::pool::PoolStatus;
 use agent_api::settlement::{SettlementReport, SettlementStatus, Unsigned};
 use agent_api::status::{ConsoleChanges, Credentials, NodeStatus, VolumeState, VolumeUse};
+use agent_api::support::{Fact, Inventory, SupportWritten};
 
 /// The PIN of its console, where it has one.
 pub(crate) const PIN: &str = "2580";
@@ -41,6 +42,24 @@ impl Agent {
     /// With a PIN.
     pub(crate) fn start_with_pin() -> Self {
         Self::serve(NodeStatus { console: ConsoleChanges::Pin, ..status(2) })
+    }
+
+    /// That nobody has set up: its first disk carries something else, and its port uses DHCP.
+    pub(crate) fn start_fresh() -> Self {
+        let mut status = NodeStatus { set_up: false, ..status(1) };
+        if let Some(report) = &mut status.disks {
+            for disk in &mut report.disks {
+                (disk.ownership, disk.volume) = (Ownership::Foreign, None);
+                disk.reasons = vec!["carries a file system: ext4".to_owned()];
+            }
+        }
+        status.volumes.clear();
+        Self::serve(status)
+    }
+
+    /// Whose support bundles somebody can open.
+    pub(crate) fn start_with_support() -> Self {
+        Self::serve(NodeStatus { support_recipients: 1, ..status(2) })
     }
 
     fn serve(status: NodeStatus) -> Self {
@@ -96,6 +115,16 @@ fn answer(mut client: UnixStream, status: &NodeStatus, done: &Mutex<Vec<Request>
                 clock: NodeStatus::default().clock,
                 servers: Vec::new(),
             })),
+            Request::Inventory => Reply::Inventory(Box::new(inventory())),
+            Request::WriteSupport if status.support_recipients == 0 => {
+                Reply::Refused { reason: "no keys can open a bundle".to_owned() }
+            }
+            Request::WriteSupport => Reply::SupportWritten(written()),
+            Request::RecoveryWords => Reply::RecoveryWords { words: Secret::new(words()) },
+            Request::ClaimDisk { serial_end, .. } if serial_end != "000001" => Reply::Refused {
+                reason: "that is not the end of its serial number: type the last 6 characters"
+                    .to_owned(),
+            },
             Request::Locate { on: false, .. } => {
                 Reply::Refused { reason: "the enclosure does not answer".to_owned() }
             }
@@ -123,9 +152,19 @@ pub(crate) fn status(disks: u64) -> NodeStatus {
     };
     let mut status = NodeStatus {
         name: "node-1".to_owned(),
+        set_up: true,
         node_id: Some("7f83b1657ff1fc53b92dc18148a1d65d".to_owned()),
         daemon: Some("0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf".to_owned()),
-        system: Some(SystemStatus { ports: vec![port], ..SystemStatus::default() }),
+        system: Some(SystemStatus {
+            ports: vec![port],
+            network: Some(NetworkState {
+                origin: NetworkOrigin::Seed,
+                text: "[network]\n".to_owned(),
+                tried: None,
+                seconds_left: None,
+            }),
+            ..SystemStatus::default()
+        }),
         volumes: volumes
             .map(|volume| VolumeUse { id: volume.id.clone(), state: VolumeState::Attached })
             .collect(),
@@ -186,10 +225,32 @@ fn settlement() -> SettlementReport {
     SettlementReport { status, binding: None, unsigned: vec![unsigned] }
 }
 
+/// What it is made of.
+pub(crate) fn inventory() -> Inventory {
+    let fact = Fact { name: "serial".to_owned(), text: "SN4711".to_owned() };
+    Inventory { machine: vec![fact], ..Inventory::default() }
+}
+
+/// The bundle that it writes.
+pub(crate) fn written() -> SupportWritten {
+    SupportWritten {
+        device: "/dev/sdc1".to_owned(),
+        file: "icn-support-1.tar.zst.age".to_owned(),
+        size_bytes: 4096,
+        verified: true,
+        recipients: vec!["age1abc".to_owned()],
+    }
+}
+
 fn log() -> Vec<String> {
     ["INFO serves objects", "WARN a client is slow", "ERROR a disk went"]
         .map(|text| format!("2026-03-01T12:00:00.000Z icn-agent {text}"))
         .to_vec()
+}
+
+/// The words of its daemon key.
+pub(crate) fn words() -> String {
+    (1..=24).map(|number| format!("word{number}")).collect::<Vec<_>>().join(" ")
 }
 
 /// The pool that it tells of.

@@ -80,6 +80,37 @@ fn a_disk_is_retired_by_keys_alone() {
 }
 
 #[test]
+fn a_fresh_node_is_set_up_by_keys_alone() {
+    let agent = Agent::start_fresh();
+    let mut console = Console::start_with(&agent.socket(), "vt220");
+    console.read_until(|text| text.contains(CURSOR_QUERY));
+    console.type_keys("\x1b[24;80R");
+    console.read_until(|text| text.contains("1 / 5  Network"));
+    // A static address on a VLAN: set-up is static already; addresses, gateway, VLAN, then to the end.
+    console.type_keys("s");
+    console.read_until(|text| text.matches(CURSOR_QUERY).count() == 2);
+    console.type_keys("\x1b[24;80R");
+    console.type_keys("\t\t192.0.2.10/24\r192.0.2.1\r100\x1b[6~\r");
+    console.read_until(|text| text.contains("set up so for 120 s"));
+    let done = agent.done();
+    let [Request::TryNetwork { text }] = done.as_slice() else { panic!("another request") };
+    let tried = provisioning_config::parse_network(text).expect("settings");
+    assert_eq!((tried.vlans[0].id, tried.vlans[0].port.addresses.len()), (100, 1));
+    console.type_keys("\r\r");
+    console.read_until(|text| text.contains("3 / 5  Disks"));
+    console.type_keys("c");
+    console.read_until(|text| text.contains("Type the last 6 characters"));
+    console.type_keys("000001\r");
+    console.read_until(|text| text.contains("is erased and claimed in 60 s"));
+    console.type_keys("\r\r\r");
+    console.read_until(|text| text.contains("the first steps are done"));
+    let claim = Request::ClaimDisk { disk: "wwn-1".to_owned(), serial_end: "000001".to_owned() };
+    assert_eq!(agent.done()[1..], [claim, Request::FinishSetUp]);
+    console.type_keys("\x03");
+    assert!(console.wait().success());
+}
+
+#[test]
 fn a_terminal_that_answers_is_filled() {
     let mut console = Console::start();
     console.read_until(|text| text.contains(CURSOR_QUERY));

@@ -17,6 +17,7 @@ const AGENT_MAY_USE: &[&str] = &[
     "agent-s3",
     "agent-settlement",
     "agent-sla",
+    "agent-support",
     "disk-manager-plan",
     "provisioning-config",
     "provisioning-protocol",
@@ -31,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent-s3", &["agent-object-store"]),
     ("agent-settle", &["agent-settlement", "agent-sla"]),
     ("agent-sla", &["agent-health", "agent-kv", "agent-proofs"]),
+    ("agent-support", &["agent-api", "disk-manager-plan"]),
     ("bench", &["agent-object-store", "agent-object-store-pool"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),
     (
@@ -50,7 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("provisioning", &["provisioning-config", "provisioning-protocol"]),
     ("e2e", &["test-network"]),
     ("reference-oracle", &["agent-proofs", "agent-settlement", "agent-sla"]),
-    ("tui", &["agent-api"]),
+    ("tui", &["agent-api", "provisioning-config"]),
     ("xtask", &["test-network"]),
 ];
 

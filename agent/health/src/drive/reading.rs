@@ -40,9 +40,9 @@ impl DriveReading {
             },
             Ok(Answer::Absent { what }) => Self::Cannot { reason: what.clone() },
             Ok(Answer::Failed { reason }) => unknown(reason.clone()),
-            Ok(Answer::Done | Answer::KernelLog { .. }) => {
-                unknown("icn-disks answered another question".to_owned())
-            }
+            Ok(
+                Answer::Done | Answer::Ready | Answer::Written { .. } | Answer::KernelLog { .. },
+            ) => unknown("icn-disks answered another question".to_owned()),
             Err(error) => unknown(match error.source() {
                 Some(source) => format!("{error}: {source}"),
                 None => error.to_string(),

@@ -23,7 +23,8 @@ pub const FOLDER: &str = "icn-pool";
 /// The superblocks; the older one is written.
 const SUPERBLOCKS: [&str; 2] = ["superblock-0", "superblock-1"];
 
-const LOCK: &str = "lock";
+/// The file in it that whoever uses the volume holds locked.
+pub const LOCK: &str = "lock";
 
 /// Incarnations that are reserved with one write of the superblock.
 const RESERVE: u64 = 1024;

@@ -219,6 +219,23 @@ contract NodeRegistryTest is Fixture {
         net.registry.changeState(change, signatures);
     }
 
+    function test_no_state_changes_while_paused_or_ahead_of_its_era() public {
+        bytes32 nodeId = _register();
+        (Messages.StateChange memory change, bytes[] memory signatures) =
+            _signedChange(nodeId, NodeRegistry.State.Warned);
+        net.registry.pause();
+        vm.expectRevert(Pausable.EnforcedPause.selector);
+        net.registry.changeState(change, signatures);
+        net.registry.unpause();
+        change.era += 1;
+        signatures = _quorum(change.hash(), 3);
+        vm.expectPartialRevert(NodeRegistry.BadEra.selector);
+        net.registry.changeState(change, signatures);
+        vm.warp(net.eras.startOf(change.era));
+        net.registry.changeState(change, signatures);
+        _eq(uint8(net.registry.nodeOf(nodeId).state), uint8(NodeRegistry.State.Warned));
+    }
+
     function test_who_leaves_has_no_key_and_does_not_come_back() public {
         bytes32 nodeId = _register();
         _bind(nodeId, DAEMON_KEY);

@@ -72,10 +72,12 @@ mod contracts {
             function bind(DaemonBinding binding, bytes daemonSignature) external;
             function bindFor(DaemonBinding binding, bytes daemonSignature, bytes hpSignature) external;
             function requestExit(bytes32 nodeId) external;
+            function nodeIdOf(address hpAccount, bytes32 label) external pure returns (bytes32);
             function nodeOf(bytes32 nodeId) external view returns (Node);
             function daemonAt(bytes32 nodeId, uint64 era) external view returns (address);
             function nodeOfDaemon(address daemon) external view returns (bytes32);
             function standing(bytes32 nodeId) external view returns (address hp, bool pays, bool forfeits);
+            function changeState(StateChange change, bytes[] signatures) external;
 
             error AlreadyRegistered(bytes32 nodeId);
             error UnknownNode(bytes32 nodeId);
@@ -86,6 +88,21 @@ mod contracts {
             error BadHpSignature(address hpAccount);
             error DaemonTaken(address daemon, bytes32 nodeId);
             error Leaving(bytes32 nodeId);
+            error StaleChange(bytes32 nodeId, uint8 state, uint64 nextSequence);
+            error BadTransition(uint8 from, uint8 to);
+            error BadEra(uint64 era, uint64 current);
+        }
+
+        /// A node goes from one state to another.
+        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        struct StateChange {
+            bytes32 nodeId;
+            uint64 sequence;
+            uint8 from;
+            uint8 to;
+            uint64 era;
+            bytes32 evidenceHash;
+            bytes32 configDigest;
         }
 
         interface EraManager {
@@ -101,7 +118,9 @@ mod contracts {
             function disputeWindow() external view returns (uint256);
             function nextEra() external view returns (uint64);
             function cancelled(bytes32 digest) external view returns (bool);
+            function oracles() external view returns (address);
             function post(EraRoot root, bytes[] signatures) external returns (uint256 id);
+            function cancel(uint256 id, EraRoot root, bytes32 reason) external;
 
             error UnknownRoot(uint256 id);
             error NotFinal(uint256 id, uint256 finalAt);
@@ -117,6 +136,8 @@ mod contracts {
         }
 
         interface OracleRegistry {
+            function oracles(address oracle) external view returns (uint96 bond, uint64 lastSet, bool jailed);
+
             error BadSignatureCount(uint256 count, uint256 quorum, uint256 oracles);
             error NotAnOracle(address signer);
             error Jailed(address oracle);
@@ -136,7 +157,7 @@ mod contracts {
 
 pub use contracts::{
     DaemonBinding, EraManager, EraRoot, Leaf, Node, NodeRegistry, OracleRegistry, Posted,
-    RewardClaims, SlaSettlement,
+    RewardClaims, SlaSettlement, StateChange,
 };
 
 /// The errors of these contracts that a call of a node can meet, and whether asking again can help.
@@ -182,5 +203,18 @@ pub fn post_errors() -> Vec<KnownError> {
         KnownError::of::<S::PoolTooSmall>(Retryable),
         KnownError::of::<S::TooManyPending>(Retryable),
         KnownError::of::<C::EnforcedPause>(Retryable),
+    ]
+}
+
+/// The errors that a change of a node's state can meet beside those of [`post_errors`], and whether asking again can help.
+#[must_use]
+pub fn state_errors() -> Vec<KnownError> {
+    use contracts::NodeRegistry as R;
+    vec![
+        // Another change was made first, or the era that signed it is over: it is signed anew.
+        KnownError::of::<R::StaleChange>(Terminal),
+        KnownError::of::<R::BadEra>(Terminal),
+        KnownError::of::<R::BadTransition>(Terminal),
+        KnownError::of::<R::UnknownNode>(Terminal),
     ]
 }

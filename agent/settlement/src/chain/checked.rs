@@ -17,8 +17,8 @@ const LAG_MAX: u64 = 30;
 /// Two RPC servers.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    first: Rpc,
-    second: Rpc,
+    pub(super) first: Rpc,
+    pub(super) second: Rpc,
 }
 
 impl Checked {
@@ -38,7 +38,7 @@ impl Checked {
     }
 
     /// The one answer of both.
-    fn one<T: PartialEq + std::fmt::Debug>(
+    pub(super) fn one<T: PartialEq + std::fmt::Debug>(
         &self,
         what: &str,
         answers: (Result<T, ChainError>, Result<T, ChainError>),

@@ -4,6 +4,7 @@
 
 pub mod checked;
 pub mod http;
+pub mod logs;
 pub mod rpc;
 pub mod servers;
 

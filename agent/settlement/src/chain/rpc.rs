@@ -58,11 +58,11 @@ impl Rpc {
         self.0.name()
     }
 
-    fn malformed(&self, method: &'static str, reason: impl ToString) -> ChainError {
+    pub(super) fn malformed(&self, method: &'static str, reason: impl ToString) -> ChainError {
         ChainError::Malformed { server: self.name(), method, reason: reason.to_string() }
     }
 
-    async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: &'static str,
         params: Value,

@@ -3,7 +3,8 @@
 use agent_settlement::abi::icn_v5::{Booking, IcnV5, ScalerNode, ScalerNodePlain, Version};
 use agent_settlement::abi::messages::{Leaf, domain};
 use agent_settlement::abi::reference::{
-    DaemonBinding, EraManager, Node, NodeRegistry, Posted, RewardClaims, SlaSettlement, errors,
+    DaemonBinding, EraManager, Node, NodeRegistry, OracleRegistry, Posted, RewardClaims,
+    SlaSettlement, errors, post_errors, state_errors,
 };
 use agent_settlement::backend::icn_v5::{BATCH_MAX, Icn};
 use agent_settlement::backend::reference::{Network, Reference};
@@ -385,11 +386,14 @@ fn what_is_called_and_told_apart_is_in_the_contracts_as_they_are() {
     let settlement = include_str!("../../contracts/abi/SlaSettlement.json");
     let claims = include_str!("../../contracts/abi/RewardClaims.json");
     let eras = include_str!("../../contracts/abi/EraManager.json");
+    let oracles = include_str!("../../contracts/abi/OracleRegistry.json");
     let cases = [
         (registry, returns::<NodeRegistry::registerCall>()),
         (registry, returns::<NodeRegistry::bindCall>()),
         (registry, returns::<NodeRegistry::bindForCall>()),
         (registry, returns::<NodeRegistry::requestExitCall>()),
+        (registry, returns::<NodeRegistry::nodeIdOfCall>()),
+        (registry, returns::<NodeRegistry::changeStateCall>()),
         (registry, returns::<NodeRegistry::nodeOfCall>()),
         (registry, returns::<NodeRegistry::daemonAtCall>()),
         (registry, returns::<NodeRegistry::nodeOfDaemonCall>()),
@@ -401,6 +405,12 @@ fn what_is_called_and_told_apart_is_in_the_contracts_as_they_are() {
         (settlement, returns::<SlaSettlement::rootAtCall>()),
         (settlement, returns::<SlaSettlement::isFinalCall>()),
         (settlement, returns::<SlaSettlement::disputeWindowCall>()),
+        (settlement, returns::<SlaSettlement::nextEraCall>()),
+        (settlement, returns::<SlaSettlement::cancelledCall>()),
+        (settlement, returns::<SlaSettlement::oraclesCall>()),
+        (settlement, returns::<SlaSettlement::postCall>()),
+        (settlement, returns::<SlaSettlement::cancelCall>()),
+        (oracles, returns::<OracleRegistry::oraclesCall>()),
         (claims, returns::<RewardClaims::claimCall>()),
         (claims, returns::<RewardClaims::doneCall>()),
         (claims, returns::<RewardClaims::settlementCall>()),
@@ -408,8 +418,8 @@ fn what_is_called_and_told_apart_is_in_the_contracts_as_they_are() {
     for (abi, call) in cases {
         assert!(entries(&[abi]).contains(&call), "{call:?} is not in the contract");
     }
-    let all = entries(&[registry, settlement, claims]);
-    for error in errors() {
+    let all = entries(&[registry, settlement, claims, oracles]);
+    for error in [errors(), post_errors(), state_errors()].concat() {
         let found = all.iter().any(|(signature, _)| signature == error.signature);
         assert!(found, "{} is in no contract", error.signature);
     }

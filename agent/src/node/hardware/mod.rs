@@ -157,24 +157,28 @@ impl Hardware {
         locked(&self.board).slots()
     }
 
+    /// Asks icn-disks for what needs privileges.
+    ///
+    /// # Errors
+    /// There is no thread to ask on, in words.
+    pub(super) async fn ask(&self, request: Request, limit: Duration) -> Result<Answer, String> {
+        let privileged = Arc::clone(&self.sources.privileged);
+        let asking = tokio::task::spawn_blocking(move || privileged.ask(&request, limit));
+        asking.await.map_err(|error| format!("asking icn-disks failed: {error}"))
+    }
+
     /// Switches the locate LED of a disk's slot, on the control socket.
     pub(super) async fn locate(&self, disk: String, on: bool) -> Reply {
-        let privileged = Arc::clone(&self.sources.privileged);
-        let asking = tokio::task::spawn_blocking(move || {
-            let request = Request::Locate { disk: DiskId(disk.clone()), on };
-            (privileged.ask(&request, LOCATE_ANSWER), disk)
-        });
-        match asking.await {
-            Ok((Answer::Done, disk)) => {
+        let request = Request::Locate { disk: DiskId(disk.clone()), on };
+        match self.ask(request, LOCATE_ANSWER).await {
+            Ok(Answer::Done) => {
                 info!(disk, on, "the locate LED was switched, as asked for on the control socket");
                 Reply::Accepted
             }
-            Ok((Answer::Absent { what }, _)) => {
-                refused(format!("this machine does not have {what}"))
-            }
-            Ok((Answer::Failed { reason }, _)) => refused(reason),
-            Ok((other, _)) => refused(format!("not an answer to switching a LED: {other:?}")),
-            Err(error) => refused(format!("asking icn-disks failed: {error}")),
+            Ok(Answer::Absent { what }) => refused(format!("this machine does not have {what}")),
+            Ok(Answer::Failed { reason }) => refused(reason),
+            Ok(other) => refused(format!("not an answer to switching a LED: {other:?}")),
+            Err(reason) => refused(reason),
         }
     }
 

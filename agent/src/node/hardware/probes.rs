@@ -201,7 +201,11 @@ pub(super) fn unknown<T>(answer: Answer) -> Reading<T> {
     match answer {
         Answer::Absent { .. } => Reading::Absent,
         Answer::Failed { reason } => Reading::Unknown { reason },
-        Answer::Output { .. } | Answer::KernelLog { .. } | Answer::Done => {
+        Answer::Output { .. }
+        | Answer::KernelLog { .. }
+        | Answer::Ready
+        | Answer::Written { .. }
+        | Answer::Done => {
             Reading::Unknown { reason: "icn-disks answered something else".to_owned() }
         }
     }

@@ -1,6 +1,22 @@
 use super::*;
 
 #[test]
+fn a_file_answers_the_first_steps_by_the_sections_they_are_about() {
+    for (text, answers) in [
+        ("", false),
+        ("version = 1\n[node]\nname = \"a\"\n[time]\n[log]\n", false),
+        ("version = 1\n[network]\n", true),
+        ("version = 1\n[disks]\nclaim = \"off\"\n", true),
+        ("version = 1\n[[s3.user]]\n", true),
+        ("version = 1\n[sla]\n", true),
+        ("[console]\n", true),
+        ("no configuration", true),
+    ] {
+        assert_eq!(answers_first_steps(text), answers, "{text}");
+    }
+}
+
+#[test]
 fn a_pin_is_read_and_a_mistake_lets_nobody_change_anything() {
     let hash = "$scrypt$ln=10,r=8,p=1$BwcHBwcHBwcHBwcHBwcHBw$\
                 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

@@ -2,7 +2,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Bond, BondMode, IpNet, Port, PortName, Vlan};
+use crate::{Bond, BondMode, Direct, IpNet, Port, PortName, Proxy, Vlan};
 
 const BONDED: &str = r#"[network]
 dns = ["192.0.2.1"]
@@ -178,6 +178,8 @@ fn set_up(port: PortName, number: u8, setup: (bool, Option<u8>, bool, Option<u16
 proptest! {
     #[test]
     fn the_text_of_a_network_is_read_as_the_same_network(
+        proxy in proptest::option::of((any::<bool>(), 1_u16..)),
+        direct in proptest::collection::btree_set((0_u8..3, 1_u8..200), 0..5),
         dns in proptest::collection::btree_set(1_u8..200, 0..=3),
         ports in proptest::collection::vec((any::<bool>(), setups()), 0..4),
         bonds in proptest::collection::vec((1_usize..=8, any::<bool>(), setups()), 0..3),
@@ -189,6 +191,15 @@ proptest! {
             false => named(&format!("port{at}")),
         };
         let network = Network {
+            proxy: proxy.map(|(named, port)| Proxy {
+                host: if named { "proxy.example.net" } else { "2001:db8::1" }.to_owned(),
+                port,
+            }),
+            no_proxy: direct.iter().map(|(kind, number)| match kind {
+                0 => Direct::Name(format!("d{number}.example")),
+                1 => Direct::Net(IpNet { address: [10, *number, 0, 0].into(), prefix: 16 }),
+                _ => Direct::Net(IpNet { address: [10, 0, 0, *number].into(), prefix: 32 }),
+            }).collect(),
             dns: dns.iter().map(|host| [192, 0, 2, *host].into()).collect(),
             ports: ports.iter().enumerate().map(|(at, (by_mac, setup))| {
                 set_up(port(at, *by_mac), number(at), *setup)

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::Shared;
 use super::route::{Answer, form, json, read};
 use crate::service::Oracle;
+use crate::settle::states::wire::{AskedChanges, BODY_MAX};
 use crate::settle::wire::{Asked, PROPOSAL_MAX};
 
 /// What is asked for.
@@ -22,6 +23,7 @@ pub(super) enum Route {
     Roots(Option<Era>),
     Root(B256),
     Propose,
+    ProposeChanges,
     Kept(Era, Address, Option<B256>),
     Leaves(B256, Option<B256>),
     Binding(Address),
@@ -34,7 +36,11 @@ pub(super) fn route(head: &Parts) -> Option<Route> {
     let has_only = |names: &[&str]| query.keys().all(|name| names.contains(name));
     let value = |name: &str| query.get(name).copied();
     if head.method == Method::POST {
-        return (path == "/v1/roots/propose" && query.is_empty()).then_some(Route::Propose);
+        return match path {
+            "/v1/roots/propose" if query.is_empty() => Some(Route::Propose),
+            "/v1/states/propose" if query.is_empty() => Some(Route::ProposeChanges),
+            _ => None,
+        };
     }
     if head.method != Method::GET {
         return None;
@@ -86,6 +92,13 @@ pub(super) async fn answer(
             let asked: Asked = read(&shared.strangers, &head, body, PROPOSAL_MAX).await?;
             // To its end, even if whoever asked goes away: what is signed is remembered.
             let judging = shared.work.spawn(async move { settler.propose(asked).await });
+            let judged = judging.await.unwrap_or(Err(Refusal::Busy { retry_after_ms: 1000 }))?;
+            Ok(form(StatusCode::OK, &judged))
+        }
+        Route::ProposeChanges => {
+            let settler = Arc::clone(oracle.settler()?);
+            let asked: AskedChanges = read(&shared.strangers, &head, body, BODY_MAX).await?;
+            let judging = shared.work.spawn(async move { settler.propose_changes(asked).await });
             let judged = judging.await.unwrap_or(Err(Refusal::Busy { retry_after_ms: 1000 }))?;
             Ok(form(StatusCode::OK, &judged))
         }

@@ -418,7 +418,10 @@ mod tests {
             totalPenalty: U256::ZERO,
             configDigest: B256::ZERO,
         };
-        (B256::from(U256::from(to * 100 + total)), Proposal { root, sets: Vec::new() })
+        (
+            B256::from(U256::from(to * 100 + total)),
+            Proposal { root, sets: Vec::new(), voided: Vec::new() },
+        )
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use alloy::primitives::{Keccak256, keccak256};
 use super::tariff::Tariff;
 use super::tree::Tree;
 use super::verdict::{quorum, verdict};
+use super::voids::Void;
 use crate::service::Vote;
 
 /// An oracle's votes on an era, by node.
@@ -99,6 +100,21 @@ pub fn set_digest(votes: &Votes, parameters: &Parameters) -> B256 {
         hasher.update(vote.digest(&domain));
     }
     hasher.finalize()
+}
+
+/// Sets without what is void of them.
+#[must_use]
+pub fn without(mut sets: Vec<Set>, voided: &[Void]) -> Vec<Set> {
+    for set in &mut sets {
+        let of = |void: &&Void| (void.era, void.oracle) == (set.era.0, set.oracle);
+        for void in voided.iter().filter(of) {
+            match void.node {
+                Some(node) => drop(Arc::make_mut(&mut set.votes).remove(&node)),
+                None => set.votes = Arc::default(),
+            }
+        }
+    }
+    sets
 }
 
 /// The votes on a node in each era of some sets.

@@ -17,8 +17,10 @@ use agent_sla::{Reader, ReaderError};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::states::rules::{Rules, RulesError};
 use super::tariff::{Tariff, TariffError};
 use super::turn::Pace;
+use super::voids::Source;
 
 /// One gwei, in wei.
 const GWEI: u128 = 1_000_000_000;
@@ -55,6 +57,14 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why not.
         source: TariffError,
+    },
+    /// Its rules for nodes' states cannot be used.
+    #[error("{path}: states: {source}")]
+    States {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: RulesError,
     },
     /// An RPC server cannot be used.
     #[error("{path}: rpc: {source}")]
@@ -101,6 +111,8 @@ struct Form {
     rpc: Vec<String>,
     gas_key: Option<PathBuf>,
     registry: Option<Address>,
+    disputes: Option<Address>,
+    disputes_from_block: Option<u64>,
     #[serde(default = "one")]
     eras_per_root: u64,
     votes_within_seconds: Option<u32>,
@@ -110,6 +122,7 @@ struct Form {
     #[serde(default = "budget")]
     day_budget_gwei: u64,
     tariff: Tariff,
+    states: Option<Rules>,
     #[serde(default)]
     peer: Vec<PeerForm>,
 }
@@ -144,6 +157,8 @@ pub struct SettleConfig {
     pub gas_key: Option<PayerKey>,
     /// `NodeRegistry`, whose daemons are admitted beside the list; none where the list alone counts.
     pub registry: Option<Address>,
+    /// `Disputes`, whose void votes are left out; none where all votes count.
+    pub disputes: Option<Source>,
     /// When roots are made.
     pub pace: Pace,
     /// The most for a unit of gas, in wei.
@@ -152,6 +167,8 @@ pub struct SettleConfig {
     pub day_budget_wei: u128,
     /// What an era is worth.
     pub tariff: Tariff,
+    /// When nodes' states change; none where this oracle has no part in that.
+    pub states: Option<Rules>,
     /// The other oracles.
     pub peers: BTreeMap<Address, Reader>,
 }
@@ -173,9 +190,22 @@ impl SettleConfig {
         let form: Form = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let tariff = form.tariff;
         tariff.check().map_err(|source| ConfigError::Tariff { path: path.to_owned(), source })?;
+        if let Some(rules) = &form.states {
+            let failed = |source| ConfigError::States { path: path.to_owned(), source };
+            rules.check().map_err(failed)?;
+            if form.registry.is_none() {
+                return Err(wrong("states without registry: write the address".to_owned()));
+            }
+        }
         if !(1..=RANGE_ERAS_MAX).contains(&form.eras_per_root) {
             return Err(wrong(format!("eras_per_root: 1 to {RANGE_ERAS_MAX} are possible")));
         }
+        if form.disputes.is_none() && form.disputes_from_block.is_some() {
+            return Err(wrong(
+                "disputes_from_block without disputes: write the address".to_owned(),
+            ));
+        }
+        let from_block = form.disputes_from_block.unwrap_or(0);
         let era_ms = u64::from(parameters.era_seconds) * 1000;
         let or_half = |seconds: Option<u32>, otherwise: u64| {
             seconds.map_or(otherwise, |seconds| u64::from(seconds) * 1000).max(1)
@@ -195,10 +225,12 @@ impl SettleConfig {
                 .map(|file| gas_key(path, &file))
                 .transpose()?,
             registry: form.registry,
+            disputes: form.disputes.map(|disputes| Source { disputes, from_block }),
             pace,
             fee_cap_wei: u128::from(form.fee_cap_gwei) * GWEI,
             day_budget_wei: u128::from(form.day_budget_gwei) * GWEI,
             tariff,
+            states: form.states,
             peers: peers(path, form.peer, parameters, ours)?,
         })
     }
@@ -345,6 +377,15 @@ mod tests {
         assert!(words(format!("{rpc}\n{TARIFF}")).contains("no peer 0x0202"));
         assert!(words(text(&format!("{rpc}\ngas_key = \"open\""), 2)).contains("mode 644"));
         assert!(words(text(&format!("{rpc}\nextra = 1"), 2)).contains("extra"));
+        let rules = |warn: u16| {
+            let rest = "hold_after = 2\nslash_after = 3\nrestore_after = 2";
+            let states = format!("[states]\nwarn_after = {warn}\n{rest}\n");
+            text(rpc, 2).replace("[[peer]]", &format!("{states}[[peer]]"))
+        };
+        assert!(words(rules(1)).contains("states without registry"));
+        assert!(words(rules(2)).contains("warn_after < hold_after"));
+        let block = words(text(&format!("{rpc}\ndisputes_from_block = 1"), 2));
+        assert!(block.contains("without disputes"), "{block}");
         assert!(words(text(&format!("{rpc}\neras_per_root = 169"), 2)).contains("eras_per_root"));
     }
 }

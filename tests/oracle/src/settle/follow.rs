@@ -15,10 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::compute::{Amounts, Base, Ledger, tree};
+use super::compute::{Amounts, Base, Ledger, tree, without};
 use super::net::View;
 use super::root_digest;
 use super::settler::{SettleError, Settler, Stood, Tip};
+use super::states::wire::{AskedChanges, ChangeReply};
 use super::wire::{Asked, Proposal, Reply};
 use crate::service::{Oracle, Vote};
 use crate::setup::ADMITTED_MAX;
@@ -70,6 +71,14 @@ async fn get<T: DeserializeOwned>(peer: &Reader, path: &str) -> Result<T, ReadEr
 /// Asks a peer what becomes of a proposal.
 pub(super) async fn propose(peer: &Reader, asked: &Asked) -> Result<Reply, ReadError> {
     patiently(|| peer.post("/v1/roots/propose".to_owned(), asked)).await
+}
+
+/// Asks a peer for its signatures of changes of state.
+pub(super) async fn propose_changes(
+    peer: &Reader,
+    asked: &AskedChanges,
+) -> Result<Vec<ChangeReply>, ReadError> {
+    patiently(|| peer.post("/v1/states/propose".to_owned(), asked)).await
 }
 
 /// All votes of a list that has pages, each by `path` from behind a node on.
@@ -173,6 +182,7 @@ impl Settler {
         info!(number, root = %previous, to, "a root stands on chain");
         // Who was not there when it was made has its leaves, and perhaps not the votes.
         let sets = self.store.named(&proposal.sets)?.unwrap_or_default();
+        let sets = without(sets, &proposal.voided);
         let nodes = ledger.keys().copied().collect();
         let base = Arc::new(Base { previous, from, ledger: (*ledger).clone() });
         let stood = Arc::new(Stood { number, proposal, ledger, nodes, tree, sets });

@@ -1,7 +1,9 @@
 //! What the chain says of roots.
 
+use std::collections::BTreeSet;
+
 use agent_settlement::abi::messages::domain;
-use agent_settlement::abi::reference::{self, Posted, SlaSettlement};
+use agent_settlement::abi::reference::{self, OracleRegistry, Posted, SlaSettlement};
 use agent_settlement::call::{Call, Probe, Wanted};
 use agent_settlement::chain::checked::Checked;
 use agent_settlement::chain::{At, Chain as _, ChainError};
@@ -62,6 +64,12 @@ impl Net {
     #[must_use]
     pub fn new(chain: Checked, parameters: &Parameters) -> Self {
         Self { chain, chain_id: parameters.chain, contract: parameters.contract }
+    }
+
+    /// `SlaSettlement`.
+    #[must_use]
+    pub fn contract(&self) -> Address {
+        self.contract
     }
 
     /// The chain.
@@ -133,6 +141,25 @@ impl Net {
     /// It is not known.
     pub async fn is_cancelled(&self, digest: B256) -> Result<bool, NetError> {
         self.ask(&SlaSettlement::cancelledCall { digest }, At::Latest).await
+    }
+
+    /// Those of some oracles whose signatures count no more, as they voted twice.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub async fn jailed(
+        &self,
+        of: impl IntoIterator<Item = Address>,
+    ) -> Result<BTreeSet<Address>, NetError> {
+        let mut jailed = BTreeSet::new();
+        for oracle in of {
+            let registry = self.ask(&SlaSettlement::oraclesCall {}, At::Latest).await?;
+            let question = OracleRegistry::oraclesCall { oracle };
+            if self.ask_of(registry, &question, At::Latest).await?.jailed {
+                jailed.insert(oracle);
+            }
+        }
+        Ok(jailed)
     }
 
     /// What must be so before anything is signed for the chain.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agent_settlement::abi::reference::post_errors;
+use agent_settlement::abi::reference::{post_errors, state_errors};
 use agent_settlement::call::{Seq, Wanted};
 use agent_settlement::chain::checked::Checked;
 use agent_settlement::engine::event::{Moment, Notice};
@@ -15,7 +15,7 @@ use agent_settlement::engine::state::{Entry, QueueError, Stage, State};
 use agent_settlement::engine::{Engine, EngineError, EnqueueError, Setup};
 use agent_settlement::key::PayerKey;
 use agent_settlement::outbox::{Folder, ParkReason};
-use agent_sla::protocol::{B256, U256};
+use agent_sla::protocol::{Address, B256, U256};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -32,8 +32,8 @@ const TICK: Duration = Duration::from_secs(2);
 /// How long is waited after the engine could not be opened, as the chain does not answer.
 const OPEN_AGAIN: Duration = Duration::from_secs(10);
 
-/// Roots that wait to be taken: there is one at a time, and after a reorganisation another.
-const QUEUE: usize = 8;
+/// What waits to be taken: there is one root at a time, after a reorganisation another, and all changes of state of a look.
+const QUEUE: usize = 80;
 
 /// How often a post that kept reverting is tried again: a pool that is filled, a pause or a window that ends are found
 /// soon, and one that takes hours costs no more than a few reads of the chain each time.
@@ -71,11 +71,13 @@ impl Poster {
             day_budget_wei: config.day_budget_wei,
             ..Policy::default()
         };
+        let errors = [post_errors(), state_errors()].concat();
         let task = Task {
             folder: folder.to_owned(),
             chain: net.chain().clone(),
             key,
-            setup: Setup { target: net.target(), policy, errors: post_errors() },
+            setup: Setup { target: net.target(), policy, errors },
+            settlement: net.contract(),
             transactions: Arc::clone(&transactions),
             next_era: Arc::clone(&next_era),
             clock,
@@ -84,12 +86,12 @@ impl Poster {
         Self { wanted, transactions, next_era, is_closed: AtomicBool::new(false) }
     }
 
-    /// Wants a root posted. Where the queue is full, it is to be wanted again.
-    pub fn want(&self, wanted: Wanted) {
+    /// Wants a root or a change of state posted; whether it will be. Where the queue is full, it is to be wanted again.
+    pub fn want(&self, wanted: Wanted) -> bool {
         match self.wanted.try_send(wanted) {
-            Ok(()) => {}
+            Ok(()) => return true,
             Err(TrySendError::Full(_)) => {
-                warn!("the queue of roots to be posted is full; trying again");
+                warn!("the queue of what is to be posted is full; trying again");
             }
             // Wanted at each look, and said once.
             Err(TrySendError::Closed(_)) if self.is_closed.swap(true, Ordering::Relaxed) => {}
@@ -99,6 +101,7 @@ impl Poster {
                 );
             }
         }
+        false
     }
 
     /// Says which era the next root begins with: posts of eras before it are not needed.
@@ -119,6 +122,8 @@ struct Task {
     chain: Checked,
     key: PayerKey,
     setup: Setup,
+    /// Where roots are posted.
+    settlement: Address,
     clock: Clock,
     transactions: Transactions,
     next_era: Arc<AtomicU64>,
@@ -132,10 +137,13 @@ enum Parked {
 }
 
 /// Which posts that are parked are tried again, if it is time for that, and which are given up: other roots have taken
-/// their eras.
-fn parked(state: &State, next_era: u64, is_time: bool) -> Vec<(Seq, Parked)> {
+/// their eras, or they are changes of state, which are signed anew in the next era.
+fn parked(state: &State, settlement: Address, next_era: u64, is_time: bool) -> Vec<(Seq, Parked)> {
     let of = |entry: &Entry| {
         let Stage::Parked(reason) = &entry.stage else { return None };
+        if entry.intent.call.to != settlement {
+            return Some((entry.intent.seq, Parked::GivenUp));
+        }
         let probe = entry.intent.call.probe.as_ref();
         // The era behind the last of its own.
         let is_over = probe.is_some_and(|probe| probe.at_least <= U256::from(next_era));
@@ -165,9 +173,9 @@ impl Task {
                     match engine.enqueue(wanted) {
                         Ok(_) => {}
                         Err(EnqueueError::Queue(error @ QueueError::Full(_))) => {
-                            warn!(%error, "a root is not queued; trying again");
+                            warn!(%error, "a post is not queued; trying again");
                         }
-                        Err(error) => error!(%error, "a root is not queued"),
+                        Err(error) => error!(%error, "a post is not queued"),
                     }
                     continue;
                 }
@@ -194,13 +202,13 @@ impl Task {
         is_time: bool,
     ) -> Result<(), EngineError> {
         let next_era = self.next_era.load(Ordering::Relaxed);
-        for (seq, what) in parked(engine.state(), next_era, is_time) {
+        for (seq, what) in parked(engine.state(), self.settlement, next_era, is_time) {
             match what {
                 Parked::Again if engine.unpark(seq) => {
                     info!(%seq, "the post of a root is tried again")
                 }
                 Parked::GivenUp if engine.give_up(seq)? => {
-                    info!(%seq, next_era, "the post of a root is given up: its eras are settled");
+                    info!(%seq, next_era, "a post is given up: its eras are settled, or it is signed anew");
                 }
                 Parked::Again | Parked::GivenUp => {}
             }
@@ -240,12 +248,14 @@ impl Task {
         }
         for notice in report.notices {
             match notice {
-                Notice::Alarm(seq, alarm) => warn!(%seq, %alarm, "the post of a root needs a look"),
-                Notice::Mined { digest, .. } => info!(root = %digest, "a root is in a block"),
-                Notice::Reorged { digest, .. } => warn!(root = %digest, "its block vanished"),
-                Notice::Safe { digest, .. } => info!(root = %digest, "its block is safe"),
+                Notice::Alarm(seq, alarm) => warn!(%seq, %alarm, "a post needs a look"),
+                Notice::Mined { digest, .. } => info!(of = %digest, "a post is in a block"),
+                Notice::Reorged { digest, .. } => {
+                    warn!(of = %digest, "the block of a post vanished")
+                }
+                Notice::Safe { digest, .. } => info!(of = %digest, "the block of a post is safe"),
                 Notice::Final { digest, how, .. } => {
-                    info!(root = %digest, ?how, "its post cannot vanish any more");
+                    info!(of = %digest, ?how, "a post cannot vanish any more");
                 }
             }
         }
@@ -265,12 +275,10 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use agent_settlement::call::{Call, Probe};
     use agent_settlement::outbox::{Intent, Purpose, Record};
     use agent_settlement::revert::{Class, Revert};
-    use agent_sla::protocol::Address;
-
-    use super::*;
 
     fn revert(class: Class) -> Revert {
         Revert { words: "PoolTooSmall()".to_owned(), class }
@@ -300,12 +308,15 @@ mod tests {
 
     #[test]
     fn what_kept_reverting_is_tried_again_and_what_was_overtaken_is_given_up() {
-        let of = |next_era, is_time| parked(&state(), next_era, is_time);
+        let of = |next_era, is_time| parked(&state(), Address::ZERO, next_era, is_time);
         assert_eq!(of(8, false), []);
         assert_eq!(of(8, true), [(Seq(3), Parked::Again)]);
         assert_eq!(of(9, false), [(Seq(2), Parked::GivenUp)]);
         assert_eq!(of(9, true), [(Seq(2), Parked::GivenUp), (Seq(3), Parked::Again)]);
         assert_eq!(of(10, true), [(Seq(2), Parked::GivenUp), (Seq(3), Parked::GivenUp)]);
+        // Changes of state go to another contract.
+        let of = parked(&state(), Address::repeat_byte(1), 8, false);
+        assert_eq!(of, [(Seq(2), Parked::GivenUp), (Seq(3), Parked::GivenUp)]);
     }
 
     #[tokio::test]
@@ -315,11 +326,10 @@ mod tests {
         let poster = Poster { wanted, transactions, next_era, is_closed: AtomicBool::new(false) };
         let call = Call { to: Address::ZERO, data: Default::default(), probe: None };
         let want = || poster.want(Wanted { digest: B256::ZERO, call: call.clone() });
-        want();
-        want();
+        assert!(want() && !want());
         assert!(!poster.is_closed.load(Ordering::Relaxed), "it is full");
         drop(queue);
-        want();
+        assert!(!want());
         assert!(poster.is_closed.load(Ordering::Relaxed));
     }
 }

@@ -34,7 +34,12 @@ impl Replies {
     /// Whether the votes that are named are not those that count any more: nobody who knows that will agree.
     fn is_outdated(&self) -> bool {
         let shows = |objection: &Objection| {
-            matches!(objection, Objection::Lacks { .. } | Objection::Equivocated { .. })
+            matches!(
+                objection,
+                Objection::Lacks { .. }
+                    | Objection::Equivocated { .. }
+                    | Objection::OtherVoids { .. }
+            )
         };
         self.objections.iter().any(|(_, objection)| shows(objection))
     }
@@ -78,7 +83,7 @@ mod tests {
             totalPenalty: U256::ZERO,
             configDigest: B256::ZERO,
         };
-        Proposal { root, sets: Vec::new() }
+        Proposal { root, sets: Vec::new(), voided: Vec::new() }
     }
 
     fn signed(by: u8, total: u64) -> (Address, Reply) {

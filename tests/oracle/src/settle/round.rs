@@ -10,9 +10,10 @@
 //!  | a quorum: remembers them, posts             |
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
+use agent_settlement::call::Wanted;
 use agent_sla::protocol::messages::Refusal;
 use agent_sla::protocol::parameters::Era;
 use agent_sla::protocol::settled::{EraRoot, RANGE_ERAS_MAX};
@@ -28,6 +29,7 @@ use super::replies::Replies;
 use super::settler::{SettleError, Settler, Tip};
 use super::verdict::quorum;
 use super::verify::first_leaf;
+use super::voids::Follower;
 use super::wire::{Asked, EVIDENCE_MAX, Objection, Proposal, Reply, RootProposal, SetName};
 use crate::service::Vote;
 
@@ -36,7 +38,7 @@ use crate::service::Vote;
 const ROUNDS_MAX: u32 = 10;
 
 impl Settler {
-    fn quorum(&self) -> usize {
+    pub(super) fn quorum(&self) -> usize {
         quorum(self.parameters.oracles.len())
     }
 
@@ -49,10 +51,11 @@ impl Settler {
         let (from, now) = (tip.base.from, self.clock.now_ms());
         let mut signed_to = None;
         for (digest, root) in self.book.on_top(tip.base.previous, from) {
-            let is_signed = root.signatures.len() >= self.quorum();
-            if is_signed && !self.net.is_cancelled(digest).await? {
-                let signatures = root.signatures.values();
-                poster.want(self.net.post(digest, &root.proposal.root, signatures));
+            if root.signatures.len() < self.quorum() || self.net.is_cancelled(digest).await? {
+                continue;
+            }
+            if let Some(wanted) = self.post(digest, &root.proposal.root, &root.signatures).await? {
+                poster.want(wanted);
                 signed_to = Some(root.proposal.root.toEra);
                 break;
             }
@@ -67,7 +70,10 @@ impl Settler {
         let Some(to) = to.filter(|to| signed_to.is_none_or(|signed| signed < *to)) else {
             return Ok(());
         };
-        let (proposal, ledger) = self.draft(&tip, to).await?;
+        let Some((proposal, ledger)) = self.draft(&tip, to).await? else {
+            info!("it is still being read which votes are void; no root is proposed before");
+            return Ok(());
+        };
         let digest = self.digest(&proposal.root);
         let leading = Some((digest, proposal.root.clone(), Arc::clone(&ledger)));
         *self.leading.lock().unwrap_or_else(PoisonError::into_inner) = leading;
@@ -123,8 +129,12 @@ impl Settler {
     }
 
     /// What is proposed for eras: what was signed for them before, else what others signed, else what all votes here
-    /// come to.
-    async fn draft(&self, tip: &Tip, to: u64) -> Result<(Proposal, Arc<Ledger>), SettleError> {
+    /// come to that are not void. None while it is not known which are.
+    async fn draft(
+        &self,
+        tip: &Tip,
+        to: u64,
+    ) -> Result<Option<(Proposal, Arc<Ledger>)>, SettleError> {
         let base = &tip.base;
         let is_of = |root: &EraRoot| {
             (root.fromEra, root.toEra, root.previous) == (base.from, to, base.previous)
@@ -140,15 +150,18 @@ impl Settler {
         if let Some(proposal) = earlier
             && let Ok(sets) = self.store.named(&proposal.sets)?
         {
-            let computed = self.compute(Arc::clone(base), to, sets).await?;
+            let voided = proposal.voided.clone();
+            let computed = self.compute(Arc::clone(base), to, sets, voided).await?;
             if difference(&computed.root, &proposal.root).is_none() {
-                return Ok((proposal, Arc::new(computed.ledger)));
+                return Ok(Some((proposal, Arc::new(computed.ledger))));
             }
         }
+        let Some(voided) = self.left_out(base.from, to) else { return Ok(None) };
         let sets = self.store.counting(base.from, to)?;
         let names = sets.iter().map(|set| self.store.name(set)).collect();
-        let Computed { root, ledger } = self.compute(Arc::clone(base), to, sets).await?;
-        Ok((Proposal { root, sets: names }, Arc::new(ledger)))
+        let computing = self.compute(Arc::clone(base), to, sets, voided.clone());
+        let Computed { root, ledger } = computing.await?;
+        Ok(Some((Proposal { root, sets: names, voided }, Arc::new(ledger))))
     }
 
     /// Asks all peers at once. Who does not answer has said nothing.
@@ -230,13 +243,43 @@ impl Settler {
             warn!(count = signatures.len(), quorum = self.quorum(), "a root lacks signatures");
             return Ok(());
         }
+        // As long as too few count, the others are asked again: one that was away may be back.
+        let Some(wanted) = self.post(digest, root, &signatures).await? else { return Ok(()) };
         info!(root = %digest, from = root.fromEra, to = root.toEra, "a quorum signed a root");
-        let wanted = self.net.post(digest, root, signatures.values());
         self.book.gathered(digest, root.fromEra, signatures).await?;
         if let Some(poster) = &self.poster {
             poster.want(wanted);
         }
         Ok(())
+    }
+
+    /// The post of a root with the signatures that count; none where these are too few.
+    async fn post(
+        &self,
+        digest: B256,
+        root: &EraRoot,
+        signatures: &BTreeMap<Address, Signature>,
+    ) -> Result<Option<Wanted>, SettleError> {
+        let signatures = self.counting(signatures).await?;
+        if signatures.len() < self.quorum() {
+            warn!(root = %digest, count = signatures.len(), "too few signatures of a root count");
+            return Ok(None);
+        }
+        Ok(Some(self.net.post(digest, root, signatures.values())))
+    }
+
+    /// Signatures without those of oracles that voted twice: the contract refuses a call that has one.
+    pub(super) async fn counting(
+        &self,
+        signatures: &BTreeMap<Address, Signature>,
+    ) -> Result<BTreeMap<Address, Signature>, SettleError> {
+        let voids = self.voids.as_ref().and_then(Follower::voids).unwrap_or_default();
+        let suspects: BTreeSet<Address> = voids.iter().map(|void| void.oracle).collect();
+        let of = suspects.into_iter().filter(|oracle| signatures.contains_key(oracle));
+        let jailed = self.net.jailed(of).await?;
+        let counts = |oracle: &Address| !jailed.contains(oracle);
+        let counting = signatures.iter().filter(|(oracle, _)| counts(oracle));
+        Ok(counting.map(|(oracle, signature)| (*oracle, *signature)).collect())
     }
 
     fn is_by(&self, oracle: Address, root: &EraRoot, signature: Signature) -> bool {
@@ -261,6 +304,7 @@ impl Settler {
             | Objection::AlreadySigned { .. }
             | Objection::NotYet
             | Objection::OtherTariff { .. }
+            | Objection::OtherVoids { .. }
             | Objection::Unavailable { .. }
             | Objection::Differs { .. }
             | Objection::Busy => Ok(false),
@@ -356,6 +400,17 @@ impl Settler {
             }
             _ => {}
         }
+        // What the leader read last may be newer than what was read here.
+        if self.left_out(from, to).as_ref() != Some(&proposal.voided) {
+            self.follow_voids().await?;
+        }
+        match self.left_out(from, to) {
+            None => return objects(Objection::Busy),
+            Some(voided) if voided != proposal.voided => {
+                return objects(Objection::OtherVoids { voided });
+            }
+            Some(_) => {}
+        }
         if let Some(objection) = self.same_votes(leader, proposal).await? {
             return objects(objection);
         }
@@ -369,7 +424,8 @@ impl Settler {
             Ok(sets) => sets,
             Err(set) => return objects(Objection::Unavailable { set }),
         };
-        let computed = self.compute(Arc::clone(&tip.base), to, sets).await?;
+        let voided = proposal.voided.clone();
+        let computed = self.compute(Arc::clone(&tip.base), to, sets, voided).await?;
         if let Some(first) = difference(&computed.root, &proposal.root) {
             let leaf = self.first_leaf(leader, &digest, &computed.ledger).await;
             let first = leaf.unwrap_or(first);

@@ -16,12 +16,14 @@ use tracing::{debug, info, warn};
 
 use super::admission::{Admission, Admits};
 use super::book::{Book, BookError};
-use super::compute::{Base, Computed, Ledger, Set, Terms, compute};
+use super::compute::{Base, Computed, Ledger, Set, Terms, compute, without};
 use super::config::SettleConfig;
 use super::net::{Net, NetError, View};
 use super::poster::Poster;
+use super::states::States;
 use super::tree::Tree;
 use super::turn::Heard;
+use super::voids::{Follower, Void, left_out};
 use super::votes::{Store, VotesError};
 use super::wire::Proposal;
 use crate::clock::Clock;
@@ -56,6 +58,11 @@ pub enum SettleError {
         /// Its digest.
         digest: B256,
     },
+    /// Not all blocks that are safe could be read for votes that are void.
+    #[error(
+        "the chain has not come as far as disputes_from_block, or changes while it is read; try again"
+    )]
+    VoidsUnread,
     /// The key cannot sign.
     #[error(transparent)]
     Sign(#[from] CannotSign),
@@ -106,9 +113,13 @@ pub struct Settler {
     pub(super) store: Store,
     pub(super) book: Book,
     pub(super) net: Net,
+    /// None where all votes count.
+    pub(super) voids: Option<Follower>,
     pub(super) clock: Clock,
     admission: Option<Admission>,
     pub(super) poster: Option<Poster>,
+    /// None where it proposes no changes of state, and signs none.
+    pub(super) states: Option<States>,
     tip: Mutex<Option<Tip>>,
     /// What is proposed now, so that who comes to another root can find the first leaf that differs.
     pub(super) leading: Mutex<Option<Leading>>,
@@ -139,6 +150,15 @@ impl Settler {
         let net = Net::new(config.chain.clone(), &parameters);
         let (store, book) =
             (Store::open(&folder.join("votes"), parameters.clone())?, Book::open(folder)?);
+        let oracles = &parameters.oracles;
+        let follow = |source| Follower::open(Some(&folder.join("voids")), source, oracles.clone());
+        let voids = config.disputes.map(follow).transpose()?;
+        let states = match (config.states.take(), config.registry) {
+            (Some(rules), Some(registry)) => {
+                Some(States::open(&folder.join("states"), rules, registry)?)
+            }
+            _ => None,
+        };
         let clock = oracle.config().clock.clone();
         let gas_key = config.gas_key.take();
         let poster =
@@ -151,8 +171,10 @@ impl Settler {
             admission: config.registry.map(Admission::new),
             config,
             net,
+            voids,
             clock,
             poster,
+            states,
             tip: Mutex::default(),
             leading: Mutex::default(),
             adopted: Mutex::default(),
@@ -192,9 +214,23 @@ impl Settler {
 
     /// Waits until nothing can be written any more.
     pub async fn broken(&self) {
+        let voids = async {
+            match self.voids.as_ref().and_then(Follower::log) {
+                Some(log) => log.failed().cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let states = async {
+            match &self.states {
+                Some(states) => states.changes().log().failed().cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = self.store.log().failed().cancelled() => {}
             () = self.book.log().failed().cancelled() => {}
+            () = voids => {}
+            () = states => {}
         }
     }
 
@@ -236,6 +272,7 @@ impl Settler {
         let from = self.tip().map(|tip| tip.base.from);
         self.fetch(oracle, from).await?;
         looked?;
+        self.follow_voids().await?;
         let now = self.parameters.era_at(self.clock.now_ms());
         let refreshed = match (&self.admission, now) {
             (Some(admission), Some(Era(era))) => admission.refresh(&self.net, era).await,
@@ -243,7 +280,9 @@ impl Settler {
         };
         // Roots do not wait for the registry.
         self.lead().await?;
-        Ok(refreshed?)
+        let stated = self.lead_states().await;
+        refreshed?;
+        stated
     }
 
     /// Keeps a vote that somebody showed, if its oracle signed it. Two of one oracle on a node leave it out.
@@ -276,15 +315,33 @@ impl Settler {
         heard
     }
 
-    /// Computes a root, on a thread of its own.
+    /// Reads which votes are void; whether that is known now.
+    pub(super) async fn follow_voids(&self) -> Result<bool, SettleError> {
+        match &self.voids {
+            Some(voids) => voids.refresh(&self.net).await,
+            None => Ok(true),
+        }
+    }
+
+    /// What is left out of some eras; none while that is not known.
+    pub(super) fn left_out(&self, from: u64, to: u64) -> Option<Vec<Void>> {
+        match &self.voids {
+            Some(voids) => voids.voids().map(|voids| left_out(&voids, from, to)),
+            None => Some(Vec::new()),
+        }
+    }
+
+    /// Computes a root without what is void, on a thread of its own.
     pub(super) async fn compute(
         &self,
         base: Arc<Base>,
         to: u64,
         sets: Vec<Set>,
+        voided: Vec<Void>,
     ) -> Result<Computed, SettleError> {
         let (parameters, tariff) = (self.parameters.clone(), self.config.tariff.clone());
         let computing = tokio::task::spawn_blocking(move || {
+            let sets = without(sets, &voided);
             compute(Terms { parameters: &parameters, tariff: &tariff }, &base, to, &sets)
         });
         Ok(computing.await?)

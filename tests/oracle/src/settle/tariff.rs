@@ -88,6 +88,14 @@ impl Tariff {
         )
     }
 
+    /// Whether so many checks were passed that the era is paid for.
+    #[must_use]
+    pub fn is_passed(&self, median: &Median) -> bool {
+        let (issued, passed) = (u64::from(median.issued), u64::from(median.passed));
+        let wanted = u64::from(self.pass_permille).saturating_mul(issued);
+        issued > 0 && passed.saturating_mul(PERMILLE) >= wanted
+    }
+
     /// What an era with these medians earns and forfeits. Rounded down, for the payer.
     #[must_use]
     pub fn amounts(&self, median: &Median) -> (U256, U256) {

@@ -1,6 +1,7 @@
 //! Computing the roots on chain anew, from votes alone: `reference-oracle verify`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use agent_settlement::chain::At;
 use agent_sla::Reader;
@@ -9,12 +10,13 @@ use agent_sla::protocol::parameters::{Era, Parameters};
 use tracing::debug;
 
 use super::book::Book;
-use super::compute::{Base, Computed, Ledger, Terms, compute, difference};
+use super::compute::{Base, Computed, Ledger, Terms, compute, difference, without};
 use super::follow::{kept, leaves};
 use super::net::Net;
 use super::root_digest;
 use super::settler::SettleError;
 use super::tariff::Tariff;
+use super::voids::{Follower, Source, Void, Voids, left_out};
 use super::votes::{Store, verify};
 use super::wire::Proposal;
 
@@ -29,14 +31,64 @@ pub struct Finding {
     pub eras: Option<(u64, u64)>,
     /// The first difference, in words; none where all is equal.
     pub difference: Option<String>,
+    /// Votes that count in it and were voided since.
+    pub void_since: Vec<Void>,
+}
+
+/// How often is read on, and how long is waited between, until all void votes are known: 20,000 times 32 ranges of 2,000
+/// blocks are eighty years of Base.
+const READS_MAX: u32 = 20_000;
+const READ_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a network's roots are computed by.
+#[derive(Debug)]
+pub struct Rules {
+    /// What all agree on.
+    pub parameters: Parameters,
+    /// What an era is worth.
+    pub tariff: Tariff,
+    /// The contracts.
+    pub net: Net,
+    /// Votes that are void; none where all count.
+    pub voids: Voids,
+}
+
+impl Rules {
+    /// Reads which votes are void, if a contract says so.
+    ///
+    /// # Errors
+    /// The chain does not say.
+    pub async fn read(
+        parameters: Parameters,
+        tariff: Tariff,
+        net: Net,
+        source: Option<Source>,
+    ) -> Result<Self, SettleError> {
+        let voids = match source {
+            Some(source) => read(source, &parameters, &net).await?,
+            None => Voids::new(),
+        };
+        Ok(Self { parameters, tariff, net, voids })
+    }
+}
+
+async fn read(source: Source, parameters: &Parameters, net: &Net) -> Result<Voids, SettleError> {
+    let follower = Follower::open(None, source, parameters.oracles.clone())?;
+    for _ in 0..READS_MAX {
+        if follower.refresh(net).await?
+            && let Some(voids) = follower.voids()
+        {
+            return Ok(voids);
+        }
+        tokio::time::sleep(READ_PAUSE).await;
+    }
+    Err(SettleError::VoidsUnread)
 }
 
 /// What is verified against.
 #[derive(Debug)]
 pub struct Verifier {
-    parameters: Parameters,
-    tariff: Tariff,
-    net: Net,
+    rules: Rules,
     store: Store,
     book: Book,
 }
@@ -46,15 +98,10 @@ impl Verifier {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn of_folder(
-        folder: &Path,
-        parameters: Parameters,
-        tariff: Tariff,
-        net: Net,
-    ) -> Result<Self, SettleError> {
-        let store = Store::look(&folder.join("votes"), parameters.clone())?;
+    pub fn of_folder(folder: &Path, rules: Rules) -> Result<Self, SettleError> {
+        let store = Store::look(&folder.join("votes"), rules.parameters.clone())?;
         let book = Book::look(folder)?;
-        Ok(Self { parameters, tariff, net, store, book })
+        Ok(Self { rules, store, book })
     }
 
     /// By what oracles show, which is fetched into a folder. What one of them lacks the next one is asked for.
@@ -64,15 +111,13 @@ impl Verifier {
     pub async fn of_oracles(
         folder: &Path,
         oracles: &[Reader],
-        parameters: Parameters,
-        tariff: Tariff,
-        net: Net,
+        rules: Rules,
     ) -> Result<Self, SettleError> {
-        let store = Store::open(&folder.join("votes"), parameters.clone())?;
+        let store = Store::open(&folder.join("votes"), rules.parameters.clone())?;
         let book = Book::open(folder)?;
-        let found = Self { parameters, tariff, net, store, book };
-        for number in 0..found.net.look().await?.count {
-            let digest = found.net.posted(number, At::Latest).await?.digest;
+        let found = Self { rules, store, book };
+        for number in 0..found.rules.net.look().await?.count {
+            let digest = found.rules.net.posted(number, At::Latest).await?.digest;
             for oracle in oracles {
                 if found.take(oracle, digest).await? {
                     break;
@@ -91,7 +136,7 @@ impl Verifier {
                 return Ok(false);
             }
         };
-        if root_digest(&proposal.root, &self.parameters) != digest {
+        if root_digest(&proposal.root, &self.rules.parameters) != digest {
             return Ok(false);
         }
         let mut is_whole = true;
@@ -118,17 +163,19 @@ impl Verifier {
     /// # Errors
     /// The chain does not say, or what is kept cannot be read.
     pub async fn up_to(&self, era: u64) -> Result<Vec<Finding>, SettleError> {
-        let view = self.net.look().await?;
+        let net = &self.rules.net;
+        let view = net.look().await?;
         let (mut findings, mut base) = (Vec::new(), Base::default());
         if era >= view.next_era {
             return Ok(findings);
         }
         for number in 0..view.count {
-            let posted = self.net.posted(number, At::Latest).await?;
+            let posted = net.posted(number, At::Latest).await?;
             let digest = posted.digest;
             let Some(known) = self.book.root(&digest) else {
                 let difference = Some("it is not known what it was computed from".to_owned());
-                findings.push(Finding { number, digest, eras: None, difference });
+                let void_since = Vec::new();
+                findings.push(Finding { number, digest, eras: None, difference, void_since });
                 return Ok(findings);
             };
             let proposal = known.proposal;
@@ -148,7 +195,16 @@ impl Verifier {
                 Ok(computed) => (None, Some(computed)),
                 Err(words) => (Some(words), None),
             };
-            findings.push(Finding { number, digest, eras: Some((from, to)), difference });
+            let counts = |void: &Void| !proposal.voided.contains(void);
+            let void_since =
+                left_out(&self.rules.voids, from, to).into_iter().filter(counts).collect();
+            findings.push(Finding {
+                number,
+                digest,
+                eras: Some((from, to)),
+                difference,
+                void_since,
+            });
             let Some(Computed { ledger, .. }) = computed.filter(|_| to < era) else { break };
             base = Base { previous: digest, from: to.saturating_add(1), ledger };
         }
@@ -174,11 +230,23 @@ impl Verifier {
         };
         for set in &sets {
             let votes: Vec<_> = set.votes.values().cloned().collect();
-            if let Err(error) = verify(&self.parameters, set.era, set.oracle, &votes) {
+            if let Err(error) = verify(&self.rules.parameters, set.era, set.oracle, &votes) {
                 return Ok(Err(format!("a vote of {} on era {}: {error}", set.oracle, set.era)));
             }
         }
-        let terms = Terms { parameters: &self.parameters, tariff: &self.tariff };
+        let is_void = |void: &Void| match void.node {
+            Some(_) => self.rules.voids.contains(void),
+            None => left_out(&self.rules.voids, void.era, void.era).contains(void),
+        };
+        if let Some(void) = proposal.voided.iter().find(|void| !is_void(void)) {
+            let Void { era, oracle, .. } = void;
+            let node = void.node.map_or("all nodes".to_owned(), |node| format!("node {node}"));
+            return Ok(Err(format!(
+                "the vote of {oracle} on era {era} and {node} is left out and is not void on chain"
+            )));
+        }
+        let terms = Terms { parameters: &self.rules.parameters, tariff: &self.rules.tariff };
+        let sets = without(sets, &proposal.voided);
         let computed = compute(terms, base, proposal.root.toEra, &sets);
         let Some(first) = difference(&computed.root, &proposal.root) else {
             return Ok(Ok(computed));

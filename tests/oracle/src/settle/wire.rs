@@ -14,6 +14,7 @@ use alloy::primitives::keccak256;
 use alloy::sol_types::SolValue;
 use serde::{Deserialize, Serialize};
 
+use super::voids::Void;
 use crate::service::Vote;
 
 /// Leaves in one answer: each is some 350 bytes of JSON.
@@ -75,14 +76,21 @@ pub struct Proposal {
     pub root: EraRoot,
     /// The votes, in the order of era, then oracle.
     pub sets: Vec<SetName>,
+    /// What of them is left out, as the chain voided it, in the order of era, oracle, node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voided: Vec<Void>,
 }
 
 impl Proposal {
-    /// The digest of its sets.
+    /// The digest of its sets, and of what is left out of them.
     #[must_use]
     pub fn sets_digest(&self) -> B256 {
         let words = |set: &SetName| (set.era, set.oracle, set.count, set.digest).abi_encode();
-        keccak256(self.sets.iter().flat_map(words).collect::<Vec<u8>>())
+        let void = |void: &Void| {
+            (void.era, void.oracle, void.node.is_some(), void.node.unwrap_or_default()).abi_encode()
+        };
+        let sets = self.sets.iter().flat_map(words);
+        keccak256(sets.chain(self.voided.iter().flat_map(void)).collect::<Vec<u8>>())
     }
 }
 
@@ -141,6 +149,12 @@ pub enum Objection {
     Lacks {
         /// The votes, as it has them.
         set: SetName,
+    },
+    /// Other votes are void on chain than the proposal leaves out, as it sees the chain.
+    #[error("{} votes of these eras are void on chain, and the proposal leaves out others", voided.len())]
+    OtherVoids {
+        /// What is void.
+        voided: Vec<Void>,
     },
     /// It cannot get votes that the proposal names.
     #[error("votes of {oracle} on era {era} cannot be had as they are named", oracle = set.oracle, era = set.era)]

@@ -9,6 +9,7 @@
 
 mod bench;
 mod canaries;
+mod design;
 mod faults;
 mod node;
 mod process;

@@ -1,10 +1,12 @@
 //! What a volume says of itself, before it is used. Calls block.
 
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use agent_object_store_pool::backend::{Backend, EntryKind};
-use agent_object_store_pool::device::{DeviceError, FOLDER, superblock};
+use agent_object_store_pool::device::{DeviceError, FOLDER, LOCK, superblock};
 use agent_object_store_pool::disk::DiskBackend;
 use agent_object_store_pool::superblock::{FORMAT, Superblock, SuperblockError};
 
@@ -17,6 +19,30 @@ use crate::volumes::{AttachError, Volume};
 pub fn is_retired(path: &Path) -> bool {
     let found = superblock(&DiskBackend::threads(), path);
     matches!(found, Ok(Some(found)) if found.key.is_empty())
+}
+
+/// Takes a volume out of every pool for good: its keys are written over, then what the pool has on it is removed. Goes on
+/// where an earlier call was cut off. Blocks.
+///
+/// # Errors
+/// It is in use by a process ([`io::ErrorKind::WouldBlock`]), or a file failed; something may be left then.
+pub fn destroy_volume(path: &Path) -> io::Result<()> {
+    let root = path.join(FOLDER);
+    if !root.try_exists()? {
+        return Ok(());
+    }
+    let backend = DiskBackend::threads();
+    let _lock = backend.lock(&root.join(LOCK))?;
+    for (name, _) in backend.list_dir(&root)? {
+        if name.starts_with(SUPERBLOCK) {
+            let file = OpenOptions::new().write(true).open(root.join(name))?;
+            let length = file.metadata()?.len();
+            file.write_all_at(&vec![0; usize::try_from(length).unwrap_or_default()], 0)?;
+            file.sync_all()?;
+        }
+    }
+    fs::remove_dir_all(&root)?;
+    fs::File::open(path)?.sync_all()
 }
 
 /// What superblocks' names begin with.

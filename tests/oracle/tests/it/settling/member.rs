@@ -52,6 +52,8 @@ pub(crate) struct Member {
     byte: u8,
     certificate: (CertificateDer<'static>, Vec<u8>),
     pub(crate) tariff: String,
+    /// When states of nodes change; empty for never.
+    pub(crate) states: String,
     running: Option<Running>,
 }
 
@@ -152,6 +154,7 @@ impl Circle {
                 byte,
                 certificate: self_signed("oracle").expect("a certificate"),
                 tariff: tariff(1000),
+                states: String::new(),
                 running: None,
             });
         }
@@ -177,10 +180,10 @@ impl Circle {
 
     fn text(&self, index: usize) -> String {
         let member = &self.members[index];
-        let Network { url, registry, .. } = &self.network;
+        let Network { url, registry, disputes, .. } = &self.network;
         let mut text = format!(
-            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ngas_key = \"gas\"\n{}",
-            member.tariff
+            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ndisputes = \"{disputes}\"\ngas_key = \"gas\"\n{}{}",
+            member.tariff, member.states
         );
         for (other, peer) in self.members.iter().enumerate() {
             if other != index {
@@ -255,15 +258,20 @@ impl Circle {
     /// An era in which each oracle that runs made ten checks of each node, so many of which were passed; then its votes
     /// are cast.
     pub(crate) async fn era(&self, era: u64, nodes: &[(B256, u32)]) {
+        self.seen(era, |_| nodes.to_vec()).await;
+    }
+
+    /// The same, where each oracle sees what it sees.
+    pub(crate) async fn seen(&self, era: u64, nodes: impl Fn(usize) -> Vec<(B256, u32)>) {
         self.moment(era, 10).await;
         for index in self.up() {
-            for (node, passed) in nodes {
+            for (node, passed) in nodes(index) {
                 for number in 0..10 {
                     let canary = Canary { era, number };
-                    let passed = u32::from(number) < *passed;
+                    let passed = u32::from(number) < passed;
                     let work = Work::Put;
                     let check = Check { work, canary, passed, micros: 5, bytes: 5, why: None };
-                    self.oracle(index).checked(Era(era), *node, check).await.expect("counted");
+                    self.oracle(index).checked(Era(era), node, check).await.expect("counted");
                 }
             }
         }

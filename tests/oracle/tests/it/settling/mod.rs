@@ -2,6 +2,8 @@
 
 mod member;
 mod network;
+mod states;
+mod voids;
 
 use std::process::Command;
 
@@ -301,7 +303,8 @@ async fn a_root_without_votes_is_not_agreed_to_while_votes_may_come() {
     let reply = async |to| {
         let terms = Terms { parameters: &parameters, tariff: &tariff };
         let root = compute(terms, &Base::default(), to, &[]).root;
-        let asked = asked(&circle, leader, Proposal { root, sets: Vec::new() }, false);
+        let asked =
+            asked(&circle, leader, Proposal { root, sets: Vec::new(), voided: Vec::new() }, false);
         circle.settler(follower).propose(asked).await.expect("an answer")
     };
     let look = async || {

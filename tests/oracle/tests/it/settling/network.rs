@@ -33,7 +33,15 @@ pub(crate) const GAS_KEYS: [&str; 4] = [
 ];
 
 /// What was deployed, once for all tests of this process: the chain's state, and the parameters.
-static DEPLOYED: OnceCell<(Value, Parameters, Address)> = OnceCell::const_new();
+static DEPLOYED: OnceCell<(Value, Deployed)> = OnceCell::const_new();
+
+/// What was deployed.
+#[derive(Clone)]
+struct Deployed {
+    parameters: Parameters,
+    registry: Address,
+    disputes: Address,
+}
 
 /// A running chain.
 pub(crate) struct Network {
@@ -43,6 +51,7 @@ pub(crate) struct Network {
     pub(crate) parameters: Parameters,
     /// `NodeRegistry`.
     pub(crate) registry: Address,
+    pub(crate) disputes: Address,
 }
 
 /// A tool of the contracts: where the variable says; else where `cargo xtask contracts` puts it.
@@ -87,7 +96,7 @@ fn server(url: &str) -> Server {
 }
 
 /// Deploys the contracts for these oracles, by the script that people use.
-fn deploy(url: &str, oracles: &[Address]) -> (Parameters, Address) {
+fn deploy(url: &str, oracles: &[Address]) -> Deployed {
     let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../agent/settlement/contracts");
     let names: Vec<String> = oracles.iter().map(ToString::to_string).collect();
     let done = Command::new(tool("ICN_FORGE", "forge"))
@@ -110,7 +119,7 @@ fn deploy(url: &str, oracles: &[Address]) -> (Parameters, Address) {
         samples: 4,
         oracles: oracles.iter().copied().collect(),
     };
-    (parameters, address("registry"))
+    Deployed { parameters, registry: address("registry"), disputes: address("disputes") }
 }
 
 impl Network {
@@ -118,17 +127,18 @@ impl Network {
     pub(crate) async fn start(oracles: &[Address]) -> Self {
         let deploying = async {
             let (mut child, url) = anvil();
-            let (parameters, registry) = deploy(&url, oracles);
+            let deployed = deploy(&url, oracles);
             let state = server(&url).ask("anvil_dumpState", json!([])).await;
             // It may have ended by itself.
             let _gone = child.kill();
             let _reaped = child.wait();
-            (state.expect("anvil answers"), parameters, registry)
+            (state.expect("anvil answers"), deployed)
         };
-        let (state, parameters, registry) = DEPLOYED.get_or_init(|| deploying).await.clone();
+        let (state, deployed) = DEPLOYED.get_or_init(|| deploying).await.clone();
+        let Deployed { parameters, registry, disputes } = deployed;
         assert_eq!(parameters.oracles, oracles.iter().copied().collect());
         let (child, url) = anvil();
-        let network = Self { child, server: server(&url), url, parameters, registry };
+        let network = Self { child, server: server(&url), url, parameters, registry, disputes };
         assert_eq!(network.ask("anvil_loadState", json!([state])).await, json!(true));
         network
     }
@@ -143,12 +153,22 @@ impl Network {
         self.ask("evm_mine", json!([])).await;
     }
 
-    /// Calls the registry as the HP of the test, which is anvil's first account; its own address is answered.
+    /// Makes so many blocks.
+    pub(crate) async fn mine(&self, blocks: u64) {
+        self.ask("anvil_mine", json!([format!("{blocks:#x}")])).await;
+    }
+
+    /// Calls the registry as the HP of the test; its own address is answered.
     pub(crate) async fn as_hp(&self, call: &impl SolCall) -> Address {
+        self.call(self.registry, call).await
+    }
+
+    /// Calls a contract as anvil's first account, who deployed all of them and is their guardian; its own address is answered.
+    pub(crate) async fn call(&self, to: Address, call: &impl SolCall) -> Address {
         let accounts = self.ask("eth_accounts", json!([])).await;
         let hp: Address = serde_json::from_value(accounts[0].clone()).expect("an address");
         let data = alloy::primitives::Bytes::from(call.abi_encode());
-        let transaction = json!({ "from": hp, "to": self.registry, "data": data });
+        let transaction = json!({ "from": hp, "to": to, "data": data });
         let hash = self.ask("eth_sendTransaction", json!([transaction])).await;
         // Not mined yet, it might count from an era later on.
         for _ in 0..RECEIPT_TRIES {
@@ -159,13 +179,21 @@ impl Network {
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        panic!("the HP's transaction {hash} is in no block");
+        panic!("the transaction {hash} is in no block");
+    }
+
+    pub(crate) fn rpc(&self) -> Rpc {
+        Rpc::new(self.server.clone())
     }
 
     /// What the contract that settles answers.
     pub(crate) async fn read<T: SolCall>(&self, call: &T) -> T::Return {
-        let rpc = Rpc::new(self.server.clone());
-        let to = self.parameters.contract;
+        self.read_of(self.parameters.contract, call).await
+    }
+
+    /// What a contract answers.
+    pub(crate) async fn read_of<T: SolCall>(&self, to: Address, call: &T) -> T::Return {
+        let rpc = self.rpc();
         let answer = rpc.read(to, call.abi_encode().into(), At::Latest).await.expect("an answer");
         T::abi_decode_returns(&answer).expect("of this call")
     }

@@ -1,0 +1,8 @@
+//! Settings of the network as a person changes them: one port at a time, for the console's form and for
+//! `icnctl network set`. Pure.
+
+mod edit;
+mod form;
+
+pub(crate) use edit::{BondWish, Wish, base, current, set};
+pub(crate) use form::{NetworkForm, Sent, address, net};
