@@ -102,6 +102,13 @@ pub(crate) async fn leaves<C: Chain + Clone>(
         return Ok(all);
     };
     let Some((_, final_at)) = desk.root(contracts, last.id).await? else { return Ok(all) };
+    for (_, answers) in &mut all {
+        // It became final meanwhile.
+        answers.settle_by(last.id);
+    }
+    if all.iter().all(|(_, answers)| matches!(answers.last_final, Final::Proven(_))) {
+        return Ok(all);
+    }
     let (tree, mut errors) = tree(&desk.network, last.id, last.root, last.digest).await;
     for (node, answers) in &mut all {
         let missing = matches!(answers.last_final, Final::Unknown);
@@ -199,6 +206,13 @@ impl Answers {
     /// Takes the newest for the newest that is final, if it is.
     pub(crate) fn settle(&mut self, block_s: u64) {
         if let Some(proven) = self.newest.as_ref().filter(|one| block_s >= one.earned.final_at) {
+            self.last_final = Final::Proven(Box::new(proven.clone()));
+        }
+    }
+
+    /// The same, where the chain said that roots are final up to this one.
+    fn settle_by(&mut self, last: u64) {
+        if let Some(proven) = self.newest.as_ref().filter(|one| one.earned.root == last) {
             self.last_final = Final::Proven(Box::new(proven.clone()));
         }
     }

@@ -240,10 +240,14 @@ impl<C: Chain + Clone> Desk<C> {
         let (mut plan, mut refused) = (Vec::new(), Vec::new());
         for (id, answers) in claims {
             answers.errors.iter().for_each(|error| note(&error.to_string()));
-            let proven = match (answers.last_final, answers.newest) {
-                (Final::Proven(proven), _) => *proven,
+            let (proven, at) = match (answers.last_final, answers.newest) {
+                // The chain said so, perhaps in a newer block than was looked at first.
+                (Final::Proven(proven), _) => {
+                    let at = at.max(proven.earned.final_at);
+                    (*proven, at)
+                }
                 // It is said when it will be.
-                (Final::Nothing | Final::Unknown, Some(newest)) => newest,
+                (Final::Nothing | Final::Unknown, Some(newest)) => (newest, at),
                 (Final::Nothing | Final::Unknown, None) => {
                     refused.push(format!("no oracle proves anything that node {id} earned"));
                     continue;

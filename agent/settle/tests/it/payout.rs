@@ -8,7 +8,7 @@ use alloy::primitives::{B256, U256, keccak256};
 use alloy::sol_types::{SolStruct, SolValue};
 use zeroize::Zeroizing;
 
-use crate::chain::{Chain, WINDOW_S, hp, leaf, now_s, tokens};
+use crate::chain::{Chain, Setup, hp, leaf, now_s, tokens};
 use crate::oracle::Oracle;
 use crate::tool::Tool;
 
@@ -47,7 +47,10 @@ fn amount(value: &serde_json::Value) -> U256 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hp_is_paid_what_its_node_earned() {
-    let mut chain = Chain::start(41_001).await;
+    // Long enough for two runs of the tool on a machine that is busy.
+    const WINDOW_S: u64 = 20;
+    let setup = Setup { window_s: WINDOW_S, before_s: 260, behind_s: 55 };
+    let mut chain = Chain::start_with(41_001, setup).await;
     let (honest, liar) = (Oracle::start(), Oracle::start());
     let more = [liar.described("liar"), honest.described("honest")].concat();
     let tool = Tool::new(&chain, &format!("hp_account = \"{}\"\n{more}", hp()));
