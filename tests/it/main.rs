@@ -23,4 +23,5 @@ mod power_cut;
 mod settlement;
 mod space;
 mod supervision;
+mod support;
 mod write_log;

@@ -58,6 +58,9 @@ pub struct Setup {
     pub s3_port: Option<u16>,
     /// Ports of the node that are reached from outside, beside that of S3.
     pub forwards: Vec<u16>,
+    /// Whether the terminal on the first serial line says its size; without it the console shows no screens there, and
+    /// takes commands.
+    pub terminal_answers: bool,
     /// More arguments for QEMU.
     pub more: Vec<String>,
 }
@@ -78,6 +81,7 @@ impl Setup {
             has_network: true,
             s3_port: None,
             forwards: Vec::new(),
+            terminal_answers: true,
             more: Vec::new(),
         }
     }
@@ -124,7 +128,8 @@ impl Machine {
             .context("cannot start qemu-system-x86_64")?;
         let attach = || {
             let qmp = Qmp::connect(&run.path().join("qmp"), Duration::from_secs(20))?;
-            anyhow::Ok((qmp, Screen::attach(&run.path().join("console"))?))
+            let line = run.path().join("console");
+            anyhow::Ok((qmp, Screen::attach(&line, setup.terminal_answers)?))
         };
         match attach() {
             Ok((qmp, screen)) => Ok(Self { child, run, s3_port, forwarded, qmp, screen, started }),

@@ -28,6 +28,7 @@ pub const DISKS: &str = "3";
 pub struct Screen {
     parser: Arc<Mutex<vt100::Parser>>,
     line: Arc<UnixStream>,
+    answers: bool,
 }
 
 impl std::fmt::Debug for Screen {
@@ -37,14 +38,14 @@ impl std::fmt::Debug for Screen {
 }
 
 impl Screen {
-    /// Attaches to a serial line that QEMU offers as a socket.
+    /// Attaches to a serial line that QEMU offers as a socket. Only where it `answers` does it say how large it is.
     ///
     /// # Errors
     /// When the socket cannot be opened.
-    pub fn attach(path: &Path) -> Result<Self> {
+    pub fn attach(path: &Path, answers: bool) -> Result<Self> {
         let stream = UnixStream::connect(path)?;
-        let screen =
-            Self { parser: Arc::new(Mutex::new(terminal())), line: Arc::new(stream.try_clone()?) };
+        let (parser, line) = (Arc::new(Mutex::new(terminal())), Arc::new(stream.try_clone()?));
+        let screen = Self { parser, line, answers };
         let reading = screen.clone();
         std::thread::spawn(move || reading.read_all(stream));
         Ok(screen)
@@ -60,7 +61,9 @@ impl Screen {
             end.extend_from_slice(bytes);
             if end.windows(CURSOR_QUERY.len()).any(|window| window == CURSOR_QUERY) {
                 end.clear();
-                self.answer_position();
+                if self.answers {
+                    self.answer_position();
+                }
             }
             let kept = end.len().saturating_sub(CURSOR_QUERY.len() - 1);
             end.drain(..kept);
