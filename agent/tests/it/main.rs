@@ -21,3 +21,4 @@ mod pool;
 mod process;
 mod s3;
 mod settlement;
+mod support;
