@@ -25,3 +25,4 @@ mod process;
 mod receipts;
 mod s3;
 mod settlement;
+mod support;
