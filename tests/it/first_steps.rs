@@ -149,9 +149,11 @@ fn a_machine_with_a_foreign_disk_is_set_up_at_its_serial_line_and_serves_on_a_vl
 
     // The secret is behind the PIN by now.
     node.screen.wait_on("s", "the question for the PIN", CONSOLE, |text| text.contains("PIN"))?;
-    let secret = keys(&node, &[PIN, ENTER], "the secret key", |text| text.contains("secret key "))?;
-    let (access, secret) =
-        (word_behind(&secret, "access key ")?, word_behind(&secret, "secret key ")?);
+    let shown = |text: &str| text.contains("hidden again in");
+    let text = keys(&node, &[PIN, ENTER], "the secret key", shown)?;
+    // It stands on a line of its own.
+    let secret = word_behind(&text, "\n         secret key ")?;
+    let access = word_behind(&text, "access key ")?;
     let s3 = |node: &Machine| {
         S3::with_credentials(&node.endpoint(), Duration::from_secs(60), &access, &secret)
     };
