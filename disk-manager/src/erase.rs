@@ -5,7 +5,7 @@
 //! | 1 | zeros over both ends of each partition, and over every mark that was found | foreign, with less on it; to be asked for again |
 //! | 2 | zeros over the tail of the disk: backup tables, RAID and ZFS labels | the same |
 //! | 3 | zeros over its head: tables, superblocks, our own label | the same |
-//! | 4 | zeros over what a further look still finds, at most [`PASSES`] times | the same |
+//! | 4 | zeros over what a further look still finds, at most `PASSES` times | the same |
 //!
 //! Before the first write the disk is looked at through the descriptors that hold it, and must be what it was when it was
 //! asked for. What it holds besides is not overwritten: it can be found on the disk until it is written over.

@@ -7,7 +7,7 @@
 //!                                      └──► ipmitool, enclosures, /dev/kmsg ───────┘
 //! ```
 //!
-//! A support bundle is the one thing that is written: to the stick that is labelled for it ([`stick`]).
+//! A support bundle is the one thing that is written: to the stick that is labelled for it (`stick`).
 //!
 //! No path, program or argument comes out of a request. A disk that hangs keeps its own place until its
 //! program has really ended, and nobody else's.
