@@ -179,6 +179,8 @@ async fn priced<C: Chain + Clone>(
     may_be_raised: bool,
 ) -> Result<Quote> {
     let (mut needed, mut l1) = (Vec::new(), Vec::new());
+    // A block that both servers have now: a password may have taken minutes.
+    let block = desk.chain.heads().await?.latest.number;
     for planned in plan {
         let gas = match planned.gas {
             Some(gas) => gas,
@@ -192,7 +194,7 @@ async fn priced<C: Chain + Clone>(
         };
         needed.push(gas);
         let raw = l1::sized(desk.network.chain(), &planned.call, gas, acting.max_fee);
-        l1.push(l1::fee(&desk.chain, &raw, &planned.call).await?);
+        l1.push(l1::fee(&desk.chain, &raw, &planned.call, block).await?);
     }
     let base_wei = survey.heads.latest.base_fee_wei.unwrap_or(0);
     let prices = (base_wei, desk.chain.tip_wei().await?);

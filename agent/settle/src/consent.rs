@@ -89,16 +89,20 @@ pub(crate) fn parse(text: &str) -> Result<Bytes, ConsentError> {
     found.filter(|bytes| !bytes.is_empty()).ok_or(ConsentError::Form)
 }
 
-/// That the HP signed a binding. Of an HP that is a contract only that contract can say.
+/// That the HP signed a binding, and the signature as contracts take it: with the lower of both values of s, and v 27 or 28. Of an
+/// HP that is a contract only that contract can say.
 pub(crate) fn check(
     consent: &Bytes,
     (chain, settlement): (u64, Address),
     binding: &DaemonBinding,
-) -> Result<(), ConsentError> {
+) -> Result<Bytes, ConsentError> {
     let signature = Signature::from_raw(consent).map_err(|_| ConsentError::Malformed)?;
     let found = signature.recover_address_from_prehash(&digest(chain, settlement, binding));
     let (found, hp) = (found.map_err(|_| ConsentError::Malformed)?, binding.hpAccount);
-    if found == hp { Ok(()) } else { Err(ConsentError::Other { hp, found }) }
+    match found == hp {
+        true => Ok(signature.normalized_s().as_bytes().to_vec().into()),
+        false => Err(ConsentError::Other { hp, found }),
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +113,11 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
+
+    /// The order of secp256k1 (SEC 2).
+    const K256_N: U256 = alloy::primitives::uint!(
+        0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256
+    );
 
     const SETTLEMENT: Address = Address::repeat_byte(6);
 
@@ -161,11 +170,20 @@ mod tests {
         let signature = Bytes::from(signed.signature.0.to_vec());
         for text in [format!("{signature}\n"), json!({ "signature": signature }).to_string()] {
             let consent = parse(&text).unwrap();
-            assert_eq!(check(&consent, (5, SETTLEMENT), &binding()), Ok(()));
+            assert_eq!(check(&consent, (5, SETTLEMENT), &binding()), Ok(signature.clone()));
             let other = DaemonBinding { nodeId: B256::ZERO, ..binding() };
             let refused = check(&consent, (5, SETTLEMENT), &other);
             assert!(matches!(refused, Err(ConsentError::Other { .. })));
             assert!(check(&consent, (6, SETTLEMENT), &binding()).is_err(), "another chain");
+        }
+        // The same with v 0 or 1, and with the other s: contracts refuse both.
+        let read = Signature::from_raw(&signature).unwrap();
+        let mut short_v = signature.to_vec();
+        short_v[64] -= 27;
+        let high = Signature::new(read.r(), K256_N - read.s(), !read.v());
+        for other in [short_v, high.as_bytes().to_vec()] {
+            assert_ne!(other, signature);
+            assert_eq!(check(&other.into(), (5, SETTLEMENT), &binding()), Ok(signature.clone()));
         }
         for text in ["", "0x", "{}", "{\"signature\":7}", "words"] {
             assert_eq!(parse(text), Err(ConsentError::Form), "{text}");

@@ -286,6 +286,11 @@ impl Known {
         };
         let from = signed.signature().recover_address_from_prehash(&signed.signature_hash());
         let from = from.map_err(|_| why("its signature is nobody's"))?;
+        if signed.signature().normalize_s().is_some() {
+            return Err(why(
+                "its signature has the higher of both values of s, which no chain takes",
+            ));
+        }
         let found = signed.tx().chain_id;
         if found != chain {
             return Err(FormError::Chain { expected: chain, found });

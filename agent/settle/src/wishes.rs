@@ -90,10 +90,11 @@ impl<C: Chain + Clone> Desk<C> {
         let (message, mut signed) = self.binding(&contracts, from, hp).await?;
         let mut follows = vec![self.effect(&contracts).await?];
         if let Some((_, path)) = consented {
-            let consent = consent::parse(&files::text(path, consent::FILE_MAX)?)?;
+            let mut consent = consent::parse(&files::text(path, consent::FILE_MAX)?)?;
             // An HP that is a contract is asked by the registry.
             if self.chain.code(hp).await?.is_empty() {
-                consent::check(&consent, (contracts.chain, contracts.settlement), &message)?;
+                let domain = (contracts.chain, contracts.settlement);
+                consent = consent::check(&consent, domain, &message)?;
             }
             signed.hp = Some(consent);
             follows.push(format!("sent by {}, by the consent of the HP {hp}", self.hp));

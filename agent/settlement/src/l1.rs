@@ -64,15 +64,22 @@ pub enum L1Fee {
     },
 }
 
-/// What a transaction pays for its bytes on L1, by the price of now.
+/// What a transaction pays for its bytes on L1, by the price of the block of a number: one that all servers have, as the price
+/// is another in each.
 ///
 /// `unsigned` are its unsigned bytes (EIP-2718), which the OP stack asks for; what a signature adds it adds itself.
 ///
 /// # Errors
 /// The chain does not say. That there is nothing at either address is no error.
-pub async fn fee<C: Chain>(chain: &C, unsigned: &Bytes, call: &Call) -> Result<L1Fee, ChainError> {
+pub async fn fee<C: Chain>(
+    chain: &C,
+    unsigned: &Bytes,
+    call: &Call,
+    block: u64,
+) -> Result<L1Fee, ChainError> {
+    let at = At::Number(block);
     let question = GasPriceOracle::getL1FeeCall { transaction: unsigned.clone() };
-    if let Some(answer) = ask(chain, OP_STACK, &question, 1).await?
+    if let Some(answer) = ask(chain, (OP_STACK, at), &question, 1).await?
         && let Ok(wei) = GasPriceOracle::getL1FeeCall::abi_decode_returns_validate(&answer)
     {
         return Ok(L1Fee::Beside { wei: u128::try_from(wei).unwrap_or(u128::MAX) });
@@ -82,7 +89,7 @@ pub async fn fee<C: Chain>(chain: &C, unsigned: &Bytes, call: &Call) -> Result<L
         contractCreation: false,
         data: call.data.clone(),
     };
-    if let Some(answer) = ask(chain, ARBITRUM, &question, 3).await?
+    if let Some(answer) = ask(chain, (ARBITRUM, at), &question, 3).await?
         && let Ok(found) =
             NodeInterface::gasEstimateL1ComponentCall::abi_decode_returns_validate(&answer)
     {
@@ -114,11 +121,11 @@ pub fn sized(chain: u64, call: &Call, gas: u64, fee_wei: u128) -> Bytes {
 /// An answer of so many words; none where there is none, or it is of something else.
 async fn ask<C: Chain>(
     chain: &C,
-    to: Address,
+    (to, at): (Address, At),
     question: &impl SolCall,
     words: usize,
 ) -> Result<Option<Bytes>, ChainError> {
-    match chain.read(to, question.abi_encode().into(), At::Latest).await {
+    match chain.read(to, question.abi_encode().into(), at).await {
         Ok(answer) => Ok((answer.len() == words.saturating_mul(WORD)).then_some(answer)),
         Err(error) if error.revert().is_some() => Ok(None),
         Err(error) => Err(error),

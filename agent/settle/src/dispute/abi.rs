@@ -116,6 +116,7 @@ mod contracts {
             ) external;
             function domainSeparator() external view returns (bytes32);
             function oracles() external view returns (address);
+            function token() external view returns (address);
             function terms() external view returns (Terms);
             function voided(bytes32 voteDigest) external view returns (bool);
             function asked(bytes32 voteDigest, bytes32 receiptDigest) external view returns (bool);
@@ -145,6 +146,8 @@ mod contracts {
 
         interface Stakes {
             function oracles(address oracle) external view returns (uint96 bond, uint64 lastSet, bool jailed);
+            function SLASHER_ROLE() external view returns (bytes32);
+            function hasRole(bytes32 role, address account) external view returns (bool);
         }
 
         interface EraTimes {
@@ -298,11 +301,14 @@ mod tests {
             (&disputes, D::refuteCourseCall::SIGNATURE, "()"),
             (&disputes, D::domainSeparatorCall::SIGNATURE, "(bytes32)"),
             (&disputes, D::oraclesCall::SIGNATURE, "(address)"),
+            (&disputes, D::tokenCall::SIGNATURE, "(address)"),
             (&disputes, D::termsCall::SIGNATURE, terms),
             (&disputes, D::voidedCall::SIGNATURE, "(bool)"),
             (&disputes, D::askedCall::SIGNATURE, "(bool)"),
             (&disputes, D::questionsCall::SIGNATURE, question),
             (&oracles, Stakes::oraclesCall::SIGNATURE, "(uint96,uint64,bool)"),
+            (&oracles, Stakes::SLASHER_ROLECall::SIGNATURE, "(bytes32)"),
+            (&oracles, Stakes::hasRoleCall::SIGNATURE, "(bool)"),
             (&eras, EraTimes::currentEraCall::SIGNATURE, "(uint64)"),
             (&eras, EraTimes::endOfCall::SIGNATURE, "(uint256)"),
         ];

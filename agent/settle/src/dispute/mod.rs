@@ -196,6 +196,7 @@ impl<C: Chain + Clone> Desk<C> {
             ];
             return Ok(Wish { plan: vec![show], follows });
         }
+        self.gives_back(court).await?;
         let bond = wide(terms.bond);
         let mut plan = self.bond(court, bond).await?;
         show.gas = (!plan.is_empty()).then_some(RECEIPT_GAS);
@@ -212,6 +213,28 @@ impl<C: Chain + Clone> Desk<C> {
             ),
         ];
         Ok(Wish { plan, follows })
+    }
+
+    /// That a bond would come back from there: it is of the token that the description names, and the oracle can be slashed,
+    /// without which nothing closes.
+    async fn gives_back(&self, court: &Court) -> Result<()> {
+        let token = self.ask(CONTRACT, court.disputes, &Disputes::tokenCall {}).await?;
+        if token != court.contracts.token {
+            bail!(
+                "no bond is paid: Disputes takes the token {token}, and the description of the network names {}: correct it",
+                court.contracts.token
+            );
+        }
+        let oracles = self.ask(CONTRACT, court.disputes, &Disputes::oraclesCall {}).await?;
+        let role = self.ask("OracleRegistry", oracles, &Stakes::SLASHER_ROLECall {}).await?;
+        let may = Stakes::hasRoleCall { role, account: court.disputes };
+        match self.ask("OracleRegistry", oracles, &may).await? {
+            true => Ok(()),
+            false => bail!(
+                "no bond is paid: Disputes ({}) may not slash oracles, so it could give no bond back: ask who governs the network",
+                court.disputes
+            ),
+        }
     }
 
     /// Allows a bond to be taken, where that is not allowed yet.

@@ -53,6 +53,8 @@ mod abi {
         function balanceOf(address account) external view returns (uint256);
         function approve(address spender, uint256 value) external returns (bool);
         function voided(bytes32 voteDigest) external view returns (bool);
+        function SLASHER_ROLE() external view returns (bytes32);
+        function renounceRole(bytes32 role, address account) external;
         function oracles(address oracle) external view returns (uint96 bond, uint64 lastSet, bool jailed);
     }
 }
@@ -287,6 +289,18 @@ impl Chain {
     pub(crate) async fn stake(&self, oracle: Address) -> (U256, bool) {
         let found = self.call(self.contract("oracles"), &abi::oraclesCall { oracle }).await;
         (U256::from(found.bond), found.jailed)
+    }
+
+    /// `Disputes` may slash oracles no more.
+    pub(crate) async fn renounce_slasher(&self) {
+        let (from, to) = (self.contract("disputes"), self.contract("oracles"));
+        let role = self.call(to, &abi::SLASHER_ROLECall {}).await;
+        let data = abi::renounceRoleCall { role, account: from }.abi_encode();
+        self.ask("anvil_setBalance", json!([from, "0xde0b6b3a7640000"])).await;
+        self.ask("anvil_impersonateAccount", json!([from])).await;
+        let gas = "0xf4240";
+        self.mined(json!([{ "from": from, "to": to, "data": Bytes::from(data), "gas": gas }]))
+            .await;
     }
 
     /// The last root was cancelled: the next takes its place.

@@ -270,6 +270,11 @@ async fn an_oracle_that_is_asked_answers_or_is_slashed() {
     written(&tool, "receipt.json", &hidden);
     written(&tool, "vote.json", &vote);
     let ask = ["dispute", "receipt", "--receipt", "receipt.json", "--vote", "vote.json"];
+    // Where nobody could be slashed no question could be closed, and the bond would stay there.
+    let before = chain.ask("evm_snapshot", json!([])).await;
+    chain.renounce_slasher().await;
+    tool.sign(&ask).refused("may not slash oracles");
+    chain.ask("evm_revert", json!([before])).await;
     let had = chain.tokens(hp()).await;
     let asked = tool.done(&[&ask[..], &["--wait", "mined"]].concat());
     assert_eq!(asked["transactions"].as_array().map(Vec::len), Some(2), "allowed, then asked");

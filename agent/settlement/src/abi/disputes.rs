@@ -12,6 +12,12 @@
 )]
 mod contract {
     alloy::sol! {
+        /// What its evidence is signed for, and whose roots it cancels.
+        interface Disputes {
+            function domainSeparator() external view returns (bytes32);
+            function roots() external view returns (address);
+        }
+
         /// A vote is none any more.
         #[derive(Debug, PartialEq, Eq)]
         event VoteVoided(
@@ -25,7 +31,7 @@ mod contract {
     }
 }
 
-pub use contract::VoteVoided;
+pub use contract::{Disputes, VoteVoided};
 
 #[cfg(test)]
 mod tests {
@@ -33,6 +39,21 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn what_is_asked_is_in_the_contract_as_it_is() {
+        use alloy::sol_types::SolCall;
+        let abi = include_str!("../../contracts/abi/Disputes.json");
+        let abi: Vec<Value> = serde_json::from_str(abi).expect("JSON");
+        let returns = |call: &str| {
+            let name = call.trim_end_matches("()");
+            let entry = abi.iter().find(|entry| entry["name"] == name).expect("a function");
+            assert_eq!(entry["inputs"], serde_json::json!([]));
+            entry["outputs"][0]["type"].as_str().expect("a type").to_owned()
+        };
+        assert_eq!(returns(Disputes::domainSeparatorCall::SIGNATURE), "bytes32");
+        assert_eq!(returns(Disputes::rootsCall::SIGNATURE), "address");
+    }
 
     #[test]
     fn the_event_is_in_the_contract_as_it_is() {

@@ -80,7 +80,7 @@ impl<B: Backend, C: Chain> Engine<B, C> {
             Simulated::Reverts(data) => Err(decode(&data, &self.setup.errors)),
         };
         let l1_wei = match gas {
-            Ok(gas) => self.l1_wei(call, gas).await?,
+            Ok(gas) => self.l1_wei(call, gas, heads.latest.number).await?,
             Err(_) => 0,
         };
         let prepared = Prepared {
@@ -96,9 +96,9 @@ impl<B: Backend, C: Chain> Engine<B, C> {
     }
 
     /// What to set aside for a call's data on L1, in wei.
-    async fn l1_wei(&self, call: &Call, gas: u64) -> Result<u128, ChainError> {
+    async fn l1_wei(&self, call: &Call, gas: u64, block: u64) -> Result<u128, ChainError> {
         let bytes = l1::sized(self.setup.target.chain, call, gas, self.setup.policy.fee_cap_wei);
-        Ok(match l1::fee(&self.chain, &bytes, call).await? {
+        Ok(match l1::fee(&self.chain, &bytes, call, block).await? {
             L1Fee::Beside { wei } => wei.saturating_mul(l1::TIMES),
             // What is part of the gas is counted with it.
             L1Fee::Within { .. } | L1Fee::None => 0,

@@ -157,6 +157,21 @@ async fn what_l1_takes_is_part_of_what_a_day_may_cost() {
 }
 
 #[tokio::test]
+async fn what_l1_takes_is_asked_of_one_block_however_far_a_server_is() {
+    let anvil = Anvil::start().await;
+    // The price is the number of the block.
+    let at = agent_settlement::l1::OP_STACK;
+    anvil.ask("anvil_setCode", json!([at, "0x4360005260206000f3"])).await;
+    anvil.mine(3).await;
+    let call = count_up(1);
+    let raw = agent_settlement::l1::sized(31_337, &call, 45_000, GWEI);
+    for block in [2, 3] {
+        let fee = agent_settlement::l1::fee(&anvil.rpc(), &raw, &call, block).await.expect("a fee");
+        assert_eq!(fee, agent_settlement::l1::L1Fee::Beside { wei: u128::from(block) });
+    }
+}
+
+#[tokio::test]
 async fn a_missing_nonce_is_filled_so_that_what_waits_behind_it_is_mined() {
     let (anvil, folder) = (Anvil::start().await, folder());
     let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), setup()).await;

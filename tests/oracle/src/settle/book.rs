@@ -63,6 +63,8 @@ enum Entry {
     Signed { digest: B256, signature: Signature },
     /// A quorum signed it.
     Gathered { digest: B256, signatures: BTreeMap<Address, Signature> },
+    /// It was cancelled on chain, and can stand there no more.
+    Cancelled { digest: B256 },
     /// It was seen on chain.
     Stands { digest: B256, number: u64 },
     /// This oracle posted it.
@@ -128,6 +130,13 @@ impl Known {
             }
             Entry::Gathered { digest, signatures } => {
                 change(&digest, &|root| root.signatures.clone_from(&signatures));
+            }
+            Entry::Cancelled { digest } => {
+                change(&digest, &|root| {
+                    root.ours = None;
+                    root.signatures.clear();
+                });
+                self.signed.retain(|_, signed| *signed != digest);
             }
             Entry::Stands { digest, number } => {
                 change(&digest, &|root| root.number = Some(number));
@@ -260,12 +269,21 @@ impl Book {
         self.write(from, Entry::Known { digest, proposal }).await
     }
 
-    /// Remembers that a root that is known is about to be signed. One of these eras on top of that root is signed ever.
+    /// Remembers that a root that is known is about to be signed. One of these eras on top of that root is signed
+    /// ever, unless it is cancelled.
     ///
     /// # Errors
     /// It cannot be written: then the signature must be given to nobody.
     pub async fn sign(&self, digest: B256, from: u64, ours: Signature) -> Result<(), BookError> {
         self.write(from, Entry::Signed { digest, signature: ours }).await
+    }
+
+    /// Remembers that a root is cancelled on chain: another may be signed in its place.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub async fn cancelled(&self, digest: B256, from: u64) -> Result<(), BookError> {
+        self.write(from, Entry::Cancelled { digest }).await
     }
 
     /// Remembers the signatures of a quorum.
@@ -448,6 +466,27 @@ mod tests {
         assert!(book.signed(&longer.root).is_none(), "another range is another place");
         assert_eq!(book.on_top(first.root.previous, 5).len(), 2);
         assert_eq!((book.before(5, 9).len(), book.before(6, 1).len()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn in_the_place_of_one_that_was_cancelled_another_is_signed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let signature = Signature([7; 65]);
+        let ((one, first), (two, second)) = (proposal(6, 1), proposal(6, 2));
+        let book = Book::open(dir.path()).expect("a book");
+        for (digest, proposal) in [(one, &first), (two, &second)] {
+            book.learn(digest, proposal.clone()).await.expect("written");
+        }
+        book.sign(one, 5, signature).await.expect("written");
+        book.gathered(one, 5, BTreeMap::from([(Address::ZERO, signature)])).await.expect("written");
+        book.cancelled(one, 5).await.expect("written");
+        assert!(book.signed(&first.root).is_none());
+        book.sign(two, 5, signature).await.expect("written");
+        drop(book);
+        let book = Book::open(dir.path()).expect("a book");
+        assert_eq!(book.signed(&first.root).map(|(found, _)| found), Some(two));
+        let root = book.root(&one).expect("known");
+        assert!(root.ours.is_none() && root.signatures.is_empty());
     }
 
     #[test]

@@ -205,6 +205,12 @@ impl SettleConfig {
                 "disputes_from_block without disputes: write the address".to_owned(),
             ));
         }
+        if form.disputes.is_some() && form.disputes_from_block.is_none() {
+            return Err(wrong(
+                "disputes without disputes_from_block: write the block in which it was made, or one before"
+                    .to_owned(),
+            ));
+        }
         let from_block = form.disputes_from_block.unwrap_or(0);
         let era_ms = u64::from(parameters.era_seconds) * 1000;
         let or_half = |seconds: Option<u32>, otherwise: u64| {
@@ -386,6 +392,8 @@ mod tests {
         assert!(words(rules(2)).contains("warn_after < hold_after"));
         let block = words(text(&format!("{rpc}\ndisputes_from_block = 1"), 2));
         assert!(block.contains("without disputes"), "{block}");
+        let block = words(text(&format!("{rpc}\ndisputes = \"{}\"", Address::ZERO), 2));
+        assert!(block.contains("without disputes_from_block"), "{block}");
         assert!(words(text(&format!("{rpc}\neras_per_root = 169"), 2)).contains("eras_per_root"));
     }
 }

@@ -151,9 +151,9 @@ impl Net {
         &self,
         of: impl IntoIterator<Item = Address>,
     ) -> Result<BTreeSet<Address>, NetError> {
+        let registry = self.ask(&SlaSettlement::oraclesCall {}, At::Latest).await?;
         let mut jailed = BTreeSet::new();
         for oracle in of {
-            let registry = self.ask(&SlaSettlement::oraclesCall {}, At::Latest).await?;
             let question = OracleRegistry::oraclesCall { oracle };
             if self.ask_of(registry, &question, At::Latest).await?.jailed {
                 jailed.insert(oracle);
@@ -162,11 +162,17 @@ impl Net {
         Ok(jailed)
     }
 
+    /// What contracts of these roots sign and check for (EIP-712).
+    #[must_use]
+    pub fn separator(&self) -> B256 {
+        domain(self.chain_id, self.contract).separator()
+    }
+
     /// What must be so before anything is signed for the chain.
     #[must_use]
     pub fn target(&self) -> Target {
         let question = SlaSettlement::domainSeparatorCall {}.abi_encode().into();
-        let separator = domain(self.chain_id, self.contract).separator().abi_encode().into();
+        let separator = self.separator().abi_encode().into();
         let contract = Contract {
             name: "SlaSettlement",
             address: self.contract,

@@ -1,6 +1,6 @@
 //! Posting roots: one task owns the engine of the key that pays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +42,8 @@ const AGAIN_EVERY: Duration = Duration::from_secs(300);
 /// The transactions by what they post.
 type Transactions = Arc<Mutex<BTreeMap<B256, B256>>>;
 
+type Dropped = Arc<Mutex<BTreeSet<B256>>>;
+
 /// Who posts.
 #[derive(Debug)]
 pub struct Poster {
@@ -49,6 +51,8 @@ pub struct Poster {
     transactions: Transactions,
     /// The era that the next root begins with, as far as is known.
     next_era: Arc<AtomicU64>,
+    /// What was wanted and is not queued, as the engine has too much to do.
+    dropped: Dropped,
     /// Whether it was said that nothing is posted any more.
     is_closed: AtomicBool,
 }
@@ -66,6 +70,7 @@ impl Poster {
     ) -> Self {
         let (wanted, queue) = mpsc::channel(QUEUE);
         let (transactions, next_era) = (Transactions::default(), Arc::default());
+        let dropped = Dropped::default();
         let policy = Policy {
             fee_cap_wei: config.fee_cap_wei,
             day_budget_wei: config.day_budget_wei,
@@ -80,10 +85,16 @@ impl Poster {
             settlement: net.contract(),
             transactions: Arc::clone(&transactions),
             next_era: Arc::clone(&next_era),
+            dropped: Arc::clone(&dropped),
             clock,
         };
         tokio::spawn(task.run(queue, cancel));
-        Self { wanted, transactions, next_era, is_closed: AtomicBool::new(false) }
+        Self { wanted, transactions, next_era, dropped, is_closed: AtomicBool::new(false) }
+    }
+
+    /// Whether something was wanted and could not be queued since this was asked last: it is to be wanted again.
+    pub(super) fn was_dropped(&self, digest: &B256) -> bool {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).remove(digest)
     }
 
     /// Wants a root or a change of state posted; whether it will be. Where the queue is full, it is to be wanted again.
@@ -127,6 +138,7 @@ struct Task {
     clock: Clock,
     transactions: Transactions,
     next_era: Arc<AtomicU64>,
+    dropped: Dropped,
 }
 
 /// What becomes of a post that is parked.
@@ -157,6 +169,27 @@ fn parked(state: &State, settlement: Address, next_era: u64, is_time: bool) -> V
     state.open().filter_map(of).collect()
 }
 
+/// Posts of the same that have other bytes: signatures that counted when it was wanted first count no more.
+fn others(state: &State, wanted: &Wanted) -> Vec<Seq> {
+    let is_other = |entry: &&Entry| {
+        entry.intent.digest == wanted.digest && entry.intent.call.data != wanted.call.data
+    };
+    state.open().filter(is_other).map(|entry| entry.intent.seq).collect()
+}
+
+/// Gives up what was wanted before with other bytes, unless a transaction of it may still be mined.
+fn give_up_another(
+    engine: &mut Engine<Folder, Checked>,
+    wanted: &Wanted,
+) -> Result<(), EngineError> {
+    for seq in others(engine.state(), wanted) {
+        if engine.give_up(seq)? {
+            info!(%seq, of = %wanted.digest, "a post is given up: other signatures of it count now");
+        }
+    }
+    Ok(())
+}
+
 impl Task {
     async fn run(self, mut queue: mpsc::Receiver<Wanted>, cancel: CancellationToken) {
         info!(account = %self.key.address(), "roots are posted by this account");
@@ -170,10 +203,17 @@ impl Task {
                 _ = ticks.tick() => {}
                 wanted = queue.recv() => {
                     let Some(wanted) = wanted else { return };
+                    if let Err(error) = give_up_another(&mut engine, &wanted) {
+                        error!(%error, "no root is posted any more until the oracle is started again");
+                        return;
+                    }
+                    let digest = wanted.digest;
                     match engine.enqueue(wanted) {
                         Ok(_) => {}
                         Err(EnqueueError::Queue(error @ QueueError::Full(_))) => {
                             warn!(%error, "a post is not queued; trying again");
+                            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+                            dropped.insert(digest);
                         }
                         Err(error) => error!(%error, "a post is not queued"),
                     }
@@ -319,11 +359,28 @@ mod tests {
         assert_eq!(of, [(Seq(2), Parked::GivenUp), (Seq(3), Parked::GivenUp)]);
     }
 
+    #[test]
+    fn a_post_with_other_signatures_takes_the_place_of_the_one_before() {
+        let state = state();
+        let mut wanted = Wanted {
+            digest: B256::repeat_byte(2),
+            call: state.get(Seq(2)).expect("parked").intent.call.clone(),
+        };
+        assert_eq!(others(&state, &wanted), []);
+        wanted.call.data = vec![1].into();
+        assert_eq!(others(&state, &wanted), [Seq(2)]);
+        wanted.digest = B256::repeat_byte(9);
+        assert_eq!(others(&state, &wanted), []);
+    }
+
     #[tokio::test]
     async fn a_queue_that_nobody_reads_is_told_from_one_that_is_full() {
         let (wanted, queue) = mpsc::channel(1);
         let (transactions, next_era) = (Transactions::default(), Arc::default());
-        let poster = Poster { wanted, transactions, next_era, is_closed: AtomicBool::new(false) };
+        let dropped = Dropped::from(Mutex::new([B256::ZERO].into()));
+        let is_closed = AtomicBool::new(false);
+        let poster = Poster { wanted, transactions, next_era, dropped, is_closed };
+        assert!(poster.was_dropped(&B256::ZERO) && !poster.was_dropped(&B256::ZERO), "said once");
         let call = Call { to: Address::ZERO, data: Default::default(), probe: None };
         let want = || poster.want(Wanted { digest: B256::ZERO, call: call.clone() });
         assert!(want() && !want());

@@ -10,7 +10,7 @@
 //!  | a quorum: remembers them, posts             |
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use agent_settlement::call::Wanted;
@@ -29,7 +29,6 @@ use super::replies::Replies;
 use super::settler::{SettleError, Settler, Tip};
 use super::verdict::quorum;
 use super::verify::first_leaf;
-use super::voids::Follower;
 use super::wire::{Asked, EVIDENCE_MAX, Objection, Proposal, Reply, RootProposal, SetName};
 use crate::service::Vote;
 
@@ -70,11 +69,10 @@ impl Settler {
         let Some(to) = to.filter(|to| signed_to.is_none_or(|signed| signed < *to)) else {
             return Ok(());
         };
-        let Some((proposal, ledger)) = self.draft(&tip, to).await? else {
-            info!("it is still being read which votes are void; no root is proposed before");
+        let Some((proposal, ledger)) = self.draft_of_some(&tip, to, signed_to).await? else {
             return Ok(());
         };
-        let digest = self.digest(&proposal.root);
+        let (digest, to) = (self.digest(&proposal.root), proposal.root.toEra);
         let leading = Some((digest, proposal.root.clone(), Arc::clone(&ledger)));
         *self.leading.lock().unwrap_or_else(PoisonError::into_inner) = leading;
         let replies = Replies::sort(self.ask_all(&proposal, false).await?);
@@ -128,6 +126,49 @@ impl Settler {
         rounds.1 <= ROUNDS_MAX
     }
 
+    /// A draft up to an era, or, where a range can grow no more, up to one before in whose place a root can still come to be.
+    /// None where there is none that is longer than what waits to be posted.
+    async fn draft_of_some(
+        &self,
+        tip: &Tip,
+        to: u64,
+        signed_to: Option<u64>,
+    ) -> Result<Option<(Proposal, Arc<Ledger>)>, SettleError> {
+        let from = tip.base.from;
+        let is_longest = to.saturating_sub(from).saturating_add(1) >= RANGE_ERAS_MAX;
+        let least = if is_longest { from } else { to };
+        for to in (least..=to).rev() {
+            if signed_to.is_some_and(|signed| signed >= to) {
+                break;
+            }
+            let Some((proposal, ledger)) = self.draft(tip, to).await? else {
+                info!("it is still being read which votes are void; no root is proposed before");
+                break;
+            };
+            let digest = self.digest(&proposal.root);
+            let is_cancelled = self.net.is_cancelled(digest).await?;
+            let other =
+                self.book.signed(&proposal.root).is_some_and(|(signed, _)| signed != digest);
+            let is_old = self.left_out(from, to).is_some_and(|voided| voided != proposal.voided);
+            if !is_cancelled && !(is_longest && (other || is_old)) {
+                return Ok(Some((proposal, ledger)));
+            }
+            info!(from, to, root = %digest, is_cancelled, "no root of these eras can come to be");
+        }
+        Ok(None)
+    }
+
+    /// What this oracle signed for eras on top of a root, unless that is cancelled: then its place is free again.
+    async fn signed(&self, root: &EraRoot) -> Result<Option<(B256, Root)>, SettleError> {
+        let Some((digest, found)) = self.book.signed(root) else { return Ok(None) };
+        if self.net.is_cancelled(digest).await? {
+            info!(root = %digest, "a root that was signed is cancelled; another may be signed for its eras");
+            self.book.cancelled(digest, root.fromEra).await?;
+            return Ok(None);
+        }
+        Ok(Some((digest, found)))
+    }
+
     /// What is proposed for eras: what was signed for them before, else what others signed, else what all votes here
     /// come to that are not void. None while it is not known which are.
     async fn draft(
@@ -140,13 +181,17 @@ impl Settler {
             (root.fromEra, root.toEra, root.previous) == (base.from, to, base.previous)
         };
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let signed = self
-            .book
-            .on_top(base.previous, base.from)
-            .into_iter()
-            .find(|(_, root)| root.ours.is_some() && is_of(&root.proposal.root));
-        let earlier = signed.map(|(_, root)| root.proposal);
-        let earlier = earlier.or(adopted.filter(|proposal| is_of(&proposal.root)));
+        let adopted = match adopted.filter(|proposal| is_of(&proposal.root)) {
+            Some(found) if self.net.is_cancelled(self.digest(&found.root)).await? => None,
+            found => found,
+        };
+        let mut signed = None;
+        for (_, Root { proposal, ours, .. }) in self.book.on_top(base.previous, base.from) {
+            if ours.is_some() && is_of(&proposal.root) {
+                signed = self.signed(&proposal.root).await?.map(|(_, root)| root.proposal);
+            }
+        }
+        let earlier = signed.or(adopted);
         if let Some(proposal) = earlier
             && let Ok(sets) = self.store.named(&proposal.sets)?
         {
@@ -273,10 +318,7 @@ impl Settler {
         &self,
         signatures: &BTreeMap<Address, Signature>,
     ) -> Result<BTreeMap<Address, Signature>, SettleError> {
-        let voids = self.voids.as_ref().and_then(Follower::voids).unwrap_or_default();
-        let suspects: BTreeSet<Address> = voids.iter().map(|void| void.oracle).collect();
-        let of = suspects.into_iter().filter(|oracle| signatures.contains_key(oracle));
-        let jailed = self.net.jailed(of).await?;
+        let jailed = self.net.jailed(signatures.keys().copied()).await?;
         let counts = |oracle: &Address| !jailed.contains(oracle);
         let counting = signatures.iter().filter(|(oracle, _)| counts(oracle));
         Ok(counting.map(|(oracle, signature)| (*oracle, *signature)).collect())
@@ -390,7 +432,7 @@ impl Settler {
         if to < from || to - from >= RANGE_ERAS_MAX || !is_cast {
             return objects(Objection::NotYet);
         }
-        match self.book.signed(&proposal.root) {
+        match self.signed(&proposal.root).await? {
             Some((signed, Root { ours: Some(signature), .. })) if signed == digest => {
                 return Ok(if asked.sign { Reply::Signed { signature } } else { Reply::Agreed });
             }

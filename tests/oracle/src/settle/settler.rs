@@ -63,6 +63,16 @@ pub enum SettleError {
         "the chain has not come as far as disputes_from_block, or changes while it is read; try again"
     )]
     VoidsUnread,
+    /// `disputes` is another contract.
+    #[error(
+        "disputes {contract} is not the Disputes of the settlement {settlement}: correct the file that --settlement names"
+    )]
+    OtherDisputes {
+        /// What the file says.
+        contract: Address,
+        /// Of which it should be.
+        settlement: Address,
+    },
     /// The key cannot sign.
     #[error(transparent)]
     Sign(#[from] CannotSign),
@@ -272,7 +282,8 @@ impl Settler {
         let from = self.tip().map(|tip| tip.base.from);
         self.fetch(oracle, from).await?;
         looked?;
-        self.follow_voids().await?;
+        // What is signed is posted, and daemons are admitted, also while it is not known which votes are void.
+        let followed = self.follow_voids().await;
         let now = self.parameters.era_at(self.clock.now_ms());
         let refreshed = match (&self.admission, now) {
             (Some(admission), Some(Era(era))) => admission.refresh(&self.net, era).await,
@@ -282,7 +293,8 @@ impl Settler {
         self.lead().await?;
         let stated = self.lead_states().await;
         refreshed?;
-        stated
+        stated?;
+        followed.map(drop)
     }
 
     /// Keeps a vote that somebody showed, if its oracle signed it. Two of one oracle on a node leave it out.

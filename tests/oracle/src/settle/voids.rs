@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_settlement::abi::disputes::VoteVoided;
+use agent_settlement::abi::disputes::{Disputes, VoteVoided};
 use agent_settlement::chain::logs::{Blocks, Question, Said};
-use agent_settlement::chain::{Chain as _, ChainError, Heads};
+use agent_settlement::chain::{At, Chain as _, ChainError, Heads};
 use agent_sla::protocol::{Address, B256};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -23,6 +24,10 @@ const BLOCKS_MAX: u64 = 2000;
 
 /// Ranges that are read in one look: a year of Base is 16 million blocks.
 const RANGES_AT_ONCE: u32 = 32;
+
+/// After so many ranges in a row that were read, longer ones are tried again: what was refused may have been too many
+/// questions, not too long a range.
+const LONGER_AFTER: u32 = 32;
 
 /// So many final blocks are read together, once all earlier ones were: a minute of Base.
 const FINALS_TOGETHER: u64 = 32;
@@ -95,6 +100,8 @@ struct Known {
     /// Blocks that are asked about at once, and the most that no server refused.
     blocks: u64,
     blocks_max: u64,
+    /// Ranges that were read since one was refused, or since longer ones were allowed.
+    read: u32,
 }
 
 /// Follows a contract.
@@ -104,6 +111,8 @@ pub struct Follower {
     oracles: BTreeSet<Address>,
     log: Option<Log>,
     known: Mutex<Known>,
+    /// Whether the contract is known to be of our roots.
+    is_ours: AtomicBool,
     /// Held while the chain is read.
     gate: tokio::sync::Mutex<()>,
 }
@@ -122,6 +131,7 @@ impl Known {
             is_whole: false,
             blocks: BLOCKS_MAX,
             blocks_max: BLOCKS_MAX,
+            read: 0,
         }
     }
 
@@ -130,8 +140,17 @@ impl Known {
     fn asked(&mut self, failed: Option<&ChainError>) {
         let half = (self.blocks / 2).max(1);
         match failed {
-            None => self.blocks = self.blocks.saturating_mul(2).min(self.blocks_max),
-            Some(ChainError::Refused { .. }) => (self.blocks, self.blocks_max) = (half, half),
+            None => {
+                self.read = self.read.saturating_add(1);
+                if self.read >= LONGER_AFTER {
+                    self.read = 0;
+                    self.blocks_max = self.blocks_max.saturating_mul(2).min(BLOCKS_MAX);
+                }
+                self.blocks = self.blocks.saturating_mul(2).min(self.blocks_max);
+            }
+            Some(ChainError::Refused { .. }) => {
+                (self.blocks, self.blocks_max, self.read) = (half, half, 0);
+            }
             Some(ChainError::NoAnswer { .. } | ChainError::Malformed { .. }) => self.blocks = half,
             Some(ChainError::Behind { .. } | ChainError::Differ { .. }) => {}
         }
@@ -208,7 +227,8 @@ impl Follower {
                 log.cut(FILE, torn)?;
             }
         }
-        Ok(Self { source, oracles, log, known: Mutex::new(known), gate: Default::default() })
+        let (known, is_ours) = (Mutex::new(known), AtomicBool::new(false));
+        Ok(Self { source, oracles, log, known, is_ours, gate: Default::default() })
     }
 
     /// Where it is noted what was read; none where it is not.
@@ -234,6 +254,7 @@ impl Follower {
     pub async fn refresh(&self, net: &Net) -> Result<bool, SettleError> {
         let _one_after_the_other = self.gate.lock().await;
         let heads = net.chain().heads().await.map_err(NetError::from)?;
+        self.identify(net, heads.latest.number).await?;
         if !self.prove(net).await? {
             return Ok(false);
         }
@@ -246,6 +267,25 @@ impl Follower {
             return Ok(false);
         }
         self.tail(net, heads, ranges).await
+    }
+
+    /// Looks, once, whether the contract is one of our roots: what another says voids nothing, and is never read.
+    async fn identify(&self, net: &Net, block: u64) -> Result<(), SettleError> {
+        if self.is_ours.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (at, contract) = (At::Number(block), self.source.disputes);
+        let other = SettleError::OtherDisputes { contract, settlement: net.contract() };
+        if net.chain().code(contract).await.map_err(NetError::from)?.is_empty() {
+            return Err(other);
+        }
+        let separator = net.ask_of(contract, &Disputes::domainSeparatorCall {}, at).await?;
+        let roots = net.ask_of(contract, &Disputes::rootsCall {}, at).await?;
+        if separator != net.separator() || roots != net.contract() {
+            return Err(other);
+        }
+        self.is_ours.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Looks whether the chain still has the last block that is noted, and forgets all where it has another one there;
@@ -287,7 +327,7 @@ impl Follower {
         let hash = async |block| net.chain().block_hash(block).await.map_err(NetError::from);
         let end = self.known().end;
         if let Some((block, before)) = end
-            && (block > heads.safe || hash(block).await? != Some(before))
+            && hash(block).await? != Some(before)
         {
             warn!(block, "blocks that were safe are others now; voided votes are read anew");
             self.known().forget_tail();
@@ -298,12 +338,14 @@ impl Follower {
                 (known.next, known.end)
             };
             let from = end.map_or(next, |(block, _)| block.saturating_add(1));
+            // What was read behind a safe block that stepped back is still there: the last of it is the same.
+            let is_read = end.is_some_and(|(block, _)| block >= heads.safe);
             // Servers that know less than was read before say nothing of it.
-            if from > heads.safe.saturating_add(1) {
+            if !is_read && from > heads.safe.saturating_add(1) {
                 self.known().is_whole = false;
                 return Ok(false);
             }
-            if from > heads.safe {
+            if is_read || from > heads.safe {
                 self.known().is_whole = true;
                 return Ok(true);
             }
@@ -457,6 +499,8 @@ mod tests {
         assert_eq!(known.blocks, BLOCKS_MAX / 2, "it would be refused again");
         (0..20).for_each(|_| known.asked(Some(&refused)));
         assert_eq!(known.blocks, 1);
+        (0..LONGER_AFTER * 11).for_each(|_| known.asked(None));
+        assert_eq!(known.blocks, BLOCKS_MAX.next_power_of_two().min(BLOCKS_MAX), "not for ever");
     }
 
     #[test]

@@ -8,12 +8,14 @@ pub mod rules;
 pub mod signed;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_sla::protocol::{Address, B256};
+use alloy::primitives::Bytes;
 
+use super::voids::Void;
 use crate::log::LogError;
 use rules::{Rules, Runs, Standing};
 use signed::Changes;
@@ -26,13 +28,19 @@ const ASKED_AT_ONCE: usize = 64;
 struct Known {
     /// The newest root that is in the runs.
     root: B256,
+    /// Its last era.
+    last_era: u64,
+    /// What is void of the eras up to it, as far as was known.
+    voided: Vec<Void>,
+    /// Eras up to it that are of roots which can still be cancelled.
+    open: u16,
     runs: Arc<Runs>,
     /// How nodes stood when they were asked about last; forgotten when that may have changed.
     standing: BTreeMap<B256, Standing>,
     /// The node that was asked about last.
     last: Option<B256>,
-    /// Changes that the poster was given.
-    wanted: BTreeSet<B256>,
+    /// Changes that the poster was given, with their eras and what is called.
+    wanted: BTreeMap<B256, (u64, Bytes)>,
 }
 
 /// An oracle's side of changes of state.
@@ -80,7 +88,7 @@ impl Known {
     fn next(&mut self, rules: &Rules) -> Vec<B256> {
         let is_due = |node: &B256| {
             let run = self.runs.get(node).copied().unwrap_or_default();
-            let changes = |standing| rules.next(standing, run).is_some();
+            let changes = |standing| rules.due(standing, run, self.open).is_some();
             rules.may_change(run) && self.standing.get(node).is_none_or(changes)
         };
         let due: Vec<B256> = self.runs.keys().copied().filter(is_due).collect();

@@ -37,6 +37,9 @@ use super::wire::{
 /// Where the number of changes stands in the answer to `nodeOf`: behind HP, state and time of exit.
 const CHANGES_WORD: u16 = 3;
 
+/// A change is taken in its era and the one behind it.
+const ERAS_WANTED: u64 = 2;
+
 /// How a node stands on chain.
 async fn standing(net: &Net, registry: Address, node: B256) -> Result<Standing, NetError> {
     let question = NodeRegistry::nodeOfCall { nodeId: node };
@@ -72,7 +75,6 @@ impl Settler {
     /// Something is not known now, or cannot be written.
     pub(in super::super) async fn lead_states(&self) -> Result<(), SettleError> {
         let (Some(states), Some(tip)) = (&self.states, self.tip()) else { return Ok(()) };
-        self.follow_runs(states, &tip).await?;
         let now = self.clock.now_ms();
         let (Some(Era(era)), Some(_)) = (self.parameters.era_at(now), &self.poster) else {
             return Ok(());
@@ -84,6 +86,7 @@ impl Settler {
         if self.config.pace.leader(&self.parameters, tip.base.from, now) != Some(self.address()) {
             return Ok(());
         }
+        self.follow_runs(states, &tip).await?;
         let is_gathered = |change: &StateChange| {
             let is_same = |ours: &Ours| {
                 (ours.change.nodeId, ours.change.sequence) == (change.nodeId, change.sequence)
@@ -105,21 +108,27 @@ impl Settler {
     /// Brings the runs to the newest root: from the root that they are at, else from as many eras back as count.
     async fn follow_runs(&self, states: &States, tip: &Tip) -> Result<(), SettleError> {
         let newest = tip.view.previous();
-        let (known, before) = {
-            let known = states.known();
-            (known.root, Arc::clone(&known.runs))
+        let last = tip.base.from.saturating_sub(1);
+        let open = self.open_eras(tip, last);
+        let Some(voided) = self.left_out(0, last) else { return Err(SettleError::VoidsUnread) };
+        let (known, before, is_same) = {
+            let mut known = states.known();
+            known.open = open;
+            let before = self.left_out(0, known.last_era);
+            (known.root, Arc::clone(&known.runs), before.as_ref() == Some(&known.voided))
         };
-        if newest == known {
+        if newest == known && is_same {
             return Ok(());
         }
         let (mut path, mut digest, mut runs) = (Vec::new(), newest, Runs::new());
-        let last = tip.base.from.saturating_sub(1);
-        let least = last.saturating_sub(u64::from(states.rules.longest()));
+        let count = u64::from(states.rules.longest()).saturating_add(u64::from(open));
+        let least = last.saturating_sub(count);
         while let Some(root) = self.book.root(&digest) {
             let from = root.proposal.root.fromEra;
             digest = root.proposal.root.previous;
             path.push(root.proposal);
-            if digest == known && known != B256::ZERO {
+            // Where votes on earlier eras became void, all of them are looked at anew.
+            if digest == known && known != B256::ZERO && is_same {
                 runs = (*before).clone();
                 break;
             }
@@ -133,9 +142,14 @@ impl Settler {
                 runs.clear();
                 continue;
             };
+            let root = &proposal.root;
+            let Some(now) = self.left_out(root.fromEra, root.toEra) else {
+                return Err(SettleError::VoidsUnread);
+            };
             let (parameters, tariff) = (self.parameters.clone(), self.config.tariff.clone());
             let extending = tokio::task::spawn_blocking(move || {
-                let sets = without(sets, &proposal.voided);
+                // What was void when it was made, and what is void now.
+                let sets = without(without(sets, &proposal.voided), &now);
                 let terms = Terms { parameters: &parameters, tariff: &tariff };
                 let root = &proposal.root;
                 extend(&mut runs, terms, (root.fromEra, root.toEra), &sets);
@@ -143,8 +157,18 @@ impl Settler {
             });
             runs = extending.await?;
         }
-        states.known().reach(newest, runs, &states.rules);
+        let mut known = states.known();
+        known.reach(newest, runs, &states.rules);
+        (known.last_era, known.voided) = (last, voided);
         Ok(())
+    }
+
+    /// So many eras up to the last one are of roots that can still be cancelled; all where that is not known.
+    fn open_eras(&self, tip: &Tip, last: u64) -> u16 {
+        let newest = tip.finals.checked_sub(1).and_then(|number| self.book.standing(number));
+        let final_to = newest.and_then(|digest| self.book.root(&digest));
+        let open = final_to.map(|root| last.saturating_sub(root.proposal.root.toEra));
+        open.and_then(|open| u16::try_from(open).ok()).unwrap_or(u16::MAX)
     }
 
     /// The changes that are due, of some nodes at once.
@@ -171,7 +195,7 @@ impl Settler {
             let mut known = states.known();
             known.standing.insert(node, standing);
             let run = known.runs.get(&node).copied().unwrap_or_default();
-            let next = states.rules.next(&standing, run);
+            let next = states.rules.due(&standing, run, known.open);
             if let (Some(from), Some(to)) = (standing.state, next) {
                 due.push(StateChange {
                     nodeId: node,
@@ -188,7 +212,8 @@ impl Settler {
         Ok(due)
     }
 
-    /// Signs a change, after that is on stable storage; none where another of that number was signed in that era.
+    /// Signs a change, after that is on stable storage; none where another of that number was signed in that era, or
+    /// another step down of the node in that era or by the same root: a node has time to return.
     async fn sign_change(
         &self,
         states: &States,
@@ -197,6 +222,9 @@ impl Settler {
         let _one_after_the_other = self.gate.lock().await;
         if let Some(ours) = states.changes.signed(change.era, change.nodeId, change.sequence) {
             return Ok(Some(ours).filter(|ours| ours.change == change));
+        }
+        if states.changes.has_stepped(&change) {
+            return Ok(None);
         }
         let signed = Signed::new(change.clone(), &self.parameters.domain(), &self.key)?;
         let signature = signed.signature;
@@ -265,7 +293,13 @@ impl Settler {
         let Some(poster) = &self.poster else { return Ok(()) };
         let Ours { change, signatures, .. } = ours;
         let digest = change.eip712_signing_hash(&self.parameters.domain());
-        if states.known().wanted.contains(&digest) {
+        let counting = self.counting(signatures).await?;
+        if counting.len() < self.quorum() {
+            return Ok(());
+        }
+        let wanted = Wanted { digest, call: call(states.registry, change, &counting) };
+        let as_before = (change.era, wanted.call.data.clone());
+        if !poster.was_dropped(&digest) && states.known().wanted.get(&digest) == Some(&as_before) {
             return Ok(());
         }
         let standing = standing(&self.net, states.registry, change.nodeId).await?;
@@ -273,8 +307,11 @@ impl Settler {
             return Ok(());
         }
         info!(node = %change.nodeId, from = change.from, to = change.to, "a quorum signed a change of state");
-        if poster.want(Wanted { digest, call: call(states.registry, change, signatures) }) {
-            states.known().wanted.insert(digest);
+        if poster.want(wanted) {
+            let mut known = states.known();
+            // Those of eras that the contract takes no more are signed anew.
+            known.wanted.retain(|_, (era, _)| era.saturating_add(ERAS_WANTED) >= change.era);
+            known.wanted.insert(digest, as_before);
         }
         Ok(())
     }
@@ -333,12 +370,12 @@ impl Settler {
         };
         self.follow_runs(states, &tip).await?;
         let standing = standing(&self.net, states.registry, change.nodeId).await?;
-        let run = {
+        let (run, open) = {
             let known = states.known();
-            known.runs.get(&change.nodeId).copied().unwrap_or_default()
+            (known.runs.get(&change.nodeId).copied().unwrap_or_default(), known.open)
         };
         let from = standing.state.map(|state| state as u8);
-        let to = states.rules.next(&standing, run).map(|state| state as u8);
+        let to = states.rules.due(&standing, run, open).map(|state| state as u8);
         let is_due = from == Some(change.from)
             && to == Some(change.to)
             && change.sequence == standing.changes.saturating_add(1);

@@ -90,7 +90,7 @@ impl Run {
     /// The run with one era more: passed, not passed, or without a verdict, which ends both.
     #[must_use]
     pub fn then(self, passed: Option<bool>) -> Self {
-        let longer = |run: u16| run.saturating_add(1).min(RUN_MAX);
+        let longer = |run: u16| run.saturating_add(1);
         match passed {
             Some(true) => Self { good: longer(self.good), bad: 0 },
             Some(false) => Self { good: 0, bad: longer(self.bad) },
@@ -133,6 +133,15 @@ impl Rules {
     #[must_use]
     pub fn may_change(&self, run: Run) -> bool {
         run.bad >= self.warn_after || run.good >= self.restore_after
+    }
+
+    /// The same, but that nobody is offboarded for eras of roots that can still be cancelled: there is no way back. `open`
+    /// are those eras, the last of the run.
+    #[must_use]
+    pub fn due(&self, standing: &Standing, run: Run, open: u16) -> Option<State> {
+        let sure = Run { bad: run.bad.saturating_sub(open), ..run };
+        let last = self.next(standing, sure) == Some(State::Offboarded);
+        self.next(standing, run).filter(|next| *next != State::Offboarded || last)
     }
 
     /// The state that follows, one step at a time; none where nothing is to change. Who leaves is held to nothing more.
@@ -223,6 +232,21 @@ mod tests {
         let never = Rules { offboard_after: None, ..example() };
         let standing = Standing { state: Some(Slashing), is_leaving: false, changes: 3 };
         assert_eq!(never.next(&standing, Run { good: 0, bad: RUN_MAX }), None);
+    }
+
+    #[test]
+    fn nobody_is_offboarded_for_what_can_still_be_cancelled() {
+        let due = |state, bad, open| {
+            let standing = Standing { state: Some(state), is_leaving: false, changes: 0 };
+            example().due(&standing, Run { good: 0, bad }, open)
+        };
+        assert_eq!(due(State::Slashing, 8, 0), Some(State::Offboarded));
+        assert_eq!(
+            (due(State::Slashing, 8, 1), due(State::Slashing, 9, 1)),
+            (None, Some(State::Offboarded))
+        );
+        assert_eq!(due(State::Slashing, 800, u16::MAX), None);
+        assert_eq!(due(State::RewardsHeld, 6, 6), Some(State::Slashing), "there is a way back");
     }
 
     #[test]

@@ -110,6 +110,19 @@ impl Changes {
         self.known().get(&(era, node, sequence)).cloned()
     }
 
+    /// Whether a change is a step down of a node, and another one was signed in the same era or by the same root.
+    #[must_use]
+    pub fn has_stepped(&self, change: &StateChange) -> bool {
+        let is_down = |change: &StateChange| change.to > change.from;
+        let is_before = |ours: &&Ours| {
+            let other = &ours.change;
+            let is_same = other.era == change.era || other.evidenceHash == change.evidenceHash;
+            let is_other = other.nodeId == change.nodeId && other.sequence != change.sequence;
+            is_other && is_same && is_down(other)
+        };
+        is_down(change) && self.known().values().find(is_before).is_some()
+    }
+
     /// The changes of an era and those behind it that a quorum signed.
     #[must_use]
     pub fn gathered(&self, era: u64) -> Vec<Ours> {
@@ -160,6 +173,23 @@ mod tests {
             evidenceHash: B256::ZERO,
             configDigest: B256::ZERO,
         }
+    }
+
+    #[tokio::test]
+    async fn a_node_steps_down_once_in_an_era_and_once_by_a_root() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let changes = Changes::open(dir.path()).expect("a folder");
+        let one = StateChange { evidenceHash: B256::repeat_byte(1), ..change(1000, 2) };
+        assert!(!changes.has_stepped(&one));
+        changes.sign(one.clone(), Signature([1; 65])).await.expect("written");
+        assert!(!changes.has_stepped(&one), "the same once more is no other");
+        let next = StateChange { sequence: 2, from: 2, to: 3, ..one.clone() };
+        let other_root = StateChange { evidenceHash: B256::repeat_byte(2), ..next.clone() };
+        assert!(changes.has_stepped(&next) && changes.has_stepped(&other_root));
+        assert!(changes.has_stepped(&StateChange { era: 1001, ..next.clone() }));
+        assert!(!changes.has_stepped(&StateChange { era: 1001, ..other_root }));
+        assert!(!changes.has_stepped(&StateChange { to: 1, ..next.clone() }), "it returns");
+        assert!(!changes.has_stepped(&StateChange { nodeId: B256::ZERO, ..next }));
     }
 
     #[tokio::test]

@@ -182,7 +182,7 @@ impl Circle {
         let member = &self.members[index];
         let Network { url, registry, disputes, .. } = &self.network;
         let mut text = format!(
-            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ndisputes = \"{disputes}\"\ngas_key = \"gas\"\n{}{}",
+            "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ndisputes = \"{disputes}\"\ndisputes_from_block = 0\ngas_key = \"gas\"\n{}{}",
             member.tariff, member.states
         );
         for (other, peer) in self.members.iter().enumerate() {
