@@ -165,10 +165,10 @@ async fn what_l1_takes_is_asked_of_one_block_however_far_a_server_is() {
     anvil.mine(3).await;
     let call = count_up(1);
     let raw = agent_settlement::l1::sized(31_337, &call, 45_000, GWEI);
-    for block in [2, 3] {
-        let fee = agent_settlement::l1::fee(&anvil.rpc(), &raw, &call, block).await.expect("a fee");
-        assert_eq!(fee, agent_settlement::l1::L1Fee::Beside { wei: u128::from(block) });
-    }
+    let rpc = anvil.rpc();
+    let fee = async |block| agent_settlement::l1::fee(&rpc, &raw, &call, block).await;
+    assert_eq!(fee(3).await, Ok(agent_settlement::l1::L1Fee::Beside { wei: 3 }));
+    assert!(fee(9).await.is_err(), "it has not come so far, and says no other block's price");
 }
 
 #[tokio::test]

@@ -279,9 +279,17 @@ impl Follower {
         if net.chain().code(contract).await.map_err(NetError::from)?.is_empty() {
             return Err(other);
         }
-        let separator = net.ask_of(contract, &Disputes::domainSeparatorCall {}, at).await?;
-        let roots = net.ask_of(contract, &Disputes::rootsCall {}, at).await?;
-        if separator != net.separator() || roots != net.contract() {
+        let separator = net.ask_of(contract, &Disputes::domainSeparatorCall {}, at).await;
+        let roots = net.ask_of(contract, &Disputes::rootsCall {}, at).await;
+        let is_ours = match (separator, roots) {
+            (Ok(separator), Ok(roots)) => separator == net.separator() && roots == net.contract(),
+            (Err(error), _) | (_, Err(error)) => match error {
+                NetError::OtherAbi { .. } => false,
+                NetError::Chain(error) if error.revert().is_some() => false,
+                error @ NetError::Chain(_) => return Err(error.into()),
+            },
+        };
+        if !is_ours {
             return Err(other);
         }
         self.is_ours.store(true, Ordering::Relaxed);

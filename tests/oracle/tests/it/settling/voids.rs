@@ -8,12 +8,13 @@ use agent_settlement::chain::checked::Checked;
 use agent_sla::protocol::key::SigningKey;
 use agent_sla::protocol::parameters::{Era, Parameters};
 use agent_sla::protocol::signed::{PASSED, Signed};
-use agent_sla::protocol::{B256, U256};
+use agent_sla::protocol::{Address, B256, U256};
 use alloy::primitives::Bytes;
 use alloy::sol_types::SolStruct as _;
 use reference_oracle::service::Vote;
 use reference_oracle::settle::net::Net;
 use reference_oracle::settle::root_digest;
+use reference_oracle::settle::settler::SettleError;
 use reference_oracle::settle::voids::{Follower, Source, Void};
 use serde_json::{Value, json};
 
@@ -210,13 +211,13 @@ async fn a_vote_that_was_voided_counts_in_no_root_and_verify_agrees() {
     let place = circle.members[(leader + 2) % ORACLES].place();
     let (equal, words) = verify(&circle, leader, FIRST, &["--oracle", &place]);
     assert!(equal && words.contains(": equal\n"), "{words}");
-    // Who asks another contract finds a vote left out that nobody voided.
+    // Another contract voids nothing: it is not asked.
     let path = circle.members[leader].config();
     let config = std::fs::read_to_string(&path).expect("text");
     let other = config.replace(&circle.network.disputes.to_string(), &oracle.to_string());
     std::fs::write(&path, other).expect("written");
     let (equal, words) = verify(&circle, leader, FIRST, &by_folder);
-    assert!(!equal && words.contains("is not void on chain"), "{words}");
+    assert!(!equal && words.contains("is not the Disputes of the settlement"), "{words}");
 }
 
 /// A receipt of a passed challenge by an oracle, shown against its vote.
@@ -380,9 +381,11 @@ async fn what_was_voided_in_a_block_that_vanished_is_not_void() {
     let void = Void { oracle: circle.members[1].address, ..void };
     assert_eq!(follower.voids(), Some([void].into()));
     drop(follower);
-    // Of another contract nothing of it counts.
-    let other = Source { disputes: network.registry, from_block: 0 };
-    let follower = open(other).expect("a folder");
-    assert!(follower.refresh(&net).await.expect("the chain answers"));
-    assert_eq!(follower.voids(), Some([].into()));
+    // Of another contract nothing is read, be it one or none.
+    for disputes in [network.registry, Address::repeat_byte(1)] {
+        let follower = open(Source { disputes, from_block: 0 }).expect("a folder");
+        let refused = follower.refresh(&net).await.expect_err("it is another");
+        assert!(matches!(refused, SettleError::OtherDisputes { .. }), "{refused}");
+        assert_eq!(follower.voids(), None);
+    }
 }
