@@ -184,7 +184,11 @@ impl Context {
         erase(&mut target, wanted, &partitions, |target| {
             let held = target.held();
             if !std::mem::take(&mut is_first) {
-                held.reread_partition_table().map_err(|error| error.to_string())?;
+                match held.reread_partition_table() {
+                    // Somebody looks at a partition: if it stays, it is seen below.
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                    result => result.map_err(|error| error.to_string())?,
+                }
             }
             let looked =
                 self.look(&presence.name, &Source::Held(held), Health::Later, Pulse::default());

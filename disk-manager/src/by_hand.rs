@@ -40,6 +40,12 @@ enum Phase {
     Failed(String),
 }
 
+impl Phase {
+    fn is_due(&self, now: Instant) -> bool {
+        matches!(self, Self::Waiting { since, .. } if now.saturating_duration_since(*since) >= WAIT)
+    }
+}
+
 /// A disk to erase now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Due {
@@ -94,14 +100,26 @@ impl ByHand {
         }
     }
 
+    /// The disks whose time has come, and which wait for nothing but to be free.
+    #[must_use]
+    pub fn coming(&self, now: Instant) -> Vec<DiskId> {
+        let coming = self.0.iter().filter(|one| one.phase.is_due(now));
+        coming.map(|one| one.disk.clone()).collect()
+    }
+
+    /// Ends the claim of a disk that waits and may not be erased any more.
+    pub fn refuse(&mut self, disk: &DiskId, why: &str) {
+        let waits = |one: &&mut One| matches!(one.phase, Phase::Waiting { .. });
+        if let Some(one) = self.0.iter_mut().filter(waits).find(|one| one.disk == *disk) {
+            one.phase = Phase::Failed(format!("{why}; nothing was written to it"));
+        }
+    }
+
     /// The disks whose time has come, where they are free; they count as being erased from now on.
-    pub fn due(&mut self, now: Instant, is_free: impl Fn(&Presence) -> bool) -> Vec<Due> {
+    pub fn due(&mut self, now: Instant, is_free: impl Fn(&DiskId, &Presence) -> bool) -> Vec<Due> {
         let mut due = Vec::new();
         for one in &mut self.0 {
-            let is_due = |since: Instant| now.saturating_duration_since(since) >= WAIT;
-            if !matches!(one.phase, Phase::Waiting { since, .. } if is_due(since))
-                || !is_free(&one.presence)
-            {
+            if !one.phase.is_due(now) || !is_free(&one.disk, &one.presence) {
                 continue;
             }
             if let Phase::Waiting { wanted, .. } = std::mem::replace(&mut one.phase, Phase::Erasing)

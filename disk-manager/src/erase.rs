@@ -11,6 +11,8 @@
 //! asked for. What it holds besides is not overwritten: it can be found on the disk until it is written over.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use disk_manager_plan::ObservedDisk;
 use disk_manager_plan::by_hand::{Fingerprint, Refused, check_smart};
@@ -32,6 +34,9 @@ const MARK: u64 = 8192;
 
 /// How often it is looked for marks that come out only once others are gone.
 const PASSES: usize = 4;
+
+/// How long after a look that found something the next one comes.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// How much is written at once, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -92,7 +97,11 @@ pub fn erase<T: Target>(
         disk.flush().map_err(EraseError::Write)?;
     }
     let mut left = None;
-    for _ in 0..PASSES {
+    for pass in 0..PASSES {
+        if pass > 0 {
+            // Others look at a disk that changes, for a moment.
+            thread::sleep(BETWEEN);
+        }
         // The kernel drops the partitions; it may refuse for a moment, and then they are seen below.
         let now = look(disk).map_err(EraseError::Look)?;
         left = mark_of(&now);

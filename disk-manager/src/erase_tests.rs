@@ -154,7 +154,7 @@ fn asked(disk: &Fake, now: Instant) -> ByHand {
 
 /// Does what is due, as the service does.
 fn turn(by_hand: &mut ByHand, disk: &mut Fake, smart: &Smart, now: Instant) {
-    for due in by_hand.due(now, |_| true) {
+    for due in by_hand.due(now, |_, _| true) {
         let look = |disk: &mut Fake| Ok(observe(disk, smart.clone()));
         let result = erase(disk, &due.wanted, &[PARTITION], look);
         by_hand.erased(&due.presence, result.map_err(|error| error.to_string()));
@@ -307,13 +307,26 @@ fn a_disk_that_is_busy_when_its_time_comes_waits_on() {
     let start = Instant::now();
     let disk = Fake::new(used());
     let mut by_hand = asked(&disk, start);
-    assert_eq!(by_hand.due(start + 2 * WAIT, |_| false), []);
+    assert_eq!(by_hand.due(start + 2 * WAIT, |_, _| false), []);
     assert!(matches!(
         by_hand.told(start + 2 * WAIT)[0].state,
         HandClaimState::Waiting { seconds_left: 0 }
     ));
-    assert_eq!(by_hand.due(start + 2 * WAIT, |_| true).len(), 1);
-    assert_eq!(by_hand.due(start + 3 * WAIT, |_| true), [], "once");
+    assert_eq!(by_hand.due(start + 2 * WAIT, |_, _| true).len(), 1);
+    assert_eq!(by_hand.due(start + 3 * WAIT, |_, _| true), [], "once");
+}
+
+#[test]
+fn a_disk_that_may_not_be_erased_any_more_when_its_time_comes_is_left_alone() {
+    let start = Instant::now();
+    let disk = Fake::new(used());
+    let mut by_hand = asked(&disk, start);
+    assert_eq!(by_hand.coming(start + WAIT / 2), []);
+    assert_eq!(by_hand.coming(start + WAIT), [id()]);
+    by_hand.refuse(&id(), "it is mounted at /mnt");
+    assert_eq!(failure(&by_hand, start + WAIT), "it is mounted at /mnt; nothing was written to it");
+    assert_eq!(by_hand.due(start + WAIT, |_, _| true), []);
+    assert_eq!(by_hand.coming(start + WAIT), []);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use disk_manager_plan::identity::Identity;
 use disk_manager_plan::label::ClaimState;
-use disk_manager_plan::report::{DiskReport, DiskStatus, Ownership, VolumePhase, VolumeStatus};
+use disk_manager_plan::report::{
+    DiskReport, DiskStatus, LOOKING, Ownership, VolumePhase, VolumeStatus,
+};
 use disk_manager_plan::{Inventory, Judgement, ObservedDisk, Plan};
 use uuid::Uuid;
 
@@ -33,7 +35,7 @@ pub fn report<'a>(
         .map(|(disk, judgement)| judged_disk(disk, judgement, inventory, data_dir, work(disk)))
         .collect();
     disks.extend(pending.map(|disk| {
-        let reasons = vec!["it is still being looked at".to_owned()];
+        let reasons = vec![LOOKING.to_owned()];
         disk_status(disk, Ownership::Foreign, reasons, None)
     }));
     disks.sort_by_key(|disk| by_name(&disk.device));

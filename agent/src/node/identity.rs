@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use disk_manager_plan::report::{DiskReport, Ownership, VolumePhase};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::Node;
 use crate::state::{Held, Identity, Keeper, Surroundings};
+
+/// How long after a volume could not be written or emptied that is tried again.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Reads, makes and mirrors the state as volumes come and go, for ever.
 pub(crate) async fn keep(node: Arc<Node>) {
@@ -29,8 +34,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
             let look = tokio::task::spawn_blocking(move || {
                 if looking.will_make_new(&mounts, &surroundings) {
                     let why = "the node is made new after a factory reset: this takes some minutes";
-                    let (identity, problems) = (Identity::Awaited(why.to_owned()), Vec::new());
-                    show(&told, Held { identity, problems });
+                    show(&told, Held::awaited(why.to_owned(), Vec::new()));
                 }
                 let held = looking.look(&mounts, &surroundings);
                 (looking, held)
@@ -43,7 +47,12 @@ pub(crate) async fn keep(node: Arc<Node>) {
                 Err(error) => warn!(%error, "looking after the node's state failed"),
             }
         }
+        let lacks = {
+            let held = node.held.borrow();
+            !held.is_everywhere && !held.problems.is_empty()
+        };
         tokio::select! {
+            () = sleep(RETRY), if lacks => {}
             changed = reports.changed() => if changed.is_err() { return },
             changed = network.changed() => if changed.is_err() { return },
             changed = decided.changed() => if changed.is_err() { return },

@@ -48,7 +48,7 @@ use agent_s3::S3Server;
 use agent_sla::protocol::settled::SignedBinding;
 use anyhow::{Context, Result};
 use disk_manager_plan::report::DiskReport;
-use provisioning_config::Config;
+use provisioning_config::{Changes, Config};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -107,7 +107,7 @@ pub(crate) struct Node {
 /// # Errors
 /// When the control socket cannot be opened or no certificate can be made.
 pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> Result<()> {
-    let (config, is_answered) = read_config(&arguments.seed.join(CONFIG_FILE));
+    let (config, is_answered, is_clear) = read_config(&arguments.seed.join(CONFIG_FILE));
     let name = config.node.name.clone().unwrap_or_else(host_name);
     let now = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
     let tls = Tls::start(&arguments.seed, config.s3.tls.as_ref(), &name, now)?;
@@ -139,7 +139,7 @@ pub(crate) async fn run(arguments: NodeArguments, cancel: CancellationToken) -> 
         verdicts_changed: Arc::default(),
         hardware,
         network: network::Keeping::new(&config.network),
-        local: local::Keeping::new(is_answered),
+        local: local::Keeping::new(is_answered, is_clear),
         console: pin::Guard::new(config.console.changes.clone()),
         support: tokio::sync::Mutex::default(),
         arguments,
@@ -211,7 +211,7 @@ impl Node {
                 }
             }
             Request::FirstUserSecret => self.first_user_secret(),
-            Request::CheckPin { pin } => self.console.check(local::kept_pin(self), pin).await,
+            Request::CheckPin { pin } => self.console.check(&local::kept_pin(self), pin).await,
             Request::PoolStatus
             | Request::PoolEvents { .. }
             | Request::BucketUsage { .. }
@@ -369,7 +369,7 @@ impl Node {
             memory: read_memory(Path::new("/proc")),
             components: self.hardware.components(),
             slots: self.hardware.slots(),
-            console: self.console.told(pin.as_deref()),
+            console: self.console.told(&pin),
             set_up,
             region: self.config.node.region.clone(),
             hardware_class: self.config.node.hardware_class.clone(),
@@ -379,17 +379,21 @@ impl Node {
     }
 }
 
-/// The configuration, and whether it answers what the first steps would ask. init has told what is wrong with it; here
+/// The configuration, whether it answers what the first steps would ask, and whether all of it was read. init has told what is wrong with it; here
 /// the safe parts count.
-fn read_config(path: &Path) -> (Config, bool) {
+fn read_config(path: &Path) -> (Config, bool, bool) {
     match fs::read_to_string(path) {
         Ok(text) => {
-            (provisioning_config::parse(&text).0, provisioning_config::answers_first_steps(&text))
+            let (config, problems) = provisioning_config::parse(&text);
+            (config, provisioning_config::answers_first_steps(&text), problems.is_empty())
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Config::default(), false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Config::default(), false, true),
         Err(error) => {
             warn!(path = %path.display(), %error, "cannot read the configuration; defaults count");
-            (Config::default(), true)
+            // It may have a PIN.
+            let mut config = Config::default();
+            config.console.changes = Changes::Nobody;
+            (config, true, false)
         }
     }
 }

@@ -12,6 +12,10 @@ use tracing::{info, warn};
 
 use super::control::refused;
 
+/// Why nothing is changed before the node's record was read.
+pub(super) const UNKNOWN: &str = "whether a PIN was set is not known before the node's disks are read: wait a minute, and look \
+                                  at the problems on Status if it lasts";
+
 /// Wrong PINs that cost no time: fingers slip.
 const FREE: u32 = 3;
 
@@ -20,6 +24,17 @@ const FIRST_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest wait: four digits take some hundred days then.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What is known of a PIN in the node's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeptPin {
+    /// There may be one: the record was not read yet.
+    Unknown,
+    /// There is none.
+    Nothing,
+    /// Its hash.
+    Hash(String),
+}
 
 /// Who may change something on a console.
 #[derive(Debug)]
@@ -35,17 +50,20 @@ impl Guard {
         Self { changes, started: Instant::now(), tries: Mutex::default() }
     }
 
-    /// Who may change something where the node's record has this hash of a PIN, or none: a PIN of node.toml counts before
-    /// it, and so does a mistake there. A hash that nobody understands opens nothing.
-    fn changes(&self, kept: Option<&str>) -> Changes {
+    /// Who may change something where this is known of the record's PIN: a PIN of node.toml counts before it, and so does a
+    /// mistake there. A hash that nobody understands opens nothing, and neither does a record that nobody has read.
+    fn changes(&self, kept: &KeptPin) -> Changes {
         match (&self.changes, kept) {
-            (Changes::Anybody, Some(kept)) => kept.parse().map_or(Changes::Nobody, Changes::Pin),
+            (Changes::Anybody, KeptPin::Unknown) => Changes::Nobody,
+            (Changes::Anybody, KeptPin::Hash(kept)) => {
+                kept.parse().map_or(Changes::Nobody, Changes::Pin)
+            }
             (changes, _) => changes.clone(),
         }
     }
 
-    /// What the consoles have to know, where the record has this hash of a PIN.
-    pub(crate) fn told(&self, kept: Option<&str>) -> ConsoleChanges {
+    /// What the consoles have to know, where this is known of the record's PIN.
+    pub(crate) fn told(&self, kept: &KeptPin) -> ConsoleChanges {
         match self.changes(kept) {
             Changes::Anybody => ConsoleChanges::Anybody,
             Changes::Pin(_) => ConsoleChanges::Pin,
@@ -54,9 +72,11 @@ impl Guard {
     }
 
     /// Answers whether this is the PIN. One is checked at a time, so that many at once are no faster.
-    pub(crate) async fn check(&self, kept: Option<String>, pin: Secret) -> Reply {
-        let Changes::Pin(hash) = self.changes(kept.as_deref()) else {
-            return refused("the console has no PIN");
+    pub(crate) async fn check(&self, kept: &KeptPin, pin: Secret) -> Reply {
+        let hash = match self.changes(kept) {
+            Changes::Pin(hash) => hash,
+            Changes::Nobody if *kept == KeptPin::Unknown => return refused(UNKNOWN),
+            Changes::Anybody | Changes::Nobody => return refused("the console has no PIN"),
         };
         let mut tries = self.tries.lock().await;
         if let Some(wait) = tries.wait(self.started.elapsed()) {
@@ -150,29 +170,39 @@ mod tests {
             [(Changes::Anybody, ConsoleChanges::Anybody), (Changes::Nobody, ConsoleChanges::Nobody)]
         {
             let guard = Guard::new(changes);
-            assert_eq!(guard.told(None), told);
-            let reply = runtime.block_on(guard.check(None, Secret::new(String::new())));
+            assert_eq!(guard.told(&KeptPin::Nothing), told);
+            let reply =
+                runtime.block_on(guard.check(&KeptPin::Nothing, Secret::new(String::new())));
             assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
         }
+    }
+
+    fn guard_told(changes: Changes, kept: &KeptPin) -> ConsoleChanges {
+        Guard::new(changes).told(kept)
     }
 
     #[test]
     fn a_pin_of_the_record_counts_where_node_toml_has_none() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let hash = |pin: &str| provisioning_config::PinHash::make(pin, [1; 16]).expect("a PIN");
-        let kept = hash("1357").to_string();
+        let kept = KeptPin::Hash(hash("1357").to_string());
         let accepts = |guard: &Guard, pin: &str| {
-            let reply = guard.check(Some(kept.clone()), Secret::new(pin.to_owned()));
+            let reply = guard.check(&kept, Secret::new(pin.to_owned()));
             runtime.block_on(reply) == Reply::Accepted
         };
         let guard = Guard::new(Changes::Anybody);
-        assert_eq!(guard.told(Some(&kept)), ConsoleChanges::Pin);
+        assert_eq!(guard.told(&kept), ConsoleChanges::Pin);
+        assert_eq!(guard.told(&KeptPin::Unknown), ConsoleChanges::Nobody);
+        let unread = guard.check(&KeptPin::Unknown, Secret::new("1357".to_owned()));
+        assert_eq!(runtime.block_on(unread), refused(UNKNOWN));
         assert!(accepts(&guard, "1357") && !accepts(&guard, "2580"));
         let guard = Guard::new(Changes::Pin(hash("2580")));
         assert!(accepts(&guard, "2580") && !accepts(&guard, "1357"));
-        assert_eq!(Guard::new(Changes::Nobody).told(Some(&kept)), ConsoleChanges::Nobody);
-        let later = "$argon2id$later";
-        assert_eq!(Guard::new(Changes::Anybody).told(Some(later)), ConsoleChanges::Nobody);
+        assert_eq!(guard_told(Changes::Nobody, &kept), ConsoleChanges::Nobody);
+        let in_node_toml = Changes::Pin(hash("2580"));
+        assert_eq!(guard_told(in_node_toml, &KeptPin::Unknown), ConsoleChanges::Pin);
+        let later = KeptPin::Hash("$argon2id$later".to_owned());
+        assert_eq!(guard_told(Changes::Anybody, &later), ConsoleChanges::Nobody);
     }
 
     #[test]
@@ -180,7 +210,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let hash = provisioning_config::PinHash::make("2580", [1; 16]).expect("a PIN");
         let guard = Guard::new(Changes::Pin(hash));
-        let check = |pin: &str| runtime.block_on(guard.check(None, Secret::new(pin.to_owned())));
+        let check = |pin: &str| {
+            runtime.block_on(guard.check(&KeptPin::Nothing, Secret::new(pin.to_owned())))
+        };
         assert_eq!(check("2580"), Reply::Accepted);
         for _ in 0..3 {
             assert!(matches!(check("1111"), Reply::Refused { .. }));

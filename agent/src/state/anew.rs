@@ -21,12 +21,16 @@ use agent_api::local::ResetScope;
 use agent_object_store::destroy_volume;
 use tracing::{info, warn};
 
-use super::file::{FILE, FOLDER};
+use super::decide::Found;
+use super::file::{self, FILE, FOLDER};
 use super::keeper::{MakeError, make};
-use super::record::{NodeState, Record};
+use super::record::{NodeState, Record, RecordError};
 
 /// The folder of readings of the hardware, which is of the machine and may be in use already.
 const READINGS: &str = "health";
+
+/// The folder of the pool, which [`destroy_volume`] has removed.
+const POOL: &str = "icn-pool";
 
 /// Why a volume was not emptied.
 #[derive(Debug, thiserror::Error)]
@@ -113,9 +117,27 @@ pub(super) fn make_new(
     );
     for mount in places {
         erase(mount, scope, power)?;
+        forget_damaged(mount)?;
     }
     info!(access_key = next.first_user.access_key, "the node is new");
     Ok(Record { generation: record.generation.saturating_add(1), state: next.clone() })
+}
+
+/// Removes a damaged record, which may have keys of before.
+fn forget_damaged(mount: &Path) -> Result<(), EraseError> {
+    match file::read(mount).found {
+        Found::Unusable(RecordError::Damaged(_)) => overwrite(&mount.join(FOLDER).join(FILE)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes over a file of a volume and removes it.
+fn overwrite(path: &Path) -> Result<(), EraseError> {
+    file::overwrite(path).map_err(|source| EraseError {
+        operation: "write over",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Whether a record on a volume is from before the node was made new.
@@ -146,8 +168,13 @@ pub(super) fn erase(mount: &Path, scope: ResetScope, power: &Power) -> Result<()
         .and_then(|()| destroy_volume(mount))
         .map_err(failed("destroy the pool on", mount))?;
     let state = mount.join(FOLDER);
-    remove_but(mount, |name| [FOLDER, READINGS].contains(&name), power)?;
+    // The old pool is gone; one that is there by now is the node's new one.
+    remove_but(mount, |name| [FOLDER, READINGS, POOL].contains(&name), power)?;
     if state.exists() {
+        for name in file::LEFTOVERS {
+            power.step().map_err(failed("write over", &state))?;
+            overwrite(&state.join(name))?;
+        }
         let stays = |name: &str| {
             let is_memory = !name.starts_with('.') && !name.starts_with(FILE);
             name == FILE || (scope == ResetScope::KeepIdentity && is_memory)
@@ -314,6 +341,62 @@ mod tests {
         let held = keeper.look(&volumes.mounts, &node());
         assert_eq!(state(&held), made);
         check_new(&volumes, ResetScope::KeepIdentity, &made);
+    }
+
+    #[test]
+    fn a_volume_with_a_damaged_record_is_emptied_with_the_others() {
+        let volumes = marked(ResetScope::ForgetIdentity);
+        fs::write(volumes.mounts[1].join("state/agent.json"), "torn").expect("a damaged record");
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        check_new(&volumes, ResetScope::ForgetIdentity, &state(&held));
+    }
+
+    #[test]
+    fn a_volume_whose_record_nobody_understands_stops_it() {
+        let volumes = marked(ResetScope::KeepIdentity);
+        let path = volumes.mounts[1].join("state/agent.json");
+        let kept = fs::read_to_string(&path).expect("a record");
+        let newer = kept.replacen("\"version\":1,", "\"version\":99,", 1);
+        fs::write(&path, newer).expect("a record of a later release");
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        let Identity::Awaited(why) = &held.identity else { panic!("{held:?}") };
+        assert!(why.contains("could not be finished") && why.contains("cannot be read"), "{why}");
+        assert!(volumes.mounts[0].join("icn-pool/extents/1/2").exists(), "nothing was removed");
+        fs::write(&path, kept).expect("a record");
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        check_new(&volumes, ResetScope::KeepIdentity, &state(&held));
+    }
+
+    #[test]
+    fn a_mark_that_comes_while_the_node_is_in_use_is_dropped() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mounts = ["a", "b"].map(|name| dir.path().join(name));
+        mounts.iter().for_each(|mount| fill(mount));
+        Keeper::new("node".to_owned()).look(&mounts, &node());
+        let mut marking = Keeper::new("node".to_owned());
+        marking
+            .keep_decided(Decided { reset: Some(ResetScope::KeepIdentity), ..Decided::default() });
+        let before = state(&marking.look(&mounts[1..], &node()));
+        assert!(before.reset.is_some());
+        // The disk without it comes first.
+        let mut keeper = Keeper::new("node".to_owned());
+        keeper.look(&mounts[..1], &node());
+        let held = keeper.look(&mounts, &node());
+        assert_eq!(state(&held), NodeState { reset: None, ..before });
+        assert!(held.is_everywhere);
+        let again = Keeper::new("node".to_owned()).look(&mounts, &node());
+        assert_eq!(state(&again), state(&held));
+        assert!(mounts.iter().all(|mount| mount.join("icn-pool/extents/1/2").exists()));
+    }
+
+    #[test]
+    fn a_new_pool_on_a_disk_that_is_emptied_late_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        fill(dir.path());
+        let stays = |name: &str| [FOLDER, READINGS, POOL].contains(&name);
+        remove_but(dir.path(), stays, &Power::default()).expect("emptied");
+        assert!(dir.path().join("icn-pool/superblock-0").exists());
+        assert!(!dir.path().join("leftover").exists());
     }
 
     #[test]

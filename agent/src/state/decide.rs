@@ -60,6 +60,11 @@ pub(crate) struct Write {
     pub(crate) set_aside: bool,
 }
 
+/// What of two records of a node counts: those of before a factory reset are all older than those after it.
+fn age(record: &Record) -> (u64, u64) {
+    (record.state.resets, record.generation)
+}
+
 /// Decides. `current` is the record in use, if any; of two different records of one generation it
 /// stays.
 pub(crate) fn decide(
@@ -77,7 +82,7 @@ pub(crate) fn decide(
         .into_iter()
         .chain(on_volumes)
         .filter(ours)
-        .reduce(|best, next| if next.generation > best.generation { next } else { best });
+        .reduce(|best, next| if age(next) > age(best) { next } else { best });
     match newest {
         Some(record) => {
             Decision::Use { record: Box::new(record.clone()), write: lacking(record, volumes) }
@@ -192,6 +197,17 @@ mod tests {
         let decision = decide(None, &volumes, &node());
         assert!(matches!(&decision, Decision::Use { record, .. } if record.generation == 2));
         assert_eq!(writes(&decision), [("/old", false), ("/none", false), ("/torn", true)]);
+    }
+
+    #[test]
+    fn a_record_of_before_a_factory_reset_is_older_whatever_its_generation() {
+        let mut new = example("n1", 3);
+        new.state.resets = 1;
+        let old = Found::Record(Box::new(example("n1", 9)));
+        let volumes = [at("/old", old), at("/new", Found::Record(Box::new(new.clone())))];
+        let decision = decide(None, &volumes, &node());
+        assert!(matches!(&decision, Decision::Use { record, .. } if **record == new));
+        assert_eq!(writes(&decision), [("/old", false)]);
     }
 
     #[test]

@@ -11,10 +11,22 @@ pub(crate) struct Decided {
     pub(crate) pin: Option<Option<String>>,
     /// That the first steps are done.
     pub(crate) set_up: bool,
+    /// What was decided while there was no record to know it by.
+    pub(crate) for_new: ForNew,
     /// The daemon key that somebody had the words of.
     pub(crate) daemon_key: Option<GivenKey>,
     /// That the node is to be made new at the next start.
     pub(crate) reset: Option<ResetScope>,
+}
+
+/// What counts for a record that is made after it was decided, and for none that a disk brings: whoever decided it could not
+/// be asked for that one's PIN.
+#[derive(Clone, Default)]
+pub(crate) struct ForNew {
+    /// The PIN of the console as its hash.
+    pub(crate) pin: Option<String>,
+    /// That the first steps are done.
+    pub(crate) set_up: bool,
 }
 
 /// A daemon key that was given, and which one it was to take the place of.
@@ -34,9 +46,14 @@ impl Decided {
         Some(given.key.clone())
     }
 
-    /// A state with what was decided but for the reset; none where it has that already.
-    pub(super) fn applied_to(&self, state: &NodeState) -> Option<NodeState> {
+    /// A state with what was decided but for the reset; none where it has that already. `is_made` where this process
+    /// made it.
+    pub(super) fn applied_to(&self, state: &NodeState, is_made: bool) -> Option<NodeState> {
         let mut next = state.clone();
+        if is_made {
+            next.pin = self.for_new.pin.clone().or(next.pin);
+            next.set_up |= self.for_new.set_up;
+        }
         if let Some(pin) = &self.pin {
             next.pin.clone_from(pin);
         }
@@ -73,15 +90,27 @@ mod tests {
     #[test]
     fn only_what_was_decided_changes_and_only_once() {
         let state = example("n1", 1).state;
-        assert_eq!(Decided::default().applied_to(&state), None);
+        assert_eq!(Decided::default().applied_to(&state, false), None);
         let pin = Some("hash".to_owned());
         let decided = Decided { pin: Some(pin.clone()), set_up: true, ..Decided::default() };
-        let next = decided.applied_to(&state).expect("a change");
+        let next = decided.applied_to(&state, false).expect("a change");
         assert_eq!((&next.pin, next.set_up), (&pin, true));
         assert_eq!(NodeState { pin: None, set_up: false, ..next.clone() }, state);
-        assert_eq!(decided.applied_to(&next), None);
-        let cleared = Decided { pin: Some(None), ..Decided::default() }.applied_to(&next);
+        assert_eq!(decided.applied_to(&next, false), None);
+        let cleared = Decided { pin: Some(None), ..Decided::default() }.applied_to(&next, false);
         assert_eq!(cleared.expect("a change").pin, None);
+    }
+
+    #[test]
+    fn what_was_decided_without_a_record_is_for_one_that_is_made_and_no_other() {
+        let state = NodeState { pin: Some("kept".to_owned()), ..example("n1", 1).state };
+        let for_new = ForNew { pin: Some("stranger".to_owned()), set_up: true };
+        let decided = Decided { for_new, ..Decided::default() };
+        assert_eq!(decided.applied_to(&state, false), None);
+        let made = decided.applied_to(&state, true).expect("a change");
+        assert_eq!((made.pin.as_deref(), made.set_up), (Some("stranger"), true));
+        let later = Decided { pin: Some(None), ..decided }.applied_to(&made, true);
+        assert_eq!(later.expect("a change").pin, None, "what was decided later counts");
     }
 
     #[test]
@@ -92,10 +121,10 @@ mod tests {
             ..Decided::default()
         };
         // example has 0x5a.
-        let next = given(Some(key(0x5a))).applied_to(&state).expect("a change");
+        let next = given(Some(key(0x5a))).applied_to(&state, false).expect("a change");
         assert_eq!(next.daemon_key, Some(key(9)));
-        assert_eq!(given(Some(key(1))).applied_to(&state), None);
-        assert_eq!(given(None).applied_to(&state), None, "a disk brought another one");
+        assert_eq!(given(Some(key(1))).applied_to(&state, false), None);
+        assert_eq!(given(None).applied_to(&state, false), None, "a disk brought another one");
         assert_eq!(given(None).first_daemon_key(), Some(key(9)));
         assert_eq!(given(Some(key(1))).first_daemon_key(), None);
     }

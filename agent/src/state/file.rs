@@ -20,6 +20,9 @@ const SET_ASIDE: &str = "agent.json.damaged";
 /// A record that is being written.
 const TEMPORARY: &str = ".agent.json.new";
 
+/// Files beside the record that may have a node's keys as well.
+pub(super) const LEFTOVERS: [&str; 2] = [SET_ASIDE, TEMPORARY];
+
 /// Why a record was not written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
@@ -105,18 +108,24 @@ pub(crate) fn destroy(mount: &Path) -> Result<(), WriteError> {
     let folder = mount.join(FOLDER);
     for name in [FILE, SET_ASIDE, TEMPORARY] {
         let path = folder.join(name);
-        let mut file = match OpenOptions::new().write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file.map_err(failed("open", &path))?,
-        };
-        let length = file.metadata().map_err(failed("look at", &path))?.len();
-        let zeros = vec![0; usize::try_from(length.min(RECORD_MAX)).unwrap_or_default()];
-        file.write_all(&zeros).map_err(failed("write over", &path))?;
-        file.sync_all().map_err(failed("sync", &path))?;
-        fs::remove_file(&path).map_err(failed("remove", &path))?;
-        sync_dir(&folder)?;
+        overwrite(&path).map_err(failed("write over", &path))?;
     }
-    Ok(())
+    if folder.exists() { sync_dir(&folder) } else { Ok(()) }
+}
+
+/// Writes over a file and removes it, if there is one; its folder is not synced.
+///
+/// # Errors
+/// A call failed; something may be left then.
+pub(super) fn overwrite(path: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    file.write_all(&vec![0; usize::try_from(length.min(RECORD_MAX)).unwrap_or_default()])?;
+    file.sync_all()?;
+    fs::remove_file(path)
 }
 
 fn sync_dir(path: &Path) -> Result<(), WriteError> {

@@ -11,7 +11,7 @@ use super::anew::{self, Power};
 use super::decide::{Decision, Found, Surroundings, VolumeFound, decide, may_make};
 use super::decided::Decided;
 use super::file;
-use super::record::{KeptNetwork, NodeState, Record, SecretKey};
+use super::record::{KeptNetwork, NodeState, Record, RecordError, SecretKey};
 use crate::certificate;
 use crate::first_user;
 
@@ -31,12 +31,20 @@ pub(crate) struct Held {
     pub(crate) identity: Identity,
     /// Trouble with single volumes.
     pub(crate) problems: Vec<String>,
+    /// Whether every mounted volume has the state.
+    pub(crate) is_everywhere: bool,
+}
+
+impl Held {
+    /// No state yet; why, and what went wrong, in words.
+    pub(crate) fn awaited(why: String, problems: Vec<String>) -> Self {
+        Self { identity: Identity::Awaited(why), problems, is_everywhere: false }
+    }
 }
 
 impl Default for Held {
     fn default() -> Self {
-        let why = "no disk of this node is in use yet".to_owned();
-        Self { identity: Identity::Awaited(why), problems: Vec::new() }
+        Self::awaited("no disk of this node is in use yet".to_owned(), Vec::new())
     }
 }
 
@@ -61,6 +69,8 @@ pub(crate) struct Keeper {
     decided: Decided,
     power: Power,
     current: Option<Record>,
+    /// The first user of the record that was made here; none where none was.
+    made: Option<String>,
     /// What stands on the volumes, as far as it was read.
     known: Vec<VolumeFound>,
     /// Volumes that nothing is kept on any more.
@@ -77,6 +87,7 @@ impl Keeper {
             decided: Decided::default(),
             power: Power::default(),
             current: None,
+            made: None,
             known: Vec::new(),
             retired: Vec::new(),
         }
@@ -109,19 +120,23 @@ impl Keeper {
         self.read(mounts);
         let mut decision = decide(self.current.as_ref(), &self.known, surroundings);
         if let Some((pending, places)) = self.pending(&decision) {
-            let made = anew::make_new(&pending, &places, &self.power);
+            let made = match self.unclear() {
+                Some(why) => Err(why),
+                None => anew::make_new(&pending, &places, &self.power)
+                    .map_err(|error| error.to_string()),
+            };
             // What stands there now is what counts, also after a failure.
             self.known.iter_mut().for_each(|volume| *volume = file::read(&volume.mount));
             match made {
                 Ok(renewed) => self.current = Some(renewed),
                 Err(error) => {
-                    error!(%error, "the factory reset could not be finished");
+                    error!(error, "the factory reset could not be finished");
                     let why = format!(
                         "the factory reset could not be finished ({error}): restart the machine, and take out \
                          a disk that cannot be written"
                     );
                     let problems = vec![why.clone()];
-                    return Held { identity: Identity::Awaited(why), problems };
+                    return Held::awaited(why, problems);
                 }
             }
             decision = decide(self.current.as_ref(), &self.known, surroundings);
@@ -133,6 +148,7 @@ impl Keeper {
                         access_key = state.first_user.access_key,
                         "first start: made a certificate, a first user and the node's keys"
                     );
+                    self.made = Some(state.first_user.access_key.clone());
                     self.current = Some(Record { generation: 1, state });
                     decision = decide(self.current.as_ref(), &self.known, surroundings);
                 }
@@ -154,7 +170,7 @@ impl Keeper {
         }
         match decision {
             Decision::Use { record, write } => self.mirror(*record, write),
-            Decision::Wait(why) => Held { identity: Identity::Awaited(why), problems: Vec::new() },
+            Decision::Wait(why) => Held::awaited(why, Vec::new()),
             // Answered above: after making, a record is in use.
             Decision::Make => Held::default(),
         }
@@ -237,19 +253,25 @@ impl Keeper {
     /// The record in use with what a person decided, where that is something else.
     fn with_decided(&self, decision: &Decision) -> Option<Record> {
         let Decision::Use { record, .. } = decision else { return None };
-        let changed = self.decided.applied_to(&record.state);
-        let state = changed.clone().unwrap_or_else(|| record.state.clone());
-        let state =
-            match self.decided.reset.filter(|scope| anew::reset_scope(&state) != Some(*scope)) {
-                None => changed?,
-                Some(scope) => match anew::marked(&state, scope, &self.name) {
-                    Ok(marked) => marked,
-                    Err(error) => {
-                        error!(%error, "cannot make what the node is to become");
-                        changed?
-                    }
-                },
-            };
+        let is_made = self.made.as_ref() == Some(&record.state.first_user.access_key);
+        let changed = self.decided.applied_to(&record.state, is_made);
+        let mut state = changed.unwrap_or_else(|| record.state.clone());
+        match self.decided.reset {
+            Some(scope) if anew::reset_scope(&state) == Some(scope) => {}
+            Some(scope) => match anew::marked(&state, scope, &self.name) {
+                Ok(marked) => state = marked,
+                Err(error) => error!(%error, "cannot make what the node is to become"),
+            },
+            // Taken back, or of a disk that comes while the node is in use: nobody wants it any more.
+            None if state.reset.is_some() => {
+                warn!("a factory reset that was not finished is taken back");
+                state.reset = None;
+            }
+            None => {}
+        }
+        if state == record.state {
+            return None;
+        }
         info!("the node's record has what was decided on the console");
         Some(Record { generation: record.generation + 1, state })
     }
@@ -261,11 +283,22 @@ impl Keeper {
         if self.current.is_some() || record.state.reset.is_none() {
             return None;
         }
-        let is_ours = |volume: &&VolumeFound| {
-            !matches!(volume.found, Found::Unusable(_) | Found::Unreadable(_))
-        };
-        let places = self.known.iter().filter(is_ours).map(|volume| volume.mount.clone());
+        let places = self.known.iter().map(|volume| volume.mount.clone());
         Some(((**record).clone(), places.collect()))
+    }
+
+    /// A volume that says nothing of whether it is to be emptied, in words.
+    fn unclear(&self) -> Option<String> {
+        self.known.iter().find_map(|volume| {
+            let why = match &volume.found {
+                Found::Unusable(error @ RecordError::Newer { .. }) => error.to_string(),
+                Found::Unreadable(why) => why.clone(),
+                Found::Nothing | Found::Record(_) | Found::Unusable(RecordError::Damaged(_)) => {
+                    return None;
+                }
+            };
+            Some(format!("the node's record on {} cannot be read: {why}", volume.mount.display()))
+        })
     }
 
     /// Empties a volume that was away when the node was made new: what is on it is of the time before.
@@ -323,14 +356,16 @@ impl Keeper {
             self.known.push(file::read(&place.mount));
         }
         let state = Arc::new(record.state.clone());
+        let has_it = |volume: &VolumeFound| matches!(&volume.found, Found::Record(found) if **found == record);
+        let is_everywhere = self.known.iter().all(has_it);
         let first_copy_failed = copies == 0 && !self.known.is_empty();
         self.current = Some(record);
         if first_copy_failed {
             // A user who signs in must still be able to after the next start.
             let why = format!("no copy could be written: {}", problems.join("; "));
-            return Held { identity: Identity::Awaited(why), problems };
+            return Held::awaited(why, problems);
         }
-        Held { identity: Identity::Known(state), problems }
+        Held { identity: Identity::Known(state), problems, is_everywhere }
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! | rule | reason |
 //! |---|---|
-//! | the newest valid generation of this node wins | a disk that was away for a while comes back |
+//! | the newest valid generation of this node wins, one after a factory reset before one of before it | a disk that was away for a while comes back |
 //! | made only when no volume has a record, none is missing and none is unavailable | a lost disk must not change who may sign in |
 //! | a damaged record is set aside, never overwritten in place | somebody may want to look at it |
 //! | a record in a newer format, or one that cannot be read, is left alone and stops the making | an older release must not undo a newer one |

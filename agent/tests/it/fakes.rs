@@ -140,10 +140,19 @@ impl Rig {
 
     /// icn-disks reports these disks.
     pub(crate) fn report(&self, disks: Vec<DiskStatus>, missing: &[&str]) {
+        self.report_of(Some(NODE_ID), disks, missing);
+    }
+
+    /// A node that never had a disk of its own.
+    pub(crate) fn report_no_disk(&self) {
+        self.report_of(None, Vec::new(), &[]);
+    }
+
+    fn report_of(&self, node_id: Option<&str>, disks: Vec<DiskStatus>, missing: &[&str]) {
         self.disks.tell(DiskReport {
             version: 1,
             generation: 1,
-            node_id: Some(NODE_ID.to_owned()),
+            node_id: node_id.map(str::to_owned),
             disks,
             missing: missing.iter().map(|id| DiskId((*id).to_owned())).collect(),
             claims: Vec::new(),

@@ -54,8 +54,9 @@ fn silent_seed() -> Rig {
 #[test]
 fn a_pin_that_is_set_guards_the_console_and_outlives_a_restart() {
     let rig = Rig::new("");
+    rig.report_no_disk();
     let agent = rig.start();
-    assert_eq!(rig.status("an answer", |_| true).console, ConsoleChanges::Anybody);
+    rig.status("an open console", |status| status.console == ConsoleChanges::Anybody);
     // Without a disk it is kept in memory, and with the first one for good.
     assert!(refusal(&rig, set_pin("12a4")).contains("4 to 16 digits"));
     decide(&rig, set_pin("1357")).expect("set");
@@ -63,7 +64,15 @@ fn a_pin_that_is_set_guards_the_console_and_outlives_a_restart() {
     rig.report(vec![rig.mounted("a")], &[]);
     rig.status("readiness", ready);
     stop(agent);
+    // Nobody gets around it by a restart with the disks pulled.
+    rig.report(Vec::new(), &["wwn-a"]);
     let agent = rig.start();
+    assert_eq!(rig.status("an answer", |_| true).console, ConsoleChanges::Nobody);
+    assert!(refusal(&rig, set_pin("2580")).contains("disks are read"));
+    rig.report_no_disk();
+    rig.status("an open console", |status| status.console == ConsoleChanges::Anybody);
+    decide(&rig, set_pin("2580")).expect("for a node that is new");
+    rig.report(vec![rig.mounted("a")], &[]);
     rig.status("the PIN", |status| ready(status) && status.console == ConsoleChanges::Pin);
     let check = |pin: &str| rig.client().check_pin(Secret::new(pin.to_owned()));
     assert!(matches!(check("2580"), Err(RequestError::Refused { .. })));
@@ -138,9 +147,16 @@ fn a_daemon_key_takes_the_place_of_one_that_was_never_used_and_of_no_other() {
     decide(&rig, restore(WORDS)).expect("taken");
     let restored = rig.status("the other key", |now| now.daemon != status.daemon);
     assert!(restored.daemon.is_some());
+    rig.report(vec![rig.mounted("a")], &["wwn-b"]);
+    crate::process::eventually("a missing disk", || {
+        refusal(&rig, restore(&own)).contains("missing or not mounted").then_some(())
+    });
+    rig.report(vec![rig.mounted("a")], &[]);
     std::fs::create_dir_all(rig.path().join("data/a/state/sla/receipts")).expect("a receipt");
-    let reason = refusal(&rig, restore(&own));
-    assert!(reason.contains("state/sla") && !reason.contains(&own), "{reason}");
+    let reason = crate::process::eventually("the use", || {
+        Some(refusal(&rig, restore(&own))).filter(|reason| reason.contains("state/sla"))
+    });
+    assert!(!reason.contains(&own), "{reason}");
     assert_eq!(words(&rig), WORDS);
     decide(&rig, restore(WORDS)).expect("it has that one");
 }
@@ -204,6 +220,30 @@ fn a_node_that_forgets_its_identity_gets_another_daemon_key_and_certificate() {
     assert_eq!(now.node_id, status.node_id);
     assert!(now.daemon.is_some() && now.daemon != status.daemon);
     assert_ne!(now.s3.tls, status.s3.tls);
+}
+
+#[test]
+fn a_reset_that_not_every_disk_took_is_taken_back() {
+    let rig = Rig::new("");
+    rig.report(vec![rig.mounted("a"), rig.mounted("b")], &[]);
+    let agent = rig.start();
+    let status = rig.status("all disks", |status| ready(status) && status.volumes.len() == 2);
+    // Nothing can be written over a folder.
+    let blocked = rig.path().join("data/b/state/.agent.json.new/in the way");
+    std::fs::create_dir_all(&blocked).expect("a folder in the way");
+    let node_end = NODE_ID[NODE_ID.len() - 6..].to_owned();
+    let reset = Request::FactoryReset { scope: ResetScope::KeepIdentity, node_end };
+    assert!(refusal(&rig, reset).contains("not every disk could be marked"));
+    let record = rig.path().join("data/a/state/agent.json");
+    crate::process::eventually("no mark", || {
+        let text = std::fs::read_to_string(&record).expect("a record");
+        (!text.contains("\"reset\":")).then_some(())
+    });
+    stop(agent);
+    std::fs::remove_dir_all(blocked.parent().expect("a folder")).expect("free again");
+    let _agent = rig.start();
+    let again = rig.status("all disks", |status| ready(status) && status.volumes.len() == 2);
+    assert_eq!(again.s3.credentials, status.s3.credentials);
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub enum Refused {
     Missed,
     /// It fails, or does not say how it does.
     Failing(String),
+    /// A program could not look at it.
+    NotSeen(String),
     /// It has no serial number.
     NoSerial,
     /// Something else was typed than the end of its serial number.
@@ -141,6 +143,10 @@ impl fmt::Display for Refused {
                 "it is in this node's list of disks: its data may be wanted; erase it on another machine if not",
             ),
             Self::Failing(how) => write!(f, "{how}: replace it"),
+            Self::NotSeen(why) => write!(
+                f,
+                "what is on it could not be looked at ({why}): plug it in again, or erase it on another machine"
+            ),
             Self::NoSerial => {
                 f.write_str("it has no serial number to tell it from others by: use another disk")
             }
@@ -165,6 +171,23 @@ pub fn check(
     wanted: &DiskId,
     (serial_end, smart): (&str, &Smart),
 ) -> Result<Fingerprint, Refused> {
+    let disk = check_again(inventory, plan, policy, wanted)?;
+    check_smart(smart)?;
+    check_end(&disk.serial, serial_end)?;
+    Ok(Fingerprint::of(disk))
+}
+
+/// The disk, if it may still be claimed by hand: all rules but the end of its serial number, which was typed before, and how
+/// it does, which it is asked once more before it is erased.
+///
+/// # Errors
+/// [`Refused`].
+pub fn check_again<'a>(
+    inventory: &'a Inventory,
+    plan: &Plan,
+    policy: &Policy,
+    wanted: &DiskId,
+) -> Result<&'a ObservedDisk, Refused> {
     let judged = inventory.disks.iter().zip(&plan.judgements);
     let same: Vec<_> = judged.filter(|(disk, _)| disk.id.as_ref() == Some(wanted)).collect();
     let (disk, judgement) = match same.as_slice() {
@@ -181,23 +204,17 @@ pub fn check(
     if !policy.claim {
         return Err(Refused::ClaimingOff);
     }
-    check_disk(disk, judgement, policy, smart)?;
+    check_disk(disk, judgement, policy)?;
     check_label(disk, plan)?;
     match plan.identity {
         Identity::Known(_) | Identity::None => {}
         Identity::Waiting => return Err(Refused::Looking),
         Identity::Tie(_) | Identity::Held(_) => return Err(Refused::NoIdentity),
     }
-    check_end(&disk.serial, serial_end)?;
-    Ok(Fingerprint::of(disk))
+    Ok(disk)
 }
 
-fn check_disk(
-    disk: &ObservedDisk,
-    judgement: &Judgement,
-    policy: &Policy,
-    smart: &Smart,
-) -> Result<(), Refused> {
+fn check_disk(disk: &ObservedDisk, judgement: &Judgement, policy: &Policy) -> Result<(), Refused> {
     if judgement.ownership != Ownership::Foreign {
         return Err(Refused::Not(judgement.ownership));
     }
@@ -218,11 +235,12 @@ fn check_disk(
         (Answer::Is(Access::Free), _) | (Answer::NotAsked, Some(_)) => {}
         _ => return Err(Refused::InUse("whether it is in use is not known".to_owned())),
     }
-    let is_of_disk = |trouble: &&Trouble| !matches!(trouble, Trouble::Program { .. });
-    if let Some(trouble) = disk.troubles().into_iter().find(is_of_disk) {
-        return Err(Refused::Failing(format!("it cannot be read: {trouble}")));
+    // Also where a program could not look: what nobody saw would not be missed before the disk is erased.
+    match disk.troubles().first() {
+        Some(trouble @ Trouble::Program { .. }) => Err(Refused::NotSeen(trouble.to_string())),
+        Some(trouble) => Err(Refused::Failing(format!("it cannot be read: {trouble}"))),
+        None => Ok(()),
     }
-    check_smart(smart)
 }
 
 /// Whether a disk says that it is well.
@@ -259,6 +277,11 @@ fn check_label(disk: &ObservedDisk, plan: &Plan) -> Result<(), Refused> {
         Verdict::Newer { version } => Err(Refused::Labelled(format!(
             "its label has version {version}, of a later release: update this node"
         ))),
+        // The other may have been of a disk in use.
+        Verdict::Valid { record, other_damaged: true, .. } if of_this_node(record.node()) => {
+            let how = "one of its two labels is damaged, and the other is of this node";
+            Err(Refused::Labelled(how.to_owned()))
+        }
         Verdict::Valid { record, .. } if of_this_node(record.node()) => match record.state {
             ClaimState::Claiming | ClaimState::Formatting => Ok(()),
             ClaimState::Ready => Err(Refused::Labelled("its label is of this node".to_owned())),

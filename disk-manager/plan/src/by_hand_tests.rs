@@ -119,6 +119,20 @@ fn every_reason_against_it_refuses_and_says_what_to_do() {
             let error = "Input/output error".to_owned();
             one(|disk| disk.own = Answer::Failed(Trouble::Read { offset: 0, lba: 0, error }))
         }),
+        ("could not be looked at", {
+            let (program, error) = ("wipefs".to_owned(), "exit status 1".to_owned());
+            one(|disk| disk.wipefs = Answer::Failed(Trouble::Program { program, error }))
+        }),
+        ("one of its two labels is damaged", {
+            labelled(1, ClaimState::Formatting, |disk| {
+                relabel(disk, |label| {
+                    let Verdict::Valid { other_damaged, .. } = &mut label.verdict else {
+                        panic!("{:?}", label.verdict)
+                    };
+                    *other_damaged = true;
+                });
+            })
+        }),
         (
             "later release",
             one(|disk| relabel(disk, |label| label.verdict = Verdict::Newer { version: 9 })),
@@ -137,6 +151,22 @@ fn every_reason_against_it_refuses_and_says_what_to_do() {
     }
     let held = Inventory { node: known(3), ..inventory([foreign("sda")]) };
     assert!(asked(&held, &policy()).is_ok(), "the node knows who it is");
+}
+
+#[test]
+fn a_disk_is_judged_again_by_what_is_known_then() {
+    let again = |change: fn(&mut ObservedDisk), policy: &Policy| {
+        let mut disk = foreign("sda");
+        change(&mut disk);
+        let inventory = inventory([disk, ours("sdb", 1, 11)]);
+        let wanted = DiskId("naa.sda".to_owned());
+        check_again(&inventory, &plan(&inventory, policy), policy, &wanted).map(|_| ())
+    };
+    assert_eq!(again(|_| {}, &policy()), Ok(()));
+    let mounted = again(|disk| disk.mounts = vec![PathBuf::from("/mnt")], &policy());
+    assert_eq!(mounted, Err(Refused::Not(Ownership::Boot)));
+    let off = Policy { claim: false, ..policy() };
+    assert_eq!(again(|_| {}, &off), Err(Refused::ClaimingOff));
 }
 
 #[test]

@@ -130,6 +130,9 @@ pub enum HandClaimState {
     },
 }
 
+/// The reason of a disk that nobody knows anything of yet: whose it is may be another thing later.
+pub const LOOKING: &str = "it is still being looked at";
+
 /// Everything icn-disks knows at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {

@@ -4,8 +4,9 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use disk_manager_plan::by_hand::{self, Refused};
 use disk_manager_plan::report::{DiskId, Ownership};
-use disk_manager_plan::{Inventory, Plan, by_hand, plan};
+use disk_manager_plan::{Inventory, Plan, Policy, plan};
 use tracing::{info, warn};
 
 use super::known::Work;
@@ -27,6 +28,25 @@ pub(super) fn asking(events: SyncSender<Event>) -> Hand {
         let late = "icn-disks did not decide in time: look at the disk before it is tried again";
         answer.recv_timeout(ANSWER).map_err(|_| late.to_owned())?
     })
+}
+
+/// Which of these disks cannot be judged now, and which may not be erased, with why.
+fn judge(
+    inventory: &Inventory,
+    policy: &Policy,
+    disks: Vec<DiskId>,
+) -> (Vec<DiskId>, Vec<(DiskId, String)>) {
+    let plan = plan(inventory, policy);
+    let (mut unsettled, mut refused) = (Vec::new(), Vec::new());
+    for disk in disks {
+        match by_hand::check_again(inventory, &plan, policy, &disk) {
+            Ok(_) => {}
+            // It is being looked at again, or gone, which is told of elsewhere.
+            Err(Refused::Looking | Refused::Unknown { .. }) => unsettled.push(disk),
+            Err(why) => refused.push((disk, why.to_string())),
+        }
+    }
+    (unsettled, refused)
 }
 
 impl Service {
@@ -70,9 +90,13 @@ impl Service {
 
     /// Starts to erase disks whose time has come.
     pub(super) fn start_erasing(&mut self, now: Instant) {
+        let unsettled = self.judge_coming(now);
         let disks = &self.disks;
         // A look that is under way would be of what is no more.
-        let is_free = |presence: &Presence| {
+        let is_free = |disk: &DiskId, presence: &Presence| {
+            if unsettled.contains(disk) {
+                return false;
+            }
             let known = disks.get(&presence.name).filter(|known| known.presence == *presence);
             known.is_some_and(|known| known.is_ready(now, false))
         };
@@ -91,6 +115,24 @@ impl Service {
                 let _ = sender.send(Event::Erased(due.presence, result));
             });
         }
+    }
+
+    /// Ends claims whose time has come of disks that may not be erased any more: what was right a minute ago need not be so
+    /// now. Tells which cannot be judged now.
+    fn judge_coming(&mut self, now: Instant) -> Vec<DiskId> {
+        let coming = self.by_hand.coming(now);
+        if coming.is_empty() {
+            return coming;
+        }
+        let Ok(in_use) = InUse::read(&self.context.sysfs) else { return coming };
+        let inventory = self.inventory(&in_use, now);
+        let (unsettled, refused) = judge(&inventory, &self.context.policy, coming);
+        for (disk, why) in refused {
+            warn!(id = disk.0, why, "a disk that was claimed by hand is not erased");
+            self.by_hand.refuse(&disk, &why);
+            self.changed = true;
+        }
+        unsettled
     }
 
     /// Takes the end of an erasure, and asks for a look at what came of it.
