@@ -7,7 +7,12 @@
 //! | each volume: keys of the pool written over, then what else is of the node removed | the mark |
 //! | the new record, without the mark, with one reset more, on each volume | volumes with the old one: emptied, as they say one reset less |
 //!
-//! A disk that was away meanwhile says one reset less when it comes back, and is emptied before anything of it is used.
+//! A disk that was away meanwhile says one reset less when it comes back, and is emptied.
+//!
+//! Known faults. The store is not kept from a volume until its record is settled: one that comes back while the node runs may
+//! be attached, as a blank one, while it is being emptied, and a pool that is laid on it in the milliseconds in which
+//! [`destroy_volume`] removes the old one is lost with it. A disk that was away and whose record is damaged when it comes
+//! back is not known to be of before.
 
 use std::fs;
 use std::io;
