@@ -48,6 +48,9 @@ struct LoadArgs {
     /// s3: objects for listing, reopening and memory [default: 100000].
     #[arg(long)]
     objects: Option<u64>,
+    /// s3: bytes of each of those objects, of listing, reopening and memory [default: 4096].
+    #[arg(long)]
+    object_bytes: Option<u64>,
     /// s3, engine: folders that stand for disks [default: 4].
     #[arg(long)]
     disks: Option<u16>,
@@ -153,6 +156,7 @@ fn load(layout: &Layout, name: &str, args: &LoadArgs) -> Result<String> {
     let numbers = [
         ("--seconds", args.seconds),
         ("--objects", args.objects),
+        ("--object-bytes", args.object_bytes),
         ("--disks", args.disks.map(u64::from)),
     ];
     for (flag, number) in numbers {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::content::SMALL;
+
 /// Measures S3 and the engine below it.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
@@ -30,6 +32,9 @@ pub(crate) struct Options {
     /// Objects for listing, reopening and memory.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(10..))]
     pub(crate) objects: u64,
+    /// Bytes of each of these objects.
+    #[arg(long, default_value_t = SMALL, value_parser = object_bytes)]
+    pub(crate) object_bytes: usize,
     /// Folders that stand for disks.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=14))]
     pub(crate) disks: u16,
@@ -65,6 +70,14 @@ impl Options {
     }
 }
 
+/// Bytes of a small object.
+fn object_bytes(text: &str) -> Result<usize> {
+    match text.parse() {
+        Ok(bytes @ 1..=SMALL) => Ok(bytes),
+        _ => bail!("--object-bytes {text}: it is a number from 1 to {SMALL}"),
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PeerArguments {
     /// What it does.
@@ -94,6 +107,15 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn objects_have_at_least_one_byte_and_at_most_those_of_a_small_one() {
+        assert_eq!(object_bytes("1").unwrap(), 1);
+        assert_eq!(object_bytes("4096").unwrap(), SMALL);
+        for wrong in ["0", "4097", "x"] {
+            assert!(object_bytes(wrong).unwrap_err().to_string().contains("1 to 4096"));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Bench, ROUNDS};
-use crate::content::{Random, SMALL, key};
+use crate::content::{Random, key};
 use crate::load::Connection;
 use crate::progress;
 use crate::request::Maker;
@@ -30,12 +30,12 @@ const START: f64 = 0.5;
 
 pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let objects = bench.options.objects;
-    let disks = bench.options.disks;
+    let (disks, size) = (bench.options.disks, bench.options.object_bytes);
     let subject = bench.subject("many", disks).await?;
     progress(&format!("filling with {objects} objects"));
-    let first = bench.fill(&subject, SET, 0, objects / 10).await?;
+    let first = bench.fill(&subject, SET, size, 0..objects / 10).await?;
     let early = subject.memory()?;
-    let rate = bench.fill(&subject, SET, objects / 10, objects).await?;
+    let rate = bench.fill(&subject, SET, size, objects / 10..objects).await?;
     let late = subject.memory()?;
     let mut lists = Vec::new();
     for round in 0..ROUNDS {
@@ -52,10 +52,10 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let mut connection = Connection::open(again.address).await?;
     let maker = Maker::new(&bench.content)?;
     let mut random = Random(7);
-    connection.send(maker.get(SMALL, SET, random.next() % objects)?).await?;
+    connection.send(maker.get(size, SET, random.next() % objects)?).await?;
     let first_get = started.elapsed().as_secs_f64();
     for _ in 0..100 {
-        connection.send(maker.get(SMALL, SET, random.next() % objects)?).await?;
+        connection.send(maker.get(size, SET, random.next() % objects)?).await?;
     }
     let reopened = again.memory()?;
     drop(again);
@@ -109,7 +109,8 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
 async fn list(bench: &Bench<'_>, server: &Server, objects: u64) -> Result<()> {
     let mut connection = Connection::open(server.address).await?;
     let maker = Maker::new(&bench.content)?;
-    let prefix = encode(&format!("{SMALL}/{SET}/"));
+    let size = bench.options.object_bytes;
+    let prefix = encode(&format!("{size}/{SET}/"));
     let mut after: Option<String> = None;
     let mut number = 0;
     loop {
@@ -119,7 +120,7 @@ async fn list(bench: &Bench<'_>, server: &Server, objects: u64) -> Result<()> {
         let page = connection.fetch(maker.list(&query)?).await?;
         let page = String::from_utf8(page).context("a listing is not UTF-8")?;
         for found in elements(&page, "Key") {
-            ensure!(found == key(SMALL, SET, number), "key {number} of a listing is {found}");
+            ensure!(found == key(size, SET, number), "key {number} of a listing is {found}");
             number += 1;
         }
         after = elements(&page, "NextContinuationToken").next().map(unescape);

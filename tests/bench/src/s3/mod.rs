@@ -5,6 +5,7 @@ mod many;
 mod small;
 mod space;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::arguments::{Options, PeerKind};
-use crate::content::{Content, SMALL};
+use crate::content::Content;
 use crate::load::{self, Connection, Outcome};
 use crate::progress;
 use crate::request::{ACCESS, Maker, SECRET};
@@ -96,14 +97,21 @@ impl Bench<'_> {
         )
     }
 
-    /// Puts small objects, however long it takes.
-    async fn fill(&self, server: &Server, set: &str, from: u64, to: u64) -> Result<f64> {
+    /// Puts objects of `size` bytes with these numbers, however long it takes; gives their rate per second.
+    async fn fill(
+        &self,
+        server: &Server,
+        set: &str,
+        size: usize,
+        numbers: Range<u64>,
+    ) -> Result<f64> {
+        let Range { start: from, end: to } = numbers;
         let mut seconds = 0.0;
         let mut at = from;
         while at < to {
             let end = to.min(at + BATCH);
             let maker = Maker::new(&self.content)?;
-            let requests = (at..end).map(|number| maker.put(SMALL, set, number));
+            let requests = (at..end).map(|number| maker.put(size, set, number));
             let requests = requests.collect::<Result<_>>()?;
             let done = load::run(server.address, 64, requests, NO_LIMIT).await?;
             seconds += done.elapsed.as_secs_f64();

@@ -6,6 +6,7 @@ use agent_object_store_pool::redundancy::redundancy;
 use anyhow::{Context, Result};
 
 use super::Bench;
+use crate::content::SMALL;
 use crate::progress;
 use crate::space::on_disk;
 use crate::table::{Row, Wanted};
@@ -28,7 +29,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
         let dir = bench.dir.join(&name);
         let subject = bench.subject(&name, disks).await?;
         let before = on_disk(&dir)?;
-        bench.fill(&subject, "space", 0, objects).await?;
+        bench.fill(&subject, "space", SMALL, 0..objects).await?;
         tokio::time::sleep(REST).await;
         let bytes = on_disk(&dir)?.checked_sub(before).context("it became smaller")?;
         drop(subject);
