@@ -60,6 +60,15 @@ impl<'a> Maker<'a> {
         self.make("PUT", &path, "", body, &self.content.digest(size, number), None)
     }
 
+    /// Puts an object whose digest the signature does not cover, so that nobody computes it.
+    ///
+    /// # Errors
+    /// The request cannot be made.
+    pub(crate) fn put_unsigned(&self, size: usize, set: &str, number: u64) -> Result<Prepared> {
+        let path = format!("/{BUCKET}/{}", key(size, set, number));
+        self.make("PUT", &path, "", self.content.body(size, number), "UNSIGNED-PAYLOAD", None)
+    }
+
     /// Gets an object, which must be as it was put.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ struct Rounds {
     bare_put: Vec<Round>,
     bare_get: Vec<Round>,
     put: Vec<Round>,
+    put_unsigned: Vec<Round>,
     warm: Vec<Round>,
     cold: Vec<Round>,
     /// What part of the bytes of `cold` came from the disk.
@@ -72,6 +73,8 @@ impl Rounds {
         let set = format!("round-{round}");
         self.bare_put.push(run(bare, puts(bench, &set)?).await?);
         self.put.push(run(subject, puts(bench, &set)?).await?);
+        self.put_unsigned
+            .push(run(subject, puts_unsigned(bench, &format!("{set}-unsigned"))?).await?);
         self.bare_get.push(run(bare, gets(bench, &set)?).await?);
         // What is large is written past the cache: it is there once it was read.
         run(subject, gets(bench, &set)?).await?;
@@ -90,24 +93,27 @@ impl Rounds {
         let share = f64::from(shape.k) / f64::from(shape.k + shape.m);
         let parity = format!("{}+{}", shape.k, shape.m);
         let stored: Vec<f64> = self.write.iter().map(|write| write * share).collect();
-        let (put_limit, put_figures) = lower(
-            (format!("disk × {parity}"), stored.clone()),
-            ("one core's checksums".to_owned(), self.checksums.clone()),
-        );
+        let disk = (format!("disk × {parity}"), stored);
+        let (limit, limits) =
+            lower(disk.clone(), ("one core's checksums".to_owned(), self.checksums));
+        let (signed_limit, signed_limits) =
+            lower(disk.clone(), ("the same with SHA-256".to_owned(), self.with_sha256));
         let loopback = figures(&self.bare_get, mib_per_second);
         let (cold_limit, cold_figures) = lower(
             ("disk read".to_owned(), self.read.clone()),
             ("bare".to_owned(), loopback.clone()),
         );
-        let put = || Row::new("64 MiB PUT, 4 clients", "MiB/s", figures(&self.put, mib_per_second));
         let unit = "MiB/s";
+        let put = || Row::new("64 MiB PUT, 4 clients", unit, figures(&self.put, mib_per_second));
+        let unsigned = figures(&self.put_unsigned, mib_per_second);
         Ok(vec![
             put()
-                .beside(format!("the lower: {put_limit}"), put_figures, WANTED)
+                .beside(format!("the lower: {signed_limit}"), signed_limits, WANTED)
                 .details(details(&self.put)),
-            put().beside(format!("disk × {parity}"), stored, Wanted::Nothing),
-            put().beside("one core's checksums", self.checksums, Wanted::Nothing),
-            put().beside("the same with SHA-256", self.with_sha256, Wanted::Nothing),
+            Row::new("64 MiB PUT, payload not signed", unit, unsigned)
+                .beside(format!("the lower: {limit}"), limits, WANTED)
+                .details(details(&self.put_unsigned)),
+            put().beside(disk.0, disk.1, Wanted::Nothing),
             put().beside("bare", figures(&self.bare_put, mib_per_second), Wanted::Nothing),
             Row::new("64 MiB PUT: server CPU per MiB", "µs", figures(&self.put, cpu_per_mib))
                 .beside("bare", figures(&self.bare_put, cpu_per_mib), Wanted::Nothing),
@@ -150,6 +156,12 @@ fn cpu_per_mib(round: &Round) -> f64 {
 fn puts(bench: &Bench<'_>, set: &str) -> Result<Vec<Prepared>> {
     let maker = Maker::new(&bench.content)?;
     (0..OBJECTS).map(|number| maker.put(LARGE, set, number)).collect()
+}
+
+/// The same objects, by another name.
+fn puts_unsigned(bench: &Bench<'_>, set: &str) -> Result<Vec<Prepared>> {
+    let maker = Maker::new(&bench.content)?;
+    (0..OBJECTS).map(|number| maker.put_unsigned(LARGE, set, number)).collect()
 }
 
 fn gets(bench: &Bench<'_>, set: &str) -> Result<Vec<Prepared>> {

@@ -1,8 +1,8 @@
 //! Objects of 4 KiB.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{Bench, NO_LIMIT, ROUNDS, Round, details, figures};
 use crate::arguments::PeerKind;
@@ -25,6 +25,12 @@ const READ: u64 = 10_000;
 /// The time that a delayed acknowledgement costs, in ms (`TCP_DELACK_MIN` of Linux).
 const DELAYED_ACK_MS: f64 = 40.0;
 
+/// A server that uses less of a second than this has come to rest: what was put is packed.
+const AT_REST: Duration = Duration::from_millis(30);
+
+/// How long that may take.
+const REST_MAX: Duration = Duration::from_secs(120);
+
 pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
     let subject = bench.subject("small", bench.options.disks).await?;
     let bare = bench.peer(PeerKind::Bare)?;
@@ -38,6 +44,19 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
     drop(subject);
     bench.remove("small")?;
     Ok(rows)
+}
+
+/// Waits until a server does nothing by itself any more.
+async fn rest(server: &Server) -> Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < REST_MAX {
+        let before = server.cpu_time()?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if server.cpu_time()?.saturating_sub(before) < AT_REST {
+            return Ok(());
+        }
+    }
+    bail!("the server is still busy after {} s without a request", REST_MAX.as_secs())
 }
 
 async fn put(bench: &Bench<'_>, subject: &Server, bare: &Server) -> Result<Vec<Row>> {
@@ -86,6 +105,11 @@ async fn put(bench: &Bench<'_>, subject: &Server, bare: &Server) -> Result<Vec<R
 
 async fn get(bench: &Bench<'_>, subject: &Server, bare: &Server) -> Result<Vec<Row>> {
     load::run(subject.address, CLIENTS, puts(bench, "read", READ)?, NO_LIMIT).await?;
+    let early =
+        Round::run(subject, CLIENTS, gets(bench, 98, count(bench))?, round_time(bench.options));
+    let early = early.await?;
+    progress("until what was put is packed");
+    rest(subject).await?;
     let (mut of_bare, mut of_subject) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         progress(&format!("GET 4 KiB, {CLIENTS} clients, round {}", round + 1));
@@ -103,6 +127,12 @@ async fn get(bench: &Bench<'_>, subject: &Server, bare: &Server) -> Result<Vec<R
             .details(details(&of_subject)),
         Row::new(format!("{name}: server CPU"), "µs", figures(&of_subject, Round::cpu_us))
             .at_most(60.0),
+        Row::new(
+            format!("{name}, while what was put is packed"),
+            "/s",
+            vec![early.outcome.per_second()],
+        )
+        .beside("bare", rate(&of_bare), Wanted::Nothing),
         Row::new("bare GET: server CPU", "µs", figures(&of_bare, Round::cpu_us))
             .details(details(&of_bare)),
         Row::new(format!("{name}: p50"), "ms", figures(&of_subject, Round::p50_ms)).beside(

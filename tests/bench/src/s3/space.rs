@@ -31,12 +31,15 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
         let before = on_disk(&dir)?;
         bench.fill(&subject, "space", SMALL, 0..objects).await?;
         tokio::time::sleep(REST).await;
-        let bytes = on_disk(&dir)?.checked_sub(before).context("it became smaller")?;
+        let after = on_disk(&dir)?;
         drop(subject);
         bench.remove(&name)?;
-        let each = bytes as f64 / objects as f64;
+        let each = |after: u64, before: u64| {
+            let bytes = after.checked_sub(before).context("it became smaller")?;
+            anyhow::Ok(bytes as f64 / objects as f64)
+        };
         let what = format!("bytes on disk per 4 KiB object, {objects} objects, {disks} disks");
-        let row = Row::new(what, "B", vec![each]);
+        let row = Row::new(&what, "B", vec![each(after.in_use(), before.in_use())?]);
         rows.push(if disks == 1 {
             row.at_most(WANTED)
         } else {
@@ -44,6 +47,11 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Row>> {
             let limit = format!("that of one copy, {copies} times");
             row.beside(limit, vec![WANTED * f64::from(copies)], Wanted::Nothing)
         });
+        rows.push(Row::new(
+            "the same with what is taken ahead, once",
+            "B",
+            vec![each(after.taken, before.taken)?],
+        ));
         if bench.options.disks == 1 {
             break;
         }
