@@ -60,7 +60,8 @@ pub(crate) fn build(layout: &Layout) -> Result<Binaries> {
 fn cargo(layout: &Layout, name: &str, what: &[&str], flags: &[&str]) -> Result<PathBuf> {
     let target = layout.target.join(name);
     let remaps = remaps(layout, &target)?;
-    let mut rustflags = OsString::new();
+    // Cargo forgets the profile's `strip` for a package that has a section of its own there.
+    let mut rustflags = OsString::from("-Cstrip=symbols");
     for (from, to) in &remaps {
         push_flag(&mut rustflags, &format!("--remap-path-prefix={}={to}", from.display()));
     }
