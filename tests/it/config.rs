@@ -95,11 +95,11 @@ fn a_static_address_and_a_given_certificate_are_used() -> Result<()> {
     let disks = [rack.blank("STAT0001", Bus::Virtio, 2)?];
     let (certificate, key) = self_made_certificate(&rack)?;
     let toml = node_toml_with(
-        "[network]\ndns = [\"10.0.2.3\"]\n\
-         [[network.port]]\nport = \"52:54:00:12:34:56\"\n\
+        "[[network.port]]\nport = \"52:54:00:12:34:56\"\n\
          addresses = [\"10.0.2.77/24\", \"fec0::77/64\"]\ngateways = [\"10.0.2.2\"]\n\
          [s3]\ntls_certificate = \"tls/cert.pem\"\ntls_key = \"tls/key.pem\"\n",
-    );
+    )
+    .replace("ntp = []\n", "ntp = []\ndns = [\"10.0.2.3\"]\n");
     // `[s3]` must stand before `[[s3.user]]`'s table in no particular order: TOML allows both.
     let stick = stick::make(
         &rack.artefacts,

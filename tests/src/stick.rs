@@ -18,14 +18,14 @@ pub fn node_toml() -> String {
     node_toml_with("")
 }
 
-/// [`node_toml`] with more lines at the end.
+/// [`node_toml`] with more lines at the end; those of `[network]` may only be tables of their own.
 #[must_use]
 pub fn node_toml_with(more: &str) -> String {
     let (access, secret) = USER;
     format!(
         "version = 1\n\
          [node]\nname = \"e2e\"\n\
-         [time]\nservers = []\n\
+         [network]\nntp = []\n\
          [disks]\nmin_size = \"1GiB\"\n\
          [log]\nserial = \"ttyS1\"\n\
          [[s3.user]]\nname = \"tester\"\naccess_key = \"{access}\"\nsecret_key = \"{secret}\"\n\

@@ -4,5 +4,5 @@
 mod edit;
 mod form;
 
-pub(crate) use edit::{BondWish, Through, Wish, base, current, set};
-pub(crate) use form::{NetworkForm, Sent, address, direct, net, proxy};
+pub(crate) use edit::{BondWish, NtpWish, Through, Wish, base, current, set};
+pub(crate) use form::{NetworkForm, Sent, address, direct, net, proxy, time_servers};

@@ -126,7 +126,7 @@ fn they_are_left_for_later_and_taken_up_where_they_were() {
 #[test]
 fn a_static_vlan_a_disk_and_a_pin_are_set_from_the_steps() {
     let mut state = fresh(SMALL);
-    let wishes = keys(&mut state, "s\n\n192.0.2.10/24\n192.0.2.1\n100\n\n\n\n\n\n192.0.2.53\n\n");
+    let wishes = keys(&mut state, "s\n\n192.0.2.10/24\n192.0.2.1\n100\n\n\n\n\n\n192.0.2.53\n\n\n");
     let [Action::TryNetwork { text }] = wishes.as_slice() else { panic!("{wishes:?}") };
     assert!(text.contains("id = 100") && text.contains("192.0.2.10/24"), "{text}");
     assert!(matches!(state.sheet, Some(Sheet::Network(_))), "until the node has taken it");

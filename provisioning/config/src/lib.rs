@@ -18,7 +18,7 @@ pub mod sla;
 mod support;
 mod value;
 
-pub use network::{Bond, BondMode, IpNet, Network, Port, PortName, Vlan};
+pub use network::{Bond, BondMode, IpNet, Network, Port, PortName, TIME_SERVERS, Vlan};
 pub use parse::{
     MAX_NETWORK_TEXT, MAX_TEXT, answers_first_steps, load, parse, parse_bytes, parse_network,
 };
@@ -47,8 +47,6 @@ pub struct Config {
     pub node: Node,
     /// `[network]`.
     pub network: Network,
-    /// `[time]`.
-    pub time: Time,
     /// `[disks]`.
     pub disks: Disks,
     /// `[s3]`.
@@ -78,13 +76,6 @@ pub struct Node {
     pub region: Option<String>,
     /// `hardware_class`: what kind of machine it is, in the HP's words: 1 to 40 printable characters.
     pub hardware_class: Option<String>,
-}
-
-/// `[time]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Time {
-    /// `servers`: NTP servers as `host` or `host:port`. Default: the Debian pool.
-    pub servers: Vec<String>,
 }
 
 /// `[disks]`.
@@ -239,12 +230,6 @@ impl fmt::Debug for User {
             .field("name", &self.name)
             .field("access_key", &self.access_key)
             .finish_non_exhaustive()
-    }
-}
-
-impl Default for Time {
-    fn default() -> Self {
-        Self { servers: (0..4).map(|n| format!("{n}.debian.pool.ntp.org")).collect() }
     }
 }
 

@@ -5,11 +5,22 @@ use std::net::IpAddr;
 
 use crate::proxy::{Direct, Proxy};
 
+/// The time servers that are asked where `ntp` names none: those that the Debian pool gives its machines.
+pub const TIME_SERVERS: [&str; 4] = [
+    "0.debian.pool.ntp.org",
+    "1.debian.pool.ntp.org",
+    "2.debian.pool.ntp.org",
+    "3.debian.pool.ntp.org",
+];
+
 /// `[network]`. With no `[[network.port]]` every port uses DHCP and IPv6 router advertisements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// `dns`: name servers, before those that DHCP gives.
     pub dns: Vec<IpAddr>,
+    /// `ntp`: time servers as `host` or `host:port`, at most 8, in the place of all others; an empty list asks
+    /// none. `None` asks those that DHCP gives and [`TIME_SERVERS`].
+    pub ntp: Option<Vec<String>>,
     /// `proxy`: through which the agent connects to oracles, report stores and RPC servers.
     pub proxy: Option<Proxy>,
     /// `no_proxy`: what it connects to directly all the same.
@@ -101,6 +112,9 @@ impl Network {
     pub fn to_toml(&self) -> String {
         let mut text = "[network]\n".to_owned();
         list(&mut text, "dns", &self.dns);
+        if let Some(servers) = &self.ntp {
+            listed(&mut text, "ntp", servers);
+        }
         if let Some(proxy) = &self.proxy {
             key(&mut text, "proxy", format_args!("\"{proxy}\""));
         }
@@ -147,9 +161,14 @@ fn key(text: &mut String, name: &str, value: impl fmt::Display) {
 
 fn list(text: &mut String, name: &str, values: &[impl fmt::Display]) {
     if !values.is_empty() {
-        let values: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
-        key(text, name, format_args!("[{}]", values.join(", ")));
+        listed(text, name, values);
     }
+}
+
+/// A list that says something else when it is empty than when it is missing.
+fn listed(text: &mut String, name: &str, values: &[impl fmt::Display]) {
+    let values: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
+    key(text, name, format_args!("[{}]", values.join(", ")));
 }
 
 impl fmt::Display for PortName {

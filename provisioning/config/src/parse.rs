@@ -19,7 +19,7 @@ use crate::sla::Sla;
 use crate::value;
 use crate::{
     Changes, ClaimMode, Config, Console, Disks, Health, Log, Metrics, Network, Node, PinHash,
-    Problem, S3, Support, Time, TlsFiles, User, VERSION,
+    Problem, S3, Support, TlsFiles, User, VERSION,
 };
 
 /// Largest configuration that is read, in bytes: 256 users with long keys take a third of it.
@@ -29,8 +29,6 @@ pub const MAX_TEXT: usize = 256 * 1024;
 /// it, and the node's record, where it is kept, has room for twice as much.
 pub const MAX_NETWORK_TEXT: usize = 16 * 1024;
 
-/// Most time servers: more than four good ones gain nothing.
-const MAX_TIME_SERVERS: usize = 8;
 /// Most removable disks that may be claimed.
 const MAX_REMOVABLE: usize = 64;
 /// Most domains for virtual-host style.
@@ -47,13 +45,12 @@ const MAX_RPC: usize = 2;
 const MAX_SERIAL_LINES: usize = 4;
 
 /// Every section with its keys, as they stand in the file. The manual is tested against it.
-pub(crate) const KEYS: [(&str, &[&str]); 18] = [
+pub(crate) const KEYS: [(&str, &[&str]); 17] = [
     ("node", &["name", "region", "hardware_class"]),
-    ("network", &["dns", "proxy", "no_proxy", "port", "bond", "vlan"]),
+    ("network", &["dns", "ntp", "proxy", "no_proxy", "port", "bond", "vlan"]),
     ("network.port", &["port", "dhcp", "addresses", "gateways", "mtu"]),
     ("network.bond", &["name", "ports", "mode", "dhcp", "addresses", "gateways", "mtu"]),
     ("network.vlan", &["name", "id", "parent", "dhcp", "addresses", "gateways", "mtu"]),
-    ("time", &["servers"]),
     ("disks", &["claim", "min_size", "replace_after", "allow_removable"]),
     ("s3", &["listen", "region", "domains", "tls_certificate", "tls_key", "user"]),
     ("s3.user", &["name", "access_key", "secret_key"]),
@@ -100,11 +97,10 @@ pub(crate) const KEYS: [(&str, &[&str]); 18] = [
 ];
 
 /// What stands at the top of the file.
-const TOP: [&str; 13] = [
+const TOP: [&str; 12] = [
     "version",
     "node",
     "network",
-    "time",
     "disks",
     "s3",
     "metrics",
@@ -118,6 +114,7 @@ const TOP: [&str; 13] = [
 
 const FILE_IGNORED: &str = "the whole file is ignored, defaults are used and no disk is claimed";
 const NO_CLAIM: &str = "no disk is claimed";
+const TIME_IGNORED: &str = "[time] is ignored and the time servers of [network] are asked";
 const NETWORK_UNCHANGED: &str = "the network stays as it is";
 
 /// Reads a configuration.
@@ -126,7 +123,8 @@ const NETWORK_UNCHANGED: &str = "the network stays as it is";
 ///   stands in, and the mistake is reported with line and key.
 /// - A mistake in `[disks]`, an unknown section, a syntax error or another `version` leaves open
 ///   what the writer wanted of the disks: then none is claimed ([`crate::ClaimMode::Off`]); disks
-///   that are already ours stay in use.
+///   that are already ours stay in use. `[time]`, where time servers stood before they came to
+///   `[network]`, is reported and costs nothing else.
 /// - After a syntax error, or where `version` is missing or another than [`VERSION`], nothing of
 ///   the file is used.
 #[must_use]
@@ -269,7 +267,16 @@ fn has_version(root: &Spanned<DeTable<'_>>, complaints: &mut Complaints<'_>) -> 
 /// Reads a file of our version section by section.
 fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
     let mark = complaints.mark();
-    for key in root.keys().filter(|key| !TOP.contains(&key.get_ref().as_ref())) {
+    if let Some((key, _)) = root.get_key_value("time") {
+        let message = "time servers stand in [network]: write ntp = [\"ntp.example.net\"] there, and remove \
+                       this section";
+        complaints.add(Some(key.span().start), "time", message.to_owned());
+    }
+    complaints.settle(mark, TIME_IGNORED);
+
+    let mark = complaints.mark();
+    let is_known = |key: &str| key == "time" || TOP.contains(&key);
+    for key in root.keys().filter(|key| !is_known(key.get_ref())) {
         let message = misplaced(key.get_ref());
         complaints.add(Some(key.span().start), &section::shown(key.get_ref()), message);
     }
@@ -279,7 +286,6 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
     let mut config = Config {
         node: sections.read("node", node),
         network: sections.read("network", network::network),
-        time: sections.read("time", time),
         disks: sections.read("disks", disks),
         s3: sections.read("s3", s3),
         metrics: Metrics::default(),
@@ -349,9 +355,6 @@ impl SafeDefault for Node {
 impl SafeDefault for Network {
     const CONSEQUENCE: &'static str = "[network] is ignored and every port uses DHCP";
 }
-impl SafeDefault for Time {
-    const CONSEQUENCE: &'static str = "[time] is ignored and the default servers are asked";
-}
 impl SafeDefault for Disks {
     const CONSEQUENCE: &'static str = "[disks] is ignored and no disk is claimed";
 
@@ -405,13 +408,6 @@ fn node(section: &mut Section<'_, '_, '_>) -> Option<Node> {
         region: section.text("region", value::place),
         hardware_class: section.text("hardware_class", value::machine_class),
     })
-}
-
-fn time(section: &mut Section<'_, '_, '_>) -> Option<Time> {
-    match section.texts("servers", MAX_TIME_SERVERS, value::time_server) {
-        Some(servers) => Some(Time { servers }),
-        None => Some(Time::default()),
-    }
 }
 
 fn disks(section: &mut Section<'_, '_, '_>) -> Option<Disks> {

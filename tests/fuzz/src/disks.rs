@@ -55,8 +55,9 @@ fn configuration(bytes: &[u8]) {
 
 fn configurations() -> Vec<Vec<u8>> {
     let whole = "version = 1\n[node]\nname = \"e2e\"\n[network]\ndns = [\"10.0.0.1\", \"fd00::1\"]\n\
+        ntp = [\"10.0.0.1\", \"ntp:123\"]\n\
         [[network.port]]\nmac = \"52:54:00:12:34:56\"\naddresses = [\"10.0.0.2/24\"]\n\
-        gateway = \"10.0.0.1\"\n[time]\nservers = [\"10.0.0.1\"]\n[disks]\nclaim = \"blank\"\n\
+        gateway = \"10.0.0.1\"\n[time]\n[disks]\nclaim = \"blank\"\n\
         min_size = \"1GiB\"\n[log]\nserial = \"ttyS1\"\n[s3]\nregion = \"eu-1\"\n[[s3.user]]\n\
         name = \"tester\"\naccess_key = \"ACCESS\"\nsecret_key = \"a secret for tests only 01\"\n";
     vec![whole.into(), b"version = 2\n".to_vec(), b"[disks]\nmin_size = 0\n".to_vec()]

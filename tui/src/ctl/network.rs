@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 
 use agent_api::client::AgentClient;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use provisioning_config::{BondMode, Direct, IpNet, Proxy};
 
 use super::Step;
 use crate::action::Action;
-use crate::network::{self, BondWish, Through, Wish};
+use crate::network::{self, BondWish, NtpWish, Through, Wish};
 
-/// How a port is to be set up. What is not given has its default; name servers and a bond stay as they are.
+/// How a port is to be set up. What is not given has its default; name and time servers, a proxy and a bond
+/// stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct SetArguments {
     /// The port, bond or VLAN, as `icnctl network` calls it.
@@ -37,6 +38,10 @@ pub(crate) struct SetArguments {
     /// A name server; may be given again, and takes the place of those that there are.
     #[arg(long = "dns", value_name = "ADDRESS", value_parser = network::address)]
     dns: Vec<IpAddr>,
+    /// A time server, such as ntp.example.net or 192.0.2.1:123; may be given again, and takes the place of those
+    /// that there are; none asks none, and default those that DHCP gives and the Debian pool.
+    #[arg(long = "ntp", value_name = "HOST")]
+    ntp: Vec<String>,
     /// A proxy for oracles and RPC servers, such as http://192.0.2.3:3128, or none.
     #[arg(long, value_name = "URL", value_parser = proxy)]
     proxy: Option<ProxyArgument>,
@@ -85,8 +90,9 @@ pub(super) fn set(arguments: &SetArguments, agent: &mut AgentClient) -> Result<S
     let system = status.system.context("init does not answer, so the settings are not known")?;
     let base = network::base(&system)?;
     let now = network::current(&base, &arguments.port, &system.ports);
-    let SetArguments { port, dhcp, addresses, gateways, vlan, mtu, dns, proxy, direct, .. } =
-        arguments.clone();
+    let SetArguments {
+        port, dhcp, addresses, gateways, vlan, mtu, dns, ntp, proxy, direct, ..
+    } = arguments.clone();
     let wish = Wish {
         port,
         dhcp,
@@ -96,10 +102,19 @@ pub(super) fn set(arguments: &SetArguments, agent: &mut AgentClient) -> Result<S
         vlan: vlan.or(now.vlan),
         bond: bond(arguments, &now),
         dns: (!dns.is_empty()).then_some(dns),
+        ntp: time_servers(&ntp)?,
         through: proxy.map(|ProxyArgument(proxy)| Through { proxy, direct }),
     };
     let next = network::set(&base, &wish, &system.ports)?;
     Ok(Step::Do(Action::TryNetwork { text: next.to_toml() }))
+}
+
+fn time_servers(words: &[String]) -> Result<NtpWish> {
+    if words.is_empty() {
+        return Ok(NtpWish::Keep);
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    network::time_servers(&words).map_err(|error| anyhow!("--ntp: {error}"))
 }
 
 fn bond(arguments: &SetArguments, now: &Wish) -> BondWish {

@@ -32,6 +32,8 @@ pub(crate) struct Wish {
     pub(crate) bond: BondWish,
     /// Name servers; none to leave them as they are.
     pub(crate) dns: Option<Vec<IpAddr>>,
+    /// Which time servers are asked.
+    pub(crate) ntp: NtpWish,
     /// How the agent gets out; none to leave that as it is.
     pub(crate) through: Option<Through>,
 }
@@ -43,6 +45,17 @@ pub(crate) struct Through {
     pub(crate) proxy: Option<Proxy>,
     /// What is reached without it.
     pub(crate) direct: Vec<Direct>,
+}
+
+/// Which time servers are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NtpWish {
+    /// As they are.
+    Keep,
+    /// Those that DHCP gives and the Debian pool.
+    Default,
+    /// These alone; none where there are none.
+    These(Vec<String>),
 }
 
 /// How a port works together with others.
@@ -150,6 +163,7 @@ pub(crate) fn current(base: &Network, name: &str, ports: &[PortStatus]) -> Wish 
             None => BondWish::Alone,
         },
         dns: Some(base.dns.clone()),
+        ntp: base.ntp.clone().map_or(NtpWish::Default, NtpWish::These),
         through: Some(Through { proxy: base.proxy.clone(), direct: base.no_proxy.clone() }),
     }
 }
@@ -178,6 +192,11 @@ pub(crate) fn set(base: &Network, wish: &Wish, ports: &[PortStatus]) -> Result<N
     let mut next = base.clone();
     if let Some(dns) = &wish.dns {
         next.dns.clone_from(dns);
+    }
+    match &wish.ntp {
+        NtpWish::Keep => {}
+        NtpWish::Default => next.ntp = None,
+        NtpWish::These(servers) => next.ntp = Some(servers.clone()),
     }
     if let Some(Through { proxy, direct }) = wish.through.clone() {
         (next.proxy, next.no_proxy) = (proxy, direct);

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -26,6 +28,7 @@ fn fixed(port: &str, address: &str, gateway: &str) -> Wish {
         vlan: None,
         bond: BondWish::Keep,
         dns: None,
+        ntp: NtpWish::Keep,
         through: None,
     }
 }
@@ -199,6 +202,26 @@ fn what_the_parser_refuses_is_not_tried() {
 }
 
 #[test]
+fn time_servers_stay_as_they_are_unless_others_are_wanted() {
+    let base = read("[network]\nntp = [\"ntp.example.net\"]\n");
+    for (ntp, expected) in [
+        (NtpWish::Keep, base.ntp.clone()),
+        (NtpWish::Default, None),
+        (NtpWish::These(vec![]), Some(vec![])),
+        (NtpWish::These(vec!["ntp:1123".to_owned()]), Some(vec!["ntp:1123".to_owned()])),
+    ] {
+        let wish = Wish { ntp: ntp.clone(), ..fixed("eno1", "192.0.2.10/24", "192.0.2.1") };
+        let next = set(&base, &wish, &ports()).expect("settings");
+        assert_eq!(next.ntp, expected, "{ntp:?}");
+        assert_eq!(next.ports.len(), 1);
+    }
+    let twice = NtpWish::These(vec!["ntp".to_owned(), "ntp".to_owned()]);
+    let wish = Wish { ntp: twice, ..fixed("eno1", "192.0.2.10/24", "192.0.2.1") };
+    let Err(SetError::Mistakes(problems)) = set(&base, &wish, &ports()) else { panic!("taken") };
+    assert_eq!(problems[0].key, "network.ntp");
+}
+
+#[test]
 fn a_name_that_would_be_too_long_is_a_short_one() {
     let ports = vec![port("enp129s0f1np1", "52:54:00:00:00:01")];
     let wish = Wish { vlan: Some(4000), ..fixed("enp129s0f1np1", "192.0.2.10/24", "192.0.2.1") };
@@ -225,6 +248,7 @@ proptest! {
         mtu in prop::option::of(1280_u16..9216),
         vlan in prop::option::of(1_u16..=4094),
         with in prop::option::of(any::<bool>()),
+        ntp in prop::option::of(prop::collection::btree_set(1_u16.., 0..8)),
     ) {
         let bond = match with {
             Some(lacp) => {
@@ -235,13 +259,15 @@ proptest! {
         };
         let mut wish = fixed("eno1", &format!("192.0.2.{host}/24"), "192.0.2.1");
         (wish.dhcp, wish.mtu, wish.vlan, wish.bond) = (dhcp, mtu, vlan, bond);
+        let servers = |ports: BTreeSet<u16>| ports.iter().map(|port| format!("ntp:{port}")).collect();
+        wish.ntp = ntp.map_or(NtpWish::Default, |ports| NtpWish::These(servers(ports)));
         let next = set(&Network::default(), &wish, &ports()).expect("settings");
         let carrier = if with.is_some() { "bond0" } else { "eno1" };
         let name = vlan.map_or_else(|| carrier.to_owned(), |id| format!("{carrier}.{id}"));
         let now = current(&next, &name, &ports());
         prop_assert_eq!(
-            (now.dhcp, now.mtu, now.vlan, &now.addresses, &now.gateways),
-            (wish.dhcp, wish.mtu, wish.vlan, &wish.addresses, &wish.gateways)
+            (now.dhcp, now.mtu, now.vlan, &now.addresses, &now.gateways, &now.ntp),
+            (wish.dhcp, wish.mtu, wish.vlan, &wish.addresses, &wish.gateways, &wish.ntp)
         );
         // Set once more as it is shown, nothing changes.
         let again = set(&next, &now, &ports()).expect("settings");

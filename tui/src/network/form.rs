@@ -5,12 +5,22 @@ use std::net::IpAddr;
 use agent_api::init::SystemStatus;
 use provisioning_config::{BondMode, Direct, IpNet, Network, Proxy, parse_network};
 
-use super::edit::{BondWish, SetError, Through, Wish, base, current, names_of, set};
+use super::edit::{BondWish, NtpWish, SetError, Through, Wish, base, current, names_of, set};
 use crate::form::{Field, Form, Pressed, TEXT_MAX, Value};
 use crate::state::Key;
 
 /// The longest number that is typed, in characters: 9216 and 4094 have four.
 const NUMBER_MAX: usize = 5;
+
+/// The longest list of time servers, in characters: eight names of 253 (RFC 1035, 2.3.4) with their ports and
+/// what stands between them.
+const NTP_MAX: usize = 8 * (253 + ":65535".len() + ", ".len());
+
+/// What stands for no time server at all.
+const NTP_NONE: &str = "none";
+
+/// What stands for the time servers that are asked without a setting.
+const NTP_DEFAULT: &str = "default";
 
 /// What can be chosen of the set-up, in the order of the form.
 const SET_UPS: [&str; 4] = ["DHCP", "static", "DHCP and static", "no address"];
@@ -138,6 +148,7 @@ impl NetworkForm {
             vlan: number(form, "vlan"),
             bond,
             dns: Some(list(form, "dns", address)),
+            ntp: ntp(form),
             through: Some(through(form)),
         }
     }
@@ -164,6 +175,11 @@ fn form(names: Vec<String>, at: usize, wish: &Wish) -> Form {
     };
     let dns = wish.dns.as_deref().unwrap_or_default();
     let through = wish.through.clone().unwrap_or_default();
+    let ntp = match &wish.ntp {
+        NtpWish::These(servers) if servers.is_empty() => NTP_NONE.to_owned(),
+        NtpWish::These(servers) => joined(servers),
+        NtpWish::Default | NtpWish::Keep => String::new(),
+    };
     let port = Value::Choice { options: names, at };
     let fields = vec![
         Field::new("port", "Port", "which port, bond or VLAN is set up", port),
@@ -230,6 +246,12 @@ fn form(names: Vec<String>, at: usize, wish: &Wish) -> Form {
             "at most 3 name servers, asked before those of DHCP",
             Value::text(joined(dns), TEXT_MAX),
         ),
+        Field::new(
+            "ntp",
+            "NTP",
+            "time servers, such as ntp.example.net; none: ask none; empty: DHCP's, Debian's",
+            Value::text(ntp, NTP_MAX),
+        ),
     ];
     Form::new(fields, "Try it for 120 s")
 }
@@ -243,6 +265,7 @@ fn field_of(key: &str) -> &'static str {
         Some("id" | "parent") => "vlan",
         Some("ports" | "mode") => "ports",
         Some("dns") => "dns",
+        Some("ntp") => "ntp",
         Some("proxy") => "proxy",
         Some("no_proxy") => "direct",
         Some("dhcp") => "dhcp",
@@ -268,6 +291,15 @@ fn list<T>(form: &mut Form, key: &'static str, read: fn(&str) -> Result<T, Strin
     })
 }
 
+/// The time servers, with the first mistake at their field.
+fn ntp(form: &mut Form) -> NtpWish {
+    let words: Vec<&str> = words(form.text("ntp")).collect();
+    time_servers(&words).unwrap_or_else(|error| {
+        form.fault("ntp", error);
+        NtpWish::Keep
+    })
+}
+
 /// The proxy and what goes around it, with mistakes at their fields.
 fn through(form: &mut Form) -> Through {
     let text = form.text("proxy").to_owned();
@@ -276,6 +308,27 @@ fn through(form: &mut Form) -> Through {
         text => proxy(text).map_err(|error| form.fault("proxy", error)).ok(),
     };
     Through { proxy, direct: list(form, "direct", direct) }
+}
+
+/// Time servers, or a word for none or for those without a setting, which no word means too.
+///
+/// # Errors
+/// What is wrong with the first that is wrong, in words.
+pub(crate) fn time_servers(words: &[&str]) -> Result<NtpWish, String> {
+    match words {
+        [] | [NTP_DEFAULT] => return Ok(NtpWish::Default),
+        [NTP_NONE] => return Ok(NtpWish::These(Vec::new())),
+        _ => {}
+    }
+    if let Some(word) = words.iter().find(|word| [NTP_DEFAULT, NTP_NONE].contains(word)) {
+        return Err(format!("{word} stands alone: take it out, or the time servers"));
+    }
+    let servers: Result<_, String> = words.iter().map(|word| time_server(word)).collect();
+    servers.map(NtpWish::These)
+}
+
+fn time_server(text: &str) -> Result<String, String> {
+    of_key("ntp", &format!("[\"{}\"]", bare(text)?)).map(|_| text.to_owned())
 }
 
 /// A proxy.
@@ -400,13 +453,14 @@ mod tests {
         let sent = keys(
             &mut form,
             &system,
-            "\ns\n192.0.2.10/24 2001:db8::10/64\n192.0.2.1\n100\n\n\n\n\n\n192.0.2.53\n\n",
+            "\ns\n192.0.2.10/24 2001:db8::10/64\n192.0.2.1\n100\n\n\n\n\n\n192.0.2.53\nntp 192.0.2.1:1123\n\n",
         );
         let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
         let network = parse_network(&text).expect("settings");
         assert_eq!(network.vlans[0].id, 100);
         assert_eq!(network.vlans[0].port.addresses.len(), 2);
         assert_eq!(network.dns.len(), 1);
+        assert_eq!(network.ntp, Some(vec!["ntp".to_owned(), "192.0.2.1:1123".to_owned()]));
         assert!(!network.ports[0].dhcp);
     }
 
@@ -426,6 +480,10 @@ mod tests {
             ("\n\n\n\n\n\n\n\na\"b\\v\n", "proxy", "has characters"),
             ("\n\n\n\n\n\n\n\n\n10.0.0.0/99v\n", "direct", "10.0.0.0/99"),
             ("\n\n\n\n\n\n\n\n\n\n1.2v\n", "dns", "is no address"),
+            ("\n\n\n\n\n\n\n\n\n\n\nntp:0v\n", "ntp", "is not a time server"),
+            ("\n\n\n\n\n\n\n\n\n\n\nntp ntpv\n", "ntp", "is there twice"),
+            ("\n\n\n\n\n\n\n\n\n\n\nnone ntpv\n", "ntp", "none stands alone"),
+            ("\n\n\n\n\n\n\n\n\n\n\na b c d e f g h iv\n", "ntp", "at most 8"),
         ] {
             let mut form = NetworkForm::new(&system).expect("ports");
             assert_eq!(keys(&mut form, &system, typed), Sent::Open, "{typed:?}");
@@ -473,10 +531,49 @@ mod tests {
     }
 
     #[test]
+    fn time_servers_are_set_kept_and_taken_away() {
+        let mut system = system("[network]\n");
+        let mut text = String::new();
+        for (shown, typed, key) in [
+            (
+                "",
+                "ntp.example.net; [2001:db8::1]:123",
+                "ntp = [\"ntp.example.net\", \"[2001:db8::1]:123\"]\n",
+            ),
+            ("ntp.example.net, [2001:db8::1]:123", "none", "ntp = []\n"),
+            ("none", "ntp:1123", "ntp = [\"ntp:1123\"]\n"),
+            ("ntp:1123", "default", ""),
+            ("", "none", "ntp = []\n"),
+            ("none", "", ""),
+        ] {
+            let mut form = NetworkForm::new(&system).expect("ports");
+            assert_eq!(form.form.text("ntp"), shown);
+            if !text.is_empty() {
+                assert_eq!(keys(&mut form.clone(), &system, "v\n"), Sent::Try(text));
+            }
+            form.form.at = 11;
+            let sent = keys(&mut form, &system, &format!("{}{typed}\n\n", "#".repeat(40)));
+            text = format!("[network]\n{key}");
+            assert_eq!(sent, Sent::Try(text.clone()), "{typed:?}");
+            system.network.as_mut().expect("settings").text.clone_from(&text);
+        }
+    }
+
+    #[test]
+    fn the_longest_time_servers_fit_into_their_field() {
+        let name = |last: usize| format!("{last}{}.{}:65535", ".a".repeat(95), "b".repeat(61));
+        let servers: Vec<_> = (0..8).map(name).collect();
+        let text = Network { ntp: Some(servers), ..Network::default() }.to_toml();
+        let system = system(&text);
+        let mut form = NetworkForm::new(&system).expect("ports");
+        assert_eq!(keys(&mut form, &system, "v\n"), Sent::Try(text));
+    }
+
+    #[test]
     fn a_bond_with_lacp_is_made_by_keys() {
         let system = system("[network]\n");
         let mut form = NetworkForm::new(&system).expect("ports");
-        let sent = keys(&mut form, &system, "\n\n\n\n\n\n>\n, eno1\n\n\n\n\n");
+        let sent = keys(&mut form, &system, "\n\n\n\n\n\n>\n, eno1\n\n\n\n\n\n");
         let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
         let network = parse_network(&text).expect("settings");
         assert_eq!(network.bonds[0].mode, BondMode::Lacp);

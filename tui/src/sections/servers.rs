@@ -38,7 +38,7 @@ fn of_system(lines: &mut Lines, system: &SystemStatus) {
     if !system.search.is_empty() {
         list("Search", &system.search, "");
     }
-    list("Time", &system.time_servers, "none: nobody sets the clock");
+    list("NTP", &system.time_servers, "none: nobody sets the clock");
 }
 
 /// The proxy, and what goes around it; none where there is none.
@@ -56,7 +56,7 @@ fn proxy(status: &NodeStatus) -> Option<String> {
 fn settings(status: &NodeStatus) -> (Tone, String) {
     let state = status.system.as_ref().and_then(|system| system.network.as_ref());
     let is_set = state.is_some_and(|state| state.origin == NetworkOrigin::Set);
-    let (tone, origin) = match (is_set, status.network_kept) {
+    let (tone, text) = match (is_set, status.network_kept) {
         (false, _) => (Tone::Faint, "from node.toml; e sets a port up otherwise"),
         (true, true) => {
             (Tone::Faint, "made on this node; e changes them, d goes back to node.toml")
@@ -65,7 +65,7 @@ fn settings(status: &NodeStatus) -> (Tone, String) {
             (Tone::Warning, "made on this node, until it restarts; e changes them, d goes back")
         }
     };
-    (tone, format!("{origin}; [time] of node.toml has the time servers"))
+    (tone, text.to_owned())
 }
 
 /// How the clock does.

@@ -123,7 +123,8 @@ fn clock(status: &NodeStatus, width: usize) -> Vec<Line<'static>> {
     let servers = servers.filter(|servers| !servers.is_empty());
     more.add("Servers", Tone::Plain, servers.as_deref().unwrap_or("-"));
     if tone != Tone::Plain {
-        let text = "S3 refuses clients whose clock differs by 15 minutes; the node goes on trying";
+        let text = "S3 refuses clients whose clock differs by 15 minutes; the node goes on trying, and \
+                    the form of step 1 sets other servers";
         more.add("", Tone::Warning, text);
     }
     lines.extend(more.finish());

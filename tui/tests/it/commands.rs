@@ -324,7 +324,8 @@ fn a_port_is_set_up_by_a_command() {
     let port = ["eno1", "--address", "192.0.2.10/24", "--address", "2001:db8::10/64"];
     let more = ["--gateway", "192.0.2.1", "--vlan", "100", "--mtu", "9000", "--dns", "192.0.2.53"];
     let proxy = ["--proxy", "http://192.0.2.3:3128", "--direct", "example.net"];
-    assert_eq!(set(&[&port[..], &more[..], &proxy[..]].concat()), (true, String::new()));
+    let ntp = ["--ntp", "ntp.example.net", "--ntp", "192.0.2.1:1123"];
+    assert_eq!(set(&[&port[..], &more[..], &proxy[..], &ntp[..]].concat()), (true, String::new()));
     let done = agent.done();
     let [Request::TryNetwork { text }] = done.as_slice() else { panic!("another request") };
     let tried = provisioning_config::parse_network(text).expect("settings");
@@ -332,6 +333,7 @@ fn a_port_is_set_up_by_a_command() {
     assert_eq!((tried.vlans[0].port.addresses.len(), tried.vlans[0].port.mtu), (2, Some(9000)));
     assert_eq!(tried.proxy_for("example.org").map(|proxy| proxy.port), Some(3128));
     assert_eq!(tried.proxy_for("example.net"), None);
+    assert_eq!(tried.ntp, Some(vec!["ntp.example.net".to_owned(), "192.0.2.1:1123".to_owned()]));
     for (arguments, why) in [
         (&["eno1"][..], "say how it gets its address"),
         (&["eno9", "--dhcp"], "there is no port, bond or VLAN \"eno9\""),
@@ -340,6 +342,9 @@ fn a_port_is_set_up_by_a_command() {
         (&["eno1", "--dhcp", "--vlan", "5000"], "1 to 4094"),
         (&["eno1", "--dhcp", "--bond", "lacp"], "--with"),
         (&["eno1", "--dhcp", "--none"], "cannot be used with"),
+        (&["eno1", "--dhcp", "--ntp", "a b"], "--ntp: \"a b\" is not a time server"),
+        (&["eno1", "--dhcp", "--ntp", "none", "--ntp", "ntp"], "none stands alone"),
+        (&["eno1", "--dhcp", "--ntp", "ntp", "--ntp", "ntp"], "is there twice"),
     ] {
         let (is_done, error) = set(arguments);
         assert!(!is_done && error.contains(why), "{arguments:?}: {error}");

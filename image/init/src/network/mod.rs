@@ -2,7 +2,7 @@
 //!
 //! Init writes dhcpcd's configuration, in which it names the ports with DHCP, and makes bonds and
 //! VLANs and sets MTU, fixed addresses and routes over netlink. The settings are those of node.toml or
-//! others that were given since ([`trial`]). dhcpcd calls init back with what a server told
+//! others that were given since ([`trial`]), time servers among them. dhcpcd calls init back with what a server told
 //! ([`hook`]); name servers go to /run/resolv.conf, time servers to chronyd.
 
 pub(crate) mod hook;
@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use agent_api::init::SystemStatus;
-use provisioning_config::{Config, Network, Port};
+use provisioning_config::{Config, Network, Port, TIME_SERVERS};
 
 use self::links::{Leave, Step};
 use self::netlink::Netlink;
@@ -287,17 +287,16 @@ pub(crate) fn leases(folder: &Path) -> BTreeMap<String, hook::Lease> {
         .collect()
 }
 
-/// The time servers to ask: those of the configuration where it names any, else those of DHCP
+/// The time servers to ask: those of the settings where these name any or none, else those of DHCP
 /// before the default ones.
 pub(crate) fn time_servers<'l>(
-    configured: &provisioning_config::Time,
+    network: &Network,
     leases: impl IntoIterator<Item = &'l hook::Lease>,
 ) -> Vec<String> {
     /// Most servers from DHCP: more gain nothing.
     const MAX_FROM_DHCP: usize = 4;
-    let default = provisioning_config::Time::default();
-    if *configured != default {
-        return configured.servers.clone();
+    if let Some(servers) = &network.ntp {
+        return servers.clone();
     }
     let mut servers: Vec<String> = Vec::new();
     for server in leases.into_iter().flat_map(|lease| &lease.time_servers) {
@@ -305,7 +304,7 @@ pub(crate) fn time_servers<'l>(
             servers.push(server.clone());
         }
     }
-    servers.extend(default.servers);
+    servers.extend(TIME_SERVERS.map(str::to_owned));
     servers
 }
 
@@ -341,7 +340,7 @@ pub(crate) fn status(
         gateways: routes::gateways(proc),
         dns: names.servers,
         search: names.search,
-        time_servers: time_servers(&config.time, leases.values()),
+        time_servers: time_servers(&config.network, leases.values()),
         ..SystemStatus::default()
     }
 }

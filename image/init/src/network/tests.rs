@@ -1,7 +1,12 @@
-use expect_test::expect;
-use provisioning_config::{IpNet, PortName, Time};
+use std::time::Duration;
 
+use agent_api::init::{InitReply, InitRequest};
+use expect_test::expect;
+use provisioning_config::{IpNet, PortName};
+
+use super::trial::Trials;
 use super::*;
+use crate::clock;
 
 fn found(name: &str, index: u32, last: u8) -> Found {
     let mac = [0x52, 0x54, 0, 0x12, 0x34, last];
@@ -81,11 +86,60 @@ fn the_default_name_comes_from_the_first_hardware_address() {
 #[test]
 fn configured_time_servers_stand_alone_and_those_of_dhcp_before_the_default() {
     let lease = hook::Lease { time_servers: vec!["192.0.2.1".into()], ..hook::Lease::default() };
-    let configured = Time { servers: vec!["ntp.example.net".into()] };
+    let asking = |ntp| Network { ntp, ..Network::default() };
+    let configured = asking(Some(vec!["ntp.example.net".to_owned()]));
     assert_eq!(time_servers(&configured, [&lease]), ["ntp.example.net"]);
-    assert_eq!(time_servers(&Time { servers: vec![] }, [&lease]), Vec::<String>::new());
-    let found = time_servers(&Time::default(), [&lease, &lease]);
+    assert_eq!(time_servers(&asking(Some(vec![])), [&lease]), Vec::<String>::new());
+    let found = time_servers(&asking(None), [&lease, &lease]);
     assert_eq!((found[0].as_str(), found.len()), ("192.0.2.1", 5));
+}
+
+#[test]
+fn chronyd_asks_the_servers_of_the_settings_in_effect_and_a_change_of_these_touches_no_port() {
+    let lease = hook::Lease { time_servers: vec!["192.0.2.1".into()], ..hook::Lease::default() };
+    let ports = [found("eno1", 2, 1)];
+    let of = |text: &str| provisioning_config::parse_network(text).expect("no mistake");
+    let written = |network: &Network| clock::chrony_conf(&time_servers(network, [&lease]));
+    let asked = |trials: &Trials| {
+        let text = written(trials.in_effect());
+        let hosts = text.lines().filter_map(|line| line.strip_prefix("server "));
+        hosts.map(|line| line.replace(" iburst", "")).collect::<Vec<_>>().join(", ")
+    };
+    let wish = |ntp: &str| InitRequest::TryNetwork { text: format!("[network]\nntp = {ntp}\n") };
+    let default = "192.0.2.1, 0.debian.pool.ntp.org, 1.debian.pool.ntp.org, \
+                   2.debian.pool.ntp.org, 3.debian.pool.ntp.org";
+    let seed = of("[network]\n");
+    let mut trials = Trials::new(seed.clone());
+    assert_eq!(asked(&trials), default);
+    // Each step: what comes, when, who is asked then, and whether chronyd starts again for it.
+    let steps = [
+        (Some(wish("[\"10.0.2.2:1123\"]")), 1, "10.0.2.2 port 1123", true),
+        (None, 121, default, true),
+        (Some(wish("[\"ntp\"]")), 200, "ntp", true),
+        (Some(InitRequest::RevertNetwork), 201, default, true),
+        (Some(wish("[]")), 300, "", true),
+        (Some(InitRequest::ConfirmNetwork), 301, "", false),
+        (Some(wish("[\"ntp\"]\ndns = [\"192.0.2.53\"]")), 400, "ntp", true),
+        (None, 520, "", true),
+        (Some(InitRequest::UseNetwork { text: None }), 600, default, true),
+        (Some(InitRequest::UseNetwork { text: Some("[network]\n".into()) }), 601, default, false),
+    ];
+    for (request, seconds, servers, is_other) in steps {
+        let before = trials.in_effect().clone();
+        let now = Duration::from_secs(seconds);
+        match &request {
+            Some(request) => {
+                assert_eq!(trials.answer(request, now), Some(InitReply::Accepted), "{request:?}");
+            }
+            None => assert!(trials.tick(now), "at {seconds} s"),
+        }
+        assert_eq!(asked(&trials), servers, "{request:?} at {seconds} s");
+        let after = trials.in_effect();
+        assert_eq!(written(&before) != written(after), is_other, "{request:?} at {seconds} s");
+        assert_eq!(links::leave(&before, after, &ports), Leave::default(), "{request:?}");
+        assert_eq!(dhcpcd_conf(&before, &ports), dhcpcd_conf(after, &ports), "{request:?}");
+    }
+    assert_eq!(*trials.in_effect(), seed);
 }
 
 #[test]

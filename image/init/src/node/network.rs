@@ -103,7 +103,7 @@ impl Node {
 
     pub(super) fn write_time_servers(&mut self) {
         let leases = network::leases(Path::new(network::LEASES));
-        let servers = network::time_servers(&self.config.time, leases.values());
+        let servers = network::time_servers(&self.config.network, leases.values());
         self.write_config(clock::CHRONY_CONF, &clock::chrony_conf(&servers), services::CHRONYD);
     }
 

@@ -4,7 +4,7 @@ use super::*;
 fn a_file_answers_the_first_steps_by_the_sections_they_are_about() {
     for (text, answers) in [
         ("", false),
-        ("version = 1\n[node]\nname = \"a\"\n[time]\n[log]\n", false),
+        ("version = 1\n[node]\nname = \"a\"\n[health]\n[log]\n", false),
         ("version = 1\n[network]\n", true),
         ("version = 1\n[disks]\nclaim = \"off\"\n", true),
         ("version = 1\n[[s3.user]]\n", true),

@@ -9,6 +9,8 @@ use crate::{Bond, Network, Port, PortName, Vlan};
 
 /// Most name servers: the resolver asks no more than three.
 const MAX_DNS: usize = 3;
+/// Most time servers: more than four good ones gain nothing.
+const MAX_TIME_SERVERS: usize = 8;
 /// Most names and networks that are reached without the proxy.
 const MAX_NO_PROXY: usize = 64;
 /// Most ports with settings of their own: no server has more.
@@ -28,6 +30,7 @@ const MAX_VLAN_ID: i128 = 4094;
 
 pub(super) fn network(section: &mut Section<'_, '_, '_>) -> Option<Network> {
     let dns = section.texts("dns", MAX_DNS, value::address).unwrap_or_default();
+    let ntp = section.texts("ntp", MAX_TIME_SERVERS, value::time_server);
     let proxy = section.text("proxy", value::proxy);
     let no_proxy = section.texts("no_proxy", MAX_NO_PROXY, value::direct).unwrap_or_default();
     let mut seen = Seen::default();
@@ -50,7 +53,7 @@ pub(super) fn network(section: &mut Section<'_, '_, '_>) -> Option<Network> {
             seen.vlan(&vlan, section);
             Some(vlan)
         });
-    Some(Network { dns, proxy, no_proxy, ports, bonds, vlans })
+    Some(Network { dns, ntp, proxy, no_proxy, ports, bonds, vlans })
 }
 
 fn bond(section: &mut Section<'_, '_, '_>) -> Option<Bond> {

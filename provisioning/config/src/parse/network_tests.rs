@@ -157,6 +157,70 @@ fn nothing_but_the_network_is_taken_on_its_own() {
     assert!(parse_network(&long).is_err());
 }
 
+#[test]
+fn time_servers_are_read_and_written_and_none_is_not_the_default() {
+    for (keys, ntp) in [
+        ("", None),
+        ("ntp = []\n", Some(vec![])),
+        (
+            "ntp = [\"ntp.example.net\", \"192.0.2.1:1123\"]\n",
+            Some(vec!["ntp.example.net".to_owned(), "192.0.2.1:1123".to_owned()]),
+        ),
+    ] {
+        let text = format!("[network]\n{keys}");
+        let network = parse_network(&text).expect("no mistake");
+        assert_eq!(network, Network { ntp, ..Network::default() });
+        assert_eq!(network.to_toml(), text);
+    }
+}
+
+#[test]
+fn a_mistake_among_the_time_servers_is_told() {
+    complaints(
+        "[network]\nntp = [\n\"ntp:123\",\n\"ntp:0\",\n\"ntp:123\",\n7,\n]\n",
+        &expect![[r#"
+            the change line 4, network.ntp: "ntp:0" is not a time server: write "ntp.example.net", "192.0.2.1:123" or "[2001:db8::1]:123"; the network stays as it is
+            the change line 5, network.ntp: "ntp:123" is there twice: remove one; the network stays as it is
+            the change line 6, network.ntp: write text in double quotes; the network stays as it is
+        "#]],
+    );
+    let nine = ["\"ntp\""; 9].join(", ");
+    complaints(
+        &format!("[network]\nntp = [{nine}]\n"),
+        &expect![[r#"
+        the change line 2, network.ntp: 9 entries are too many: write at most 8; the network stays as it is
+    "#]],
+    );
+    complaints(
+        "[network]\n\nntp = \"ntp\"\n",
+        &expect![[r#"
+        the change line 3, network.ntp: write a list in square brackets, such as ntp = ["…"]; the network stays as it is
+    "#]],
+    );
+}
+
+#[test]
+fn a_section_for_the_time_says_where_its_servers_belong_and_costs_nothing_else() {
+    let file = "version = 1\n[network]\ndns = [\"192.0.2.1\"]\n[disks]\nmin_size = 2000000000\n";
+    let (wanted, problems) = parse(file);
+    assert_eq!(problems, []);
+    let before = |section: &str| {
+        let (config, problems) = parse(&format!("{file}{section}"));
+        assert_eq!(config, wanted, "{section}");
+        problems.iter().map(|problem| format!("{problem}\n")).collect::<String>()
+    };
+    let told = before("[time]\nservers = [\"192.0.2.1\"]\n");
+    expect![[r#"
+        node.toml line 6, time: time servers stand in [network]: write ntp = ["ntp.example.net"] there, and remove this section; [time] is ignored and the time servers of [network] are asked
+    "#]].assert_eq(&told);
+    for section in ["[time]\n", "[time]\nservers = 7\nwatch = true\n", "[[time]]\n"] {
+        assert_eq!(before(section), told, "{section}");
+    }
+    // A slip of the pen is still none of ours: what was wanted of the disks is open.
+    let (config, problems) = parse(&format!("{file}[tmie]\n[time]\n"));
+    assert_eq!((config.disks.claim, problems.len()), (ClaimMode::Off, 2));
+}
+
 fn setups() -> impl Strategy<Value = (bool, Option<u8>, bool, Option<u16>)> {
     (
         any::<bool>(),
@@ -181,6 +245,7 @@ proptest! {
         proxy in proptest::option::of((any::<bool>(), 1_u16..)),
         direct in proptest::collection::btree_set((0_u8..3, 1_u8..200), 0..5),
         dns in proptest::collection::btree_set(1_u8..200, 0..=3),
+        ntp in proptest::option::of(proptest::collection::btree_set((0_u8..4, 1_u16..), 0..=8)),
         ports in proptest::collection::vec((any::<bool>(), setups()), 0..4),
         bonds in proptest::collection::vec((1_usize..=8, any::<bool>(), setups()), 0..3),
         vlans in proptest::collection::vec((1_u16..=4094, setups()), 0..3),
@@ -201,6 +266,12 @@ proptest! {
                 _ => Direct::Net(IpNet { address: [10, 0, 0, *number].into(), prefix: 32 }),
             }).collect(),
             dns: dns.iter().map(|host| [192, 0, 2, *host].into()).collect(),
+            ntp: ntp.map(|servers| servers.iter().map(|(kind, number)| match kind {
+                0 => format!("ntp{number}.example.net"),
+                1 => format!("ntp:{number}"),
+                2 => format!("[2001:db8::1]:{number}"),
+                _ => format!("2001:db8::{number:x}"),
+            }).collect()),
             ports: ports.iter().enumerate().map(|(at, (by_mac, setup))| {
                 set_up(port(at, *by_mac), number(at), *setup)
             }).collect(),

@@ -32,6 +32,7 @@ hardware_class = "hdd-12"
 
 [network]
 dns = ["192.0.2.1", "2001:db8::53"]
+ntp = ["ntp.example.net", "[2001:db8::1]:123"]
 proxy = "http://proxy.example.net:3128"
 
 [[network.port]]
@@ -43,9 +44,6 @@ mtu = 9000
 [[network.port]]
 port = "52:54:00:12:34:56"
 dhcp = false
-
-[time]
-servers = ["ntp.example.net", "[2001:db8::1]:123"]
 
 [disks]
 claim = "blank-only"
@@ -127,6 +125,7 @@ fn every_key_is_read() {
         },
         network: Network {
             dns: vec!["192.0.2.1".parse().expect("v4"), "2001:db8::53".parse().expect("v6")],
+            ntp: Some(vec!["ntp.example.net".into(), "[2001:db8::1]:123".into()]),
             ports: vec![
                 Port {
                     port: PortName::Name("eno1".to_owned()),
@@ -149,7 +148,6 @@ fn every_key_is_read() {
             proxy: Some(Proxy { host: "proxy.example.net".to_owned(), port: 3128 }),
             ..Network::default()
         },
-        time: Time { servers: vec!["ntp.example.net".into(), "[2001:db8::1]:123".into()] },
         disks: Disks {
             claim: ClaimMode::BlankOnly,
             min_size: 1 << 30,
@@ -310,7 +308,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
             node.toml line 6, s3.lissen: the key is not known: did you mean listen?; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
             node.toml line 9, network.port.adresses: the key is not known: did you mean addresses?; [network] is ignored and every port uses DHCP
             node.toml line 10, network.port.speed: the key is not known: known are port, dhcp, addresses, gateways, mtu; [network] is ignored and every port uses DHCP
-            node.toml line 11, tls: the key is not known: known are version, node, network, time, disks, s3, metrics, sla, settlement, health, support, console, log; no disk is claimed
+            node.toml line 11, tls: the key is not known: known are version, node, network, disks, s3, metrics, sla, settlement, health, support, console, log; no disk is claimed
         "#]],
     );
 }
@@ -323,6 +321,7 @@ fn a_bad_value_says_what_to_write_instead() {
 name = "node_7"
 [network]
 dns = "192.0.2.1"
+ntp = ["ntp.example.net", "ntp.example.net", "a b"]
 [[network.port]]
 port = "eno1"
 dhcp = "yes"
@@ -330,8 +329,6 @@ addresses = ["192.0.2.10", "192.0.2.10/33", 7]
 gateways = ["router"]
 mtu = 100
 [[network.port]]
-[time]
-servers = ["ntp.example.net", "ntp.example.net", "a b"]
 [disks]
 claim = "yes"
 min_size = 1.5
@@ -355,30 +352,30 @@ serial = ["ttyS1"]
         &expect![[r#"
             node.toml line 3, node.name: "node_7" is not a host name: write 1 to 63 letters, digits and dashes, no dash at either end, such as "node-7"; [node] is ignored and the node keeps its default name
             node.toml line 5, network.dns: write a list in square brackets, such as dns = ["…"]; [network] is ignored and every port uses DHCP
-            node.toml line 8, network.port.dhcp: write true or false, without quotes; [network] is ignored and every port uses DHCP
-            node.toml line 9, network.port.addresses: "192.0.2.10" has no prefix length: write address and prefix length, such as "192.0.2.10/24"; [network] is ignored and every port uses DHCP
-            node.toml line 9, network.port.addresses: the prefix length of 192.0.2.10 is 1 to 32: write address and prefix length, such as "192.0.2.10/24"; [network] is ignored and every port uses DHCP
-            node.toml line 9, network.port.addresses: write text in double quotes; [network] is ignored and every port uses DHCP
-            node.toml line 10, network.port.gateways: "router" is not an IP address: write one such as "192.0.2.1"; [network] is ignored and every port uses DHCP
-            node.toml line 11, network.port.mtu: write a number from 1280 to 9216, without quotes; [network] is ignored and every port uses DHCP
-            node.toml line 12, network.port.port: the key is missing: add port = "…"; [network] is ignored and every port uses DHCP
-            node.toml line 14, time.servers: "ntp.example.net" is there twice: remove one; [time] is ignored and the default servers are asked
-            node.toml line 14, time.servers: "a b" is not a time server: write "ntp.example.net", "192.0.2.1:123" or "[2001:db8::1]:123"; [time] is ignored and the default servers are asked
-            node.toml line 16, disks.claim: "yes" is not a way to claim disks: write "blank-only" or "off"; [disks] is ignored and no disk is claimed
-            node.toml line 17, disks.min_size: write bytes, or a text such as "32GB"; [disks] is ignored and no disk is claimed
-            node.toml line 18, disks.allow_removable: "" is not a serial number: write it as the console shows it, 1 to 128 characters without spaces at the ends; [disks] is ignored and no disk is claimed
-            node.toml line 20, s3.listen: "443" is not an address with a port: write ":443" for all addresses, or one such as "192.0.2.10:443" or "[2001:db8::1]:443"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 21, s3.region: "EU" is not a region: write 1 to 64 small letters, digits and dashes, such as "us-east-1"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 22, s3.domains: "192.0.2.1" is not a domain name: write one such as "s3.example.net"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 23, s3.tls_certificate: "../node.pem" is not a file beside node.toml: copy the file there and write its bare name, such as "node.pem"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 23, s3.tls_certificate: its key is missing: add tls_key, or remove both; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 25, s3.user.name: "a user" is not a user name: write 1 to 64 letters, digits and any of - _ . @ +; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 26, s3.user.access_key: "k" is not an access key: write 3 to 128 letters, digits and any of - _ .; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 27, s3.user.secret_key: the secret is too short: write 8 to 128 characters; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 28, s3.user.access_key: the key is missing: add access_key = "…"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 28, s3.user.secret_key: the key is missing: add secret_key = "…"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
-            node.toml line 31, console.serial: "tty1" is not a serial line: write one such as "ttyS0"; [console] is ignored: the consoles are tty1 and ttyS0, and nobody can change anything there
-            node.toml line 33, log.serial: write text in double quotes; [log] is ignored and no serial line gets the log
+            node.toml line 6, network.ntp: "ntp.example.net" is there twice: remove one; [network] is ignored and every port uses DHCP
+            node.toml line 6, network.ntp: "a b" is not a time server: write "ntp.example.net", "192.0.2.1:123" or "[2001:db8::1]:123"; [network] is ignored and every port uses DHCP
+            node.toml line 9, network.port.dhcp: write true or false, without quotes; [network] is ignored and every port uses DHCP
+            node.toml line 10, network.port.addresses: "192.0.2.10" has no prefix length: write address and prefix length, such as "192.0.2.10/24"; [network] is ignored and every port uses DHCP
+            node.toml line 10, network.port.addresses: the prefix length of 192.0.2.10 is 1 to 32: write address and prefix length, such as "192.0.2.10/24"; [network] is ignored and every port uses DHCP
+            node.toml line 10, network.port.addresses: write text in double quotes; [network] is ignored and every port uses DHCP
+            node.toml line 11, network.port.gateways: "router" is not an IP address: write one such as "192.0.2.1"; [network] is ignored and every port uses DHCP
+            node.toml line 12, network.port.mtu: write a number from 1280 to 9216, without quotes; [network] is ignored and every port uses DHCP
+            node.toml line 13, network.port.port: the key is missing: add port = "…"; [network] is ignored and every port uses DHCP
+            node.toml line 15, disks.claim: "yes" is not a way to claim disks: write "blank-only" or "off"; [disks] is ignored and no disk is claimed
+            node.toml line 16, disks.min_size: write bytes, or a text such as "32GB"; [disks] is ignored and no disk is claimed
+            node.toml line 17, disks.allow_removable: "" is not a serial number: write it as the console shows it, 1 to 128 characters without spaces at the ends; [disks] is ignored and no disk is claimed
+            node.toml line 19, s3.listen: "443" is not an address with a port: write ":443" for all addresses, or one such as "192.0.2.10:443" or "[2001:db8::1]:443"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 20, s3.region: "EU" is not a region: write 1 to 64 small letters, digits and dashes, such as "us-east-1"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 21, s3.domains: "192.0.2.1" is not a domain name: write one such as "s3.example.net"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 22, s3.tls_certificate: "../node.pem" is not a file beside node.toml: copy the file there and write its bare name, such as "node.pem"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 22, s3.tls_certificate: its key is missing: add tls_key, or remove both; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 24, s3.user.name: "a user" is not a user name: write 1 to 64 letters, digits and any of - _ . @ +; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 25, s3.user.access_key: "k" is not an access key: write 3 to 128 letters, digits and any of - _ .; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 26, s3.user.secret_key: the secret is too short: write 8 to 128 characters; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 27, s3.user.access_key: the key is missing: add access_key = "…"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 27, s3.user.secret_key: the key is missing: add secret_key = "…"; [s3] is ignored: the service uses its default address, its own certificate and the node's own user
+            node.toml line 30, console.serial: "tty1" is not a serial line: write one such as "ttyS0"; [console] is ignored: the consoles are tty1 and ttyS0, and nobody can change anything there
+            node.toml line 32, log.serial: write text in double quotes; [log] is ignored and no serial line gets the log
         "#]],
     );
 }
