@@ -24,14 +24,14 @@ const SIZE: u64 = 600 * MIB;
 const VOLUME: Uuid = Uuid::from_u128(77);
 
 /// A disk that counts what is written to it, and fails at a write.
-struct Fake {
-    disk: MemoryDisk,
-    writes: usize,
+pub(crate) struct Fake {
+    pub(crate) disk: MemoryDisk,
+    pub(crate) writes: usize,
     fails_at: Option<usize>,
 }
 
 impl Fake {
-    fn new(disk: MemoryDisk) -> Self {
+    pub(crate) fn new(disk: MemoryDisk) -> Self {
         Self { disk, writes: 0, fails_at: None }
     }
 }
@@ -74,7 +74,7 @@ impl Target for Fake {
 }
 
 /// A disk with a table, two file systems, marks at both ends and data in between.
-fn used() -> MemoryDisk {
+pub(crate) fn used() -> MemoryDisk {
     let mut disk = MemoryDisk::new(SIZE);
     disk.put(510, &[0x55, 0xaa]);
     disk.put(512, b"EFI PART");
@@ -91,10 +91,10 @@ fn used() -> MemoryDisk {
     disk
 }
 
-const PARTITION: Span = (200 * MIB, 100 * MIB);
+pub(crate) const PARTITION: Span = (200 * MIB, 100 * MIB);
 
 /// Looks at the disk as the probe does.
-fn observe(disk: &impl Blocks, smart: Smart) -> ObservedDisk {
+pub(crate) fn observe(disk: &impl Blocks, smart: Smart) -> ObservedDisk {
     let found = label::look(disk, Bytes(SIZE), 512).unwrap();
     let own = own_signatures(disk, SIZE, 512).unwrap();
     let is_labelled = matches!(found.label.verdict, Verdict::Valid { .. });
@@ -117,7 +117,7 @@ fn observe(disk: &impl Blocks, smart: Smart) -> ObservedDisk {
     }
 }
 
-fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         claim: true,
         min_size: Bytes(0),
@@ -133,11 +133,11 @@ fn judge(disk: &impl Blocks, erased: Vec<DiskId>) -> (Inventory, Plan) {
     (inventory, plan)
 }
 
-fn id() -> DiskId {
+pub(crate) fn id() -> DiskId {
     DiskId("naa.1".to_owned())
 }
 
-fn presence() -> Presence {
+pub(crate) fn presence() -> Presence {
     Presence { name: "sda".to_owned(), sequence: 7 }
 }
 
