@@ -167,4 +167,4 @@ const _: () = assert!(ENDS > DATA_START && ENDS > disk_manager_plan::layout::END
 
 #[cfg(test)]
 #[path = "erase_tests.rs"]
-mod tests;
+pub(crate) mod tests;

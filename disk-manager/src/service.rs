@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use disk_manager_plan::by_hand::Fingerprint;
 use disk_manager_plan::identity::Identity;
 use disk_manager_plan::observe::{Answer, Smart, Trouble};
 use disk_manager_plan::plan::record_of;
@@ -72,9 +73,14 @@ enum Event {
     Erased(Presence, Result<(), ApplyError>),
 }
 
+/// Erases a disk that is still what somebody wanted erased.
+type Eraser = dyn Fn(&Context, &Presence, &Fingerprint) -> Result<(), ApplyError> + Send + Sync;
+
 /// The service.
 pub struct Service {
     context: Context,
+    /// [`Context::erase`]; tests erase a disk in memory.
+    eraser: Arc<Eraser>,
     problems: Vec<String>,
     board: Arc<Board>,
     directory: Arc<Directory>,
@@ -108,12 +114,19 @@ impl Service {
     /// # Errors
     /// udev's events cannot be listened to.
     pub fn new(context: Context, problems: Vec<String>) -> io::Result<Self> {
+        let service = Self::unwatched(context, problems);
+        let uevents = service.sender.clone();
+        watch::start(move |name| uevents.send(Event::Uevent(name)).is_ok())?;
+        Ok(service)
+    }
+
+    /// One that udev tells nothing.
+    fn unwatched(context: Context, problems: Vec<String>) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         let now = Instant::now();
-        let uevents = sender.clone();
-        watch::start(move |name| uevents.send(Event::Uevent(name)).is_ok())?;
-        Ok(Self {
+        Self {
             context,
+            eraser: Arc::new(Context::erase),
             problems,
             board: Arc::new(Board::default()),
             directory: Arc::new(Directory::default()),
@@ -131,7 +144,7 @@ impl Service {
             waiting: false,
             printed_plan: Vec::new(),
             report: DiskReport::default(),
-        })
+        }
     }
 
     /// Serves reports on `socket` and readings on `hardware_socket` until the process is stopped. It may be stopped at any time: a claim that is under

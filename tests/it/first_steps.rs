@@ -22,7 +22,6 @@ const TRIAL: Duration = Duration::from_secs(240);
 const CLAIM: Duration = Duration::from_secs(240);
 
 const ENTER: &str = "\r";
-const DOWN: &str = "\x1b[B";
 const NEXT_FIELD: &str = "\t";
 const TO_THE_END: &str = "\x1b[6~";
 
@@ -119,13 +118,12 @@ fn a_machine_with_a_foreign_disk_is_set_up_at_its_serial_line_and_serves_on_a_vl
 
     // The clock: nobody sets it here, and the step goes on all the same.
     keys(&node, &[ENTER], "the clock", |text| text.contains("2 / 5"))?;
-    keys(&node, &[ENTER], "the disk", |text| text.contains("FOREIGN1"))?;
-    // The stick is the other one.
+    // The stick, which is the other one, stands below it.
     let chosen = |text: &str| {
         let is_disk = |line: &str| line.starts_with("> ") && line.contains("FOREIGN1");
         text.contains("ext4") && text.lines().any(is_disk)
     };
-    println!("{}", node.screen.wait_on(DOWN, "what is on the disk", CONSOLE, chosen)?);
+    println!("{}", keys(&node, &[ENTER], "what is on the disk", chosen)?);
     let asked = |text: &str| text.contains("Type the last 6 characters");
     println!("{}", node.screen.wait_on("c", "the question", CONSOLE, asked)?);
     // Another disk's end first: nothing is done.

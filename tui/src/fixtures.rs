@@ -290,12 +290,12 @@ pub(crate) fn crowded() -> NodeStatus {
 pub(crate) fn fresh() -> NodeStatus {
     let mut status = normal();
     let disks = vec![
+        disk(0, Ownership::Boot, &["this node booted from it"]),
         disk(
-            0,
+            1,
             Ownership::Foreign,
             &["carries a file system: ext4 \"backup\"", "data in the first 16 MiB"],
         ),
-        disk(1, Ownership::Boot, &["this node booted from it"]),
     ];
     (status.set_up, status.node_id, status.daemon) = (false, None, None);
     (status.region, status.hardware_class) = (None, None);

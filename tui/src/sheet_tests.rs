@@ -167,7 +167,7 @@ fn a_refused_disk_is_claimed_by_the_end_of_its_serial_number_and_that_is_undone(
 fn the_light_of_a_slot_shows_which_disk_is_meant() {
     let mut status = fixtures::fresh();
     status.set_up = true;
-    status.slots = vec![fixtures::slot(0, "Slot 7")];
+    status.slots = vec![fixtures::slot(1, "Slot 7")];
     let mut state = node(status);
     let lit = keys(&mut state, "3c");
     assert!(matches!(lit.as_slice(), [Action::Locate { on: true, .. }]), "{lit:?}");

@@ -119,7 +119,8 @@ const IN_USE: &str = "in use";
 const EMPTYING: &str = "emptying";
 
 /// Every disk: those that are missing, those of slots in the order of these, then the others in the
-/// order of their kernel names.
+/// order of their kernel names. In the first steps those that can be claimed by hand, or are being so, come before all
+/// others, and the disk that the node booted from behind them.
 pub(crate) fn rows(state: &State) -> Vec<Row<'_>> {
     let Some((status, report)) = report(state) else { return Vec::new() };
     let missing = report.missing.iter().map(|DiskId(id)| missing_row(state, id));
@@ -129,7 +130,15 @@ pub(crate) fn rows(state: &State) -> Vec<Row<'_>> {
         let slot = row.slot.map(|slot| (slot.enclosure.as_str(), natural(&slot.slot)));
         (slot.is_none(), slot)
     });
-    missing.chain(there).collect()
+    let mut all: Vec<_> = missing.chain(there).collect();
+    if state.steps.is_open {
+        all.sort_by_key(|row| {
+            let is_boot = row.disk.is_some_and(|disk| disk.ownership == Ownership::Boot);
+            let is_for_claims = row.claim.is_some() || row.refusal_to_claim().is_none();
+            (!is_for_claims, is_boot)
+        });
+    }
+    all
 }
 
 /// The selected one of `rows`.
@@ -298,6 +307,8 @@ pub(crate) fn summary(state: &State) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use agent_api::disks::HandClaim;
+
     use super::*;
     use crate::fixtures;
     use crate::state::{Event, Size};
@@ -317,6 +328,34 @@ mod tests {
         let state = state(status);
         let names: Vec<_> = rows(&state).iter().map(Row::name).collect();
         assert_eq!(names, ["missing", "nvme2n1", "nvme0n1", "nvme1n1", "nvme3n1"]);
+    }
+
+    #[test]
+    fn in_the_first_steps_the_disks_to_claim_come_first_and_the_stick_last() {
+        let of = |number, ownership| fixtures::disk(number, ownership, &[]);
+        let mut status = fixtures::fresh();
+        let report = status.disks.as_mut().expect("a report");
+        report.disks = vec![
+            of(0, Ownership::Boot),
+            of(1, Ownership::Failing),
+            of(2, Ownership::Foreign),
+            of(3, Ownership::Blank),
+            of(4, Ownership::Foreign),
+        ];
+        let names = |state: &State| rows(state).iter().map(Row::name).collect::<Vec<_>>();
+        let mut state = state(status);
+        assert!(state.steps.is_open);
+        assert_eq!(names(&state), ["nvme2n1", "nvme4n1", "nvme1n1", "nvme3n1", "nvme0n1"]);
+        assert_eq!(selected_index(&rows(&state), &state), 0);
+        // One that is being claimed, and looks blank meanwhile, stays where it is.
+        let report = state.status.as_mut().and_then(|status| status.disks.as_mut());
+        let report = report.expect("a report");
+        report.disks[2].ownership = Ownership::Blank;
+        let disk = report.disks[2].id.clone().expect("a lasting name");
+        report.claims = vec![HandClaim { disk, state: HandClaimState::Erasing }];
+        assert_eq!(names(&state)[..2], ["nvme2n1", "nvme4n1"]);
+        state.steps.is_open = false;
+        assert_eq!(names(&state)[..2], ["nvme0n1", "nvme1n1"]);
     }
 
     #[test]

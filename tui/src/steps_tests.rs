@@ -143,11 +143,11 @@ fn a_static_vlan_a_disk_and_a_pin_are_set_from_the_steps() {
     state.notice = None;
     assert_eq!(keys(&mut state, "\n\nc"), []);
     compare("steps-claim-80x24", &state);
-    let claims = keys(&mut state, "000000\n");
+    let claims = keys(&mut state, "000001\n");
     let [Action::ClaimDisk { disk, serial_end, .. }] = claims.as_slice() else {
         panic!("{claims:?}")
     };
-    assert_eq!((disk.as_str(), serial_end.as_str()), ("wwn-0x0000000000000000", "000000"));
+    assert_eq!((disk.as_str(), serial_end.as_str()), ("wwn-0x0000000000000001", "000001"));
     let pin = Secret::new("2580".to_owned());
     let set = Action::SetPin { pin };
     assert_eq!(keys(&mut state, "\np2580\n2580\n\n\n"), std::slice::from_ref(&set));

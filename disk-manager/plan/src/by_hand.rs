@@ -28,6 +28,7 @@ pub struct Fingerprint {
     block: u32,
     verdict: Option<Verdict>,
     table: Option<TableMatch>,
+    ends: Option<[u8; 32]>,
     partitions: Vec<String>,
     wipefs: Option<Vec<Signature>>,
     blkid: Option<Blkid>,
@@ -35,7 +36,8 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// That of a disk: what it is, and what marks its content. Content without a mark is not in it.
+    /// That of a disk: what it is, what marks its content, and its first and last MiB. Other content without a mark is
+    /// not in it.
     #[must_use]
     pub fn of(disk: &ObservedDisk) -> Self {
         let label = disk.label.known();
@@ -46,6 +48,7 @@ impl Fingerprint {
             block: disk.block,
             verdict: label.map(|label| label.verdict.clone()),
             table: label.map(|label| label.table),
+            ends: label.map(|label| label.ends),
             partitions: disk.partitions.clone(),
             wipefs: disk.wipefs.known().cloned(),
             blkid: disk.blkid.known().cloned(),

@@ -198,7 +198,7 @@ fn a_disk_that_is_not_well_is_refused() {
 #[test]
 fn anything_else_that_marks_a_disk_is_another_fingerprint() {
     let before = Fingerprint::of(&foreign("sda"));
-    let changes: [fn(&mut ObservedDisk); 8] = [
+    let changes: [fn(&mut ObservedDisk); 9] = [
         |disk| disk.id = Some(DiskId("naa.other".to_owned())),
         |disk| disk.serial.push('X'),
         |disk| disk.size = Bytes(disk.size.0 - 512),
@@ -207,6 +207,7 @@ fn anything_else_that_marks_a_disk_is_another_fingerprint() {
         |disk| disk.blkid = Answer::Is(Blkid::Found("xfs".to_owned())),
         |disk| disk.own = Answer::NotAsked,
         |disk| relabel(disk, |label| label.verdict = Verdict::BadSignature),
+        |disk| relabel(disk, |label| label.ends = [1; 32]),
     ];
     for change in changes {
         let mut disk = foreign("sda");

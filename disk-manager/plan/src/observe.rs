@@ -174,6 +174,8 @@ pub struct LabelSeen {
     pub partitions: Vec<Partition>,
     /// The bytes of the table beside those that the label's volume asks for.
     pub table: TableMatch,
+    /// BLAKE3 hash of the first MiB and the last.
+    pub ends: [u8; 32],
 }
 
 /// How a partition table compares with the one that a label asks for.

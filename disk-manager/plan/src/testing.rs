@@ -53,6 +53,7 @@ pub(crate) fn blank(name: &str) -> ObservedDisk {
             verdict: Verdict::Absent,
             partitions: Vec::new(),
             table: TableMatch::NotCompared,
+            ends: [0; 32],
         }),
         data: Answer::NotAsked,
         wipefs: Answer::Is(Vec::new()),
@@ -99,6 +100,7 @@ pub(crate) fn with_record(mut disk: ObservedDisk, record: Record) -> ObservedDis
         },
         partitions: vec![meta, data],
         table: TableMatch::Exact,
+        ends: [0; 32],
     });
     (disk.wipefs, disk.blkid, disk.own) = (Answer::NotAsked, Answer::NotAsked, Answer::NotAsked);
     disk.content = Answer::NotAsked;

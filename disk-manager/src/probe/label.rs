@@ -40,7 +40,8 @@ pub fn look(disk: &impl Blocks, size: Bytes, block: u32) -> Result<Found, Troubl
         (table, own) = compare(disk, size, block, record, [&head, &tail])?;
     }
     let ours = partitions.iter().filter(|partition| partition.is_ours()).copied().collect();
-    let label = LabelSeen { verdict, partitions: ours, table };
+    let ends = *blake3::Hasher::new().update(&head).update(&tail).finalize().as_bytes();
+    let label = LabelSeen { verdict, partitions: ours, table, ends };
     Ok(Found { label, partitions, own })
 }
 

@@ -1,6 +1,7 @@
 //! The service's part of claims by hand: it judges a request by all disks of that moment, has disks erased when their
 //! time has come, and sees how their ordinary claims end.
 
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -110,8 +111,9 @@ impl Service {
                 "a disk that is claimed by hand is erased"
             );
             let (context, sender) = (self.context.clone(), self.sender.clone());
+            let eraser = Arc::clone(&self.eraser);
             spawn(format!("erase {}", due.presence.name), move || {
-                let result = context.erase(&due.presence, &due.wanted);
+                let result = eraser(&context, &due.presence, &due.wanted);
                 let _ = sender.send(Event::Erased(due.presence, result));
             });
         }
@@ -186,3 +188,7 @@ impl Service {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "hand_tests.rs"]
+mod tests;

@@ -108,7 +108,7 @@ pub(super) fn reset(state: &mut State) -> Vec<Command> {
 pub(super) fn claim(state: &mut State) -> Vec<Command> {
     let rows = shelf::rows(state);
     let Some(row) = shelf::selected(&rows, state) else { return Vec::new() };
-    let called = row.called();
+    let (called, key) = (row.called(), row.key.clone());
     match row.refusal_to_claim() {
         Some(why) => tell(state, true, format!("{called} cannot be claimed: {why}")),
         None => match Confirm::claim(row) {
@@ -116,6 +116,8 @@ pub(super) fn claim(state: &mut State) -> Vec<Command> {
                 // Where an enclosure has one, its light shows which disk is meant.
                 let slot = row.slot.map(|slot| slot.disk.clone());
                 let dark = slot.filter(|disk| !state.lit.contains(disk));
+                // It stays the one that u means, wherever it stands by then.
+                state.selected = Some(key);
                 let mut commands = Vec::new();
                 if let Some(disk) = dark {
                     commands = act(state, Action::Locate { disk, called, on: true });
