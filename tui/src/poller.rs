@@ -1,8 +1,9 @@
 //! The threads that ask the agent, so that a slow answer never stops the keys.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_api::client::{AgentClient, RequestError};
@@ -10,10 +11,13 @@ use agent_api::control::Secret;
 
 use crate::action::{Action, Came};
 use crate::screen::Screen;
-use crate::state::Event;
+use crate::state::{Event, Pace};
 
-/// How often the status is asked for.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often the status is asked for while somebody is at the keys.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// The same while at most somebody looks, who still sees a change soon.
+const CALM: Duration = Duration::from_secs(2);
 
 /// Log lines that are held to scroll through and to search.
 const LOG_LINES: u32 = 500;
@@ -32,25 +36,65 @@ pub(crate) enum Ask {
     Secret,
     /// What another screen shows.
     Look,
+    /// Everything, now.
+    Now,
 }
 
-/// The screen that is shown, for the thread that asks for what it shows.
+/// The screen that is shown and how often it is to be asked for what it shows, for the thread that does that.
 #[derive(Debug, Clone)]
-pub(crate) struct Watched(Arc<Mutex<Screen>>);
+pub(crate) struct Watched(Arc<Mutex<(Screen, Pace)>>);
 
 impl Watched {
     /// At first.
-    pub(crate) fn new(screen: Screen) -> Self {
-        Self(Arc::new(Mutex::new(screen)))
+    pub(crate) fn new(screen: Screen, pace: Pace) -> Self {
+        Self(Arc::new(Mutex::new((screen, pace))))
     }
 
     /// From now on.
-    pub(crate) fn set(&self, screen: Screen) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = screen;
+    pub(crate) fn set_screen(&self, screen: Screen) {
+        self.lock().0 = screen;
     }
 
-    fn get(&self) -> Screen {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// From now on.
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        self.lock().1 = pace;
+    }
+
+    fn screen(&self) -> Screen {
+        self.lock().0
+    }
+
+    fn every(&self) -> Duration {
+        match self.lock().1 {
+            Pace::Quick => QUICK,
+            Pace::Calm => CALM,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Screen, Pace)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The way of events to the console: each wakes it.
+#[derive(Debug, Clone)]
+pub(crate) struct News {
+    events: SyncSender<Event>,
+    bell: Arc<OwnedFd>,
+}
+
+impl News {
+    /// Of events that go here, and wake whoever waits until `bell`, an eventfd, can be read.
+    pub(crate) fn new(events: SyncSender<Event>, bell: Arc<OwnedFd>) -> Self {
+        Self { events, bell }
+    }
+
+    /// False where nobody listens any more.
+    fn send(&self, event: Event) -> bool {
+        let is_heard = self.events.send(event).is_ok();
+        // It fails where it has been rung for long and nobody came: then it still rings.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        is_heard
     }
 }
 
@@ -63,7 +107,7 @@ enum Question {
     Log,
 }
 
-/// What to ask for in a round, which is one [`EVERY`]; none where a screen has just come in sight. What
+/// What to ask for in a round; none where a screen has just come in sight. What
 /// no screen shows is not asked for: most of the time nobody looks.
 fn questions(screen: Screen, round: Option<u32>) -> Vec<Question> {
     // The log is ten times longer than a status, the verdicts change over minutes.
@@ -85,19 +129,14 @@ fn questions(screen: Screen, round: Option<u32>) -> Vec<Question> {
 }
 
 /// Asks the agent until nobody listens any more.
-pub(crate) fn poll(
-    socket: &Path,
-    watched: &Watched,
-    asked: &Receiver<Ask>,
-    news: &SyncSender<Event>,
-) {
+pub(crate) fn poll(socket: &Path, watched: &Watched, asked: &Receiver<Ask>, news: &News) {
     let mut agent = AgentClient::new(socket, TIMEOUT);
     for round in 0_u32.. {
-        let mut events = answers(&mut agent, &questions(watched.get(), Some(round)));
-        let next = Instant::now() + EVERY;
+        let mut events = answers(&mut agent, &questions(watched.screen(), Some(round)));
+        let next = Instant::now() + watched.every();
         loop {
             for event in events.drain(..) {
-                if news.send(event).is_err() {
+                if !news.send(event) {
                     return;
                 }
             }
@@ -107,9 +146,9 @@ pub(crate) fn poll(
                     events.push(Event::Secret(answer));
                 }
                 Ok(Ask::Look) => {
-                    events = answers(&mut agent, &questions(watched.get(), None));
+                    events = answers(&mut agent, &questions(watched.screen(), None));
                 }
-                Err(RecvTimeoutError::Timeout) => break,
+                Ok(Ask::Now) | Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
@@ -174,7 +213,7 @@ impl Task {
 
 /// Has the agent do one thing after the other until nobody asks any more. Apart from [`poll`]: the
 /// state of the node is shown while it decides.
-pub(crate) fn work(socket: PathBuf, tasks: &Receiver<Task>, news: &SyncSender<Event>) {
+pub(crate) fn work(socket: PathBuf, tasks: &Receiver<Task>, news: &News) {
     while let Ok(task) = tasks.recv() {
         // A connection of its own: the agent closes one that rests for a minute.
         let mut agent = AgentClient::new(&socket, ACTION_TIMEOUT);
@@ -186,7 +225,7 @@ pub(crate) fn work(socket: PathBuf, tasks: &Receiver<Task>, news: &SyncSender<Ev
             RequestError::Refused { reason } => reason,
             other => other.to_string(),
         });
-        if news.send(task.ended(outcome)).is_err() {
+        if !news.send(task.ended(outcome)) {
             return;
         }
     }
@@ -194,7 +233,32 @@ pub(crate) fn work(socket: PathBuf, tasks: &Receiver<Task>, news: &SyncSender<Ev
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
     use super::*;
+
+    #[test]
+    fn a_round_that_is_asked_for_begins_at_once_and_its_news_ring() {
+        let (asking, asked) = sync_channel(3);
+        for _ in 0..3 {
+            asking.try_send(Ask::Now).expect("room");
+        }
+        // Who asks no more ends it, so that no round begins by time.
+        drop(asking);
+        let (events, news) = sync_channel(16);
+        let bell = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).expect("an eventfd"));
+        let watched = Watched::new(Screen::Status, Pace::Calm);
+        let nobody = Path::new("/nonexistent/agent.sock");
+        poll(nobody, &watched, &asked, &News::new(events, Arc::clone(&bell)));
+        let news: Vec<_> = news.iter().collect();
+        assert_eq!(news.len(), 4, "{news:?}");
+        assert!(news.iter().all(|event| matches!(event, Event::Silent(_))), "{news:?}");
+        let mut rung = [0; 8];
+        rustix::io::read(&bell, &mut rung).expect("it was rung");
+        assert_eq!(u64::from_ne_bytes(rung), 4);
+    }
 
     #[test]
     fn what_no_screen_shows_is_not_asked_for() {

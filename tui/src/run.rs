@@ -1,26 +1,23 @@
 //! The console on a terminal that can place its cursor: events in, commands out.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{EventfdFlags, eventfd};
 
-use crate::poller::{Ask, Task, Watched, poll, work};
-use crate::state::{Command, Event, Size, State};
+use crate::poller::{Ask, News, Task, Watched, poll, work};
+use crate::state::{Command, Event, Pace, Size, State};
 use crate::terminal::Terminal;
 use crate::update::update;
 
-/// How long a key is waited for before news of the agent are looked at.
-const STEP: Duration = Duration::from_millis(250);
-
-/// The same while somebody waits for an answer: short enough not to be noticed.
-const STEP_AWAITED: Duration = Duration::from_millis(20);
-
-/// How long somebody waits for an answer after a key, and at the start.
-const AWAITED_FOR: Duration = Duration::from_secs(1);
+/// How long keys and news of the agent are waited for before it is looked at the time.
+const STEP: Duration = Duration::from_secs(1);
 
 /// News that wait to be shown; the thread that asks waits when there are more.
 const NEWS_MAX: usize = 16;
@@ -48,11 +45,14 @@ pub(crate) fn run(
     leave: &AtomicBool,
 ) -> Result<End> {
     let state = State::new(size);
-    let watched = Watched::new(state.screen);
+    let watched = Watched::new(state.screen, state.pace);
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let bell = Arc::new(eventfd(0, flags).context("cannot make an eventfd")?);
     let (asking, asked) = sync_channel(ASKED_MAX);
     let (tasks, waiting) = sync_channel(ASKED_MAX);
     let (slow_tasks, slow_waiting) = sync_channel(ASKED_MAX);
-    let (sending, news) = sync_channel(NEWS_MAX);
+    let (events, news) = sync_channel(NEWS_MAX);
+    let sending = News::new(events, Arc::clone(&bell));
     let start = |name: &str, task: Box<dyn FnOnce() + Send>| {
         let started = thread::Builder::new().name(name.to_owned()).spawn(task);
         started.with_context(|| format!("cannot start the thread {name}"))
@@ -63,7 +63,7 @@ pub(crate) fn run(
     let (slow_path, slow_done) = (path.clone(), done.clone());
     start("act", Box::new(move || work(path, &waiting, &done)))?;
     start("slow", Box::new(move || work(slow_path, &slow_waiting, &slow_done)))?;
-    Console { terminal, state, watched, asking, tasks, slow_tasks }.serve(&news, leave)
+    Console { terminal, state, watched, asking, tasks, slow_tasks }.serve(&news, &bell, leave)
 }
 
 struct Console<'t> {
@@ -77,18 +77,12 @@ struct Console<'t> {
 }
 
 impl Console<'_> {
-    fn serve(mut self, news: &Receiver<Event>, leave: &AtomicBool) -> Result<End> {
+    fn serve(mut self, news: &Receiver<Event>, bell: &OwnedFd, leave: &AtomicBool) -> Result<End> {
         let started = Instant::now();
         self.terminal.forget();
         self.terminal.show(&self.state).context("cannot write to the terminal")?;
-        let mut awaited_at = started;
         while !leave.load(Ordering::Relaxed) {
-            let is_awaited = awaited_at.elapsed() < AWAITED_FOR;
-            let step = if is_awaited { STEP_AWAITED } else { STEP };
-            let key = self.terminal.wait(step).context("cannot read from the terminal")?;
-            if key.is_some() {
-                awaited_at = Instant::now();
-            }
+            let key = self.terminal.wait(STEP, bell).context("cannot read from the terminal")?;
             let mut events = vec![Event::Tick(started.elapsed())];
             events.extend(key);
             loop {
@@ -131,9 +125,16 @@ impl Console<'_> {
         for command in commands {
             match command {
                 Command::Look(screen) => {
-                    self.watched.set(screen);
+                    self.watched.set_screen(screen);
                     // Where the queue is full it comes with the next round.
                     let _ = self.asking.try_send(Ask::Look);
+                }
+                Command::Pace(pace) => {
+                    self.watched.set_pace(pace);
+                    if pace == Pace::Quick {
+                        // Where the queue is full, it asks already.
+                        let _ = self.asking.try_send(Ask::Now);
+                    }
                 }
                 Command::AskSecret => {
                     // A full queue holds the same request already.

@@ -100,6 +100,8 @@ pub(crate) enum Command {
     Measure,
     /// Ask the agent for what this screen shows from now on.
     Look(Screen),
+    /// Ask the agent so often from now on; where that is more often, at once.
+    Pace(Pace),
     /// Ask the agent for the secret key.
     AskSecret,
     /// Have the agent do something.
@@ -108,6 +110,15 @@ pub(crate) enum Command {
     CheckPin(Secret),
     /// Leave.
     Quit,
+}
+
+/// How often the agent is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Somebody is at the keys, or the agent does not answer.
+    Quick,
+    /// At most somebody looks.
+    Calm,
 }
 
 /// The size of a terminal in cells.
@@ -221,6 +232,8 @@ pub(crate) struct State {
     pub(crate) guarded: Option<Guarded>,
     /// A message above the keys.
     pub(crate) notice: Option<Notice>,
+    /// How often the agent is asked.
+    pub(crate) pace: Pace,
     /// When the last key was pressed, since the console started.
     pub(crate) last_key: Option<Duration>,
     /// When the whole picture was sent last.
@@ -253,6 +266,7 @@ impl State {
             is_unlocked: false,
             guarded: None,
             notice: None,
+            pace: Pace::Quick,
             last_key: None,
             last_repaint: Duration::ZERO,
             last_draw: Duration::ZERO,

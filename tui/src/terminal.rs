@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -108,8 +109,16 @@ impl Terminal {
     /// # Errors
     /// When the terminal is gone; with a pipe, at its end.
     pub(crate) fn wait_for_key(&mut self, timeout: Duration) -> io::Result<Option<Key>> {
+        self.next_key(timeout, None)
+    }
+
+    fn next_key(
+        &mut self,
+        timeout: Duration,
+        bell: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Option<Key>> {
         if self.keys.is_empty() {
-            self.read(timeout)?;
+            self.read(timeout, bell)?;
         }
         Ok(self.keys.pop_front())
     }
@@ -127,18 +136,19 @@ impl Terminal {
         out.flush()
     }
 
-    /// Waits for a key or a new size, at most `timeout`; a signal ends it as well.
+    /// Waits for a key or a new size, at most `timeout`; a signal ends it as well, and `bell`, an eventfd, which is
+    /// silent afterwards.
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub(crate) fn wait(&mut self, timeout: Duration) -> io::Result<Option<Event>> {
+    pub(crate) fn wait(&mut self, timeout: Duration, bell: &OwnedFd) -> io::Result<Option<Event>> {
         let size = told();
         if size != self.told {
             self.told = size;
             return Ok(size.map(Event::Resized));
         }
         // An answer that is late is of no use any more.
-        Ok(self.wait_for_key(timeout)?.map(Event::Key))
+        Ok(self.next_key(timeout, Some(bell.as_fd()))?.map(Event::Key))
     }
 
     /// Sends what changed.
@@ -186,7 +196,7 @@ impl Terminal {
         let until = Instant::now() + ANSWER_WITHIN;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let Some(answers) = self.read(left)? else { return Ok(None) };
+            let Some(answers) = self.read(left, None)? else { return Ok(None) };
             let size = answers.into_iter().find(is_believed);
             // A terminal that sends without end does not hold the console.
             if size.is_some() || left.is_zero() {
@@ -196,10 +206,18 @@ impl Terminal {
     }
 
     /// Waits until something can be read, and reads it: keys go to the others, answers are given
-    /// back. `None` where nothing came in time, or a signal before it.
-    fn read(&mut self, timeout: Duration) -> io::Result<Option<Vec<Size>>> {
-        let may_be_key = self.decoder.may_be_key();
-        let inputs = if input_within(if may_be_key { timeout.min(WITHIN_KEY) } else { timeout })? {
+    /// back. `None` where nothing came in time, or a signal or the bell before it.
+    fn read(
+        &mut self,
+        timeout: Duration,
+        bell: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Option<Vec<Size>>> {
+        // No bell cuts a key in two.
+        let (timeout, bell) = match self.decoder.may_be_key() {
+            true => (timeout.min(WITHIN_KEY), None),
+            false => (timeout, bell),
+        };
+        let inputs = if input_within(timeout, bell)? {
             let mut bytes = [0; CHUNK];
             let length = rustix::io::read(io::stdin(), &mut bytes)?;
             // A terminal that is gone would give its end over and over.
@@ -233,16 +251,24 @@ impl Drop for Terminal {
     }
 }
 
-/// Waits until something can be read, at most `timeout`; false where nothing can, or a signal came.
-fn input_within(timeout: Duration) -> io::Result<bool> {
+/// Waits until something can be read, at most `timeout` and until the bell rings, which is silent afterwards; false
+/// where nothing can, or a signal came.
+fn input_within(timeout: Duration, bell: Option<BorrowedFd<'_>>) -> io::Result<bool> {
     let stdin = io::stdin();
-    let mut input = [PollFd::new(&stdin, PollFlags::IN)];
+    let mut all = vec![PollFd::new(&stdin, PollFlags::IN)];
+    all.extend(bell.map(|bell| PollFd::from_borrowed_fd(bell, PollFlags::IN)));
     let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
-    match poll(&mut input, Some(&timeout)) {
+    match poll(&mut all, Some(&timeout)) {
         Err(rustix::io::Errno::INTR) => return Ok(false),
         other => other?,
     };
-    let has = |flags| input.iter().any(|fd| fd.revents().intersects(flags));
+    let mut came = all.iter().map(PollFd::revents);
+    let input = came.next().unwrap_or(PollFlags::empty());
+    if let Some(bell) = bell.filter(|_| came.next().is_some_and(|bell| !bell.is_empty())) {
+        // What rang it is looked at next; where another was quicker, there is nothing to read.
+        let _ = rustix::io::read(bell, &mut [0; 8]);
+    }
+    let has = |flags| input.intersects(flags);
     // A pipe whose other end is closed still gives what is in it.
     if has(PollFlags::IN) {
         return Ok(true);

@@ -13,7 +13,7 @@ use crate::dialog::{Confirm, Dialog, Guarded, Opened, Outcome};
 use crate::screen::{Screen, Section};
 use crate::sheet::{Sheet, Support};
 use crate::shelf;
-use crate::state::{Command, Contact, Event, Filter, Key, Level, Notice, SecretShown, State};
+use crate::state::{Command, Contact, Event, Filter, Key, Level, Notice, Pace, SecretShown, State};
 use crate::view;
 
 /// How often the whole picture is sent again though nothing changed. A serial line loses bytes,
@@ -39,6 +39,29 @@ pub(crate) const LOCKED: &str = "nothing can be changed here: node.toml has a mi
 
 /// Takes in an event and says what to do.
 pub(crate) fn update(state: &mut State, event: Event) -> Vec<Command> {
+    let mut commands = take_in(state, event);
+    let pace = pace(state);
+    if pace != state.pace {
+        state.pace = pace;
+        commands.push(Command::Pace(pace));
+    }
+    commands
+}
+
+/// An answering node that nobody has touched for a while is asked less often, as it is most of its life. Other screens
+/// than Status show what goes on, and are left by themselves.
+fn pace(state: &State) -> Pace {
+    let is_touched = state
+        .last_key
+        .is_some_and(|last| state.now.saturating_sub(last) < TERMINAL_FORGOTTEN_AFTER);
+    if state.contact == Contact::Answering && state.screen == Screen::Status && !is_touched {
+        Pace::Calm
+    } else {
+        Pace::Quick
+    }
+}
+
+fn take_in(state: &mut State, event: Event) -> Vec<Command> {
     match event {
         Event::Tick(now) => return tick(state, now),
         Event::Key(key) => return press(state, key),

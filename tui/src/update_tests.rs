@@ -22,12 +22,13 @@ fn crowded() -> State {
     state(fixtures::crowded())
 }
 
-/// Presses keys and gives all commands but those to draw.
+/// Presses keys and gives all commands but those to draw and how often to ask.
 fn keys(state: &mut State, keys: impl IntoIterator<Item = Key>) -> Vec<Command> {
-    let is_drawing =
-        |command: &Command| matches!(command, Command::Draw | Command::Repaint | Command::Measure);
+    let is_always = |command: &Command| {
+        matches!(command, Command::Draw | Command::Repaint | Command::Measure | Command::Pace(_))
+    };
     let commands = keys.into_iter().flat_map(|key| update(state, Event::Key(key)));
-    commands.filter(|command| !is_drawing(command)).collect()
+    commands.filter(|command| !is_always(command)).collect()
 }
 
 /// Types, a character a key; a line feed is Enter.
@@ -47,6 +48,35 @@ fn the_picture_is_sent_whole_every_ten_seconds_and_else_drawn_only_where_it_coun
     assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(21_250))), [Command::Draw]);
     assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(21_500))), []);
     assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(22_250))), [Command::Draw]);
+}
+
+#[test]
+fn the_agent_is_asked_less_often_while_it_answers_and_nobody_is_at_the_keys() {
+    let mut state = State::new(VT100);
+    let paces = |state: &mut State, event| {
+        let commands = update(state, event).into_iter();
+        commands
+            .filter_map(|command| match command {
+                Command::Pace(pace) => Some(pace),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let told = || Event::Status(Box::new(fixtures::normal()));
+    assert_eq!(paces(&mut state, seconds(1)), [], "it begins quickly");
+    assert_eq!(paces(&mut state, told()), [Pace::Calm]);
+    assert_eq!(paces(&mut state, told()), []);
+    assert_eq!(paces(&mut state, Event::Silent("refused".to_owned())), [Pace::Quick]);
+    assert_eq!(paces(&mut state, told()), [Pace::Calm]);
+    // Any key does.
+    assert_eq!(paces(&mut state, Event::Key(Key::Other)), [Pace::Quick]);
+    assert_eq!(paces(&mut state, seconds(30)), []);
+    assert_eq!(paces(&mut state, seconds(31)), [Pace::Calm]);
+    // Another screen is shown quickly until it is left by itself.
+    assert_eq!(paces(&mut state, Event::Key(Key::Char('3'))), [Pace::Quick]);
+    assert_eq!(paces(&mut state, seconds(100)), []);
+    assert_eq!(paces(&mut state, seconds(151)), [Pace::Calm]);
+    assert_eq!(state.screen, Screen::Status);
 }
 
 #[test]
@@ -214,7 +244,7 @@ fn a_console_that_is_left_alone_shows_the_status_and_nothing_that_was_opened() {
     update(&mut state, seconds(129));
     assert!(state.dialog.is_some());
     let commands = update(&mut state, seconds(130));
-    assert_eq!(commands, [Command::Look(Screen::Status), Command::Draw]);
+    assert_eq!(commands, [Command::Look(Screen::Status), Command::Draw, Command::Pace(Pace::Calm)]);
     assert_eq!((state.screen, &state.dialog), (Screen::Status, &None));
     assert_eq!(state.filter, Filter::default());
     update(&mut state, seconds(131));

@@ -45,6 +45,33 @@ fn the_agent_is_asked_for_the_log_in_version_one() {
 }
 
 #[test]
+fn a_status_is_read_alike_whether_it_begins_as_usual_or_not() {
+    let status = NodeStatus { name: "a".to_owned(), set_up: true, ..NodeStatus::default() };
+    let reply = Versioned::current(Reply::Status(Box::new(status.clone())));
+    let usual = serde_json::to_string(&reply).expect("JSON") + "\n";
+    assert!(usual.as_bytes().starts_with(STATUS_BEGINS), "{usual}");
+    let other = usual.replacen("{\"v\":1,", "{\"later\":0,\"v\":1,", 1);
+    let server = server(&[&*usual.leak(), &*other.leak()]);
+    for _ in 0..2 {
+        assert_eq!(server.agent().status().expect("an answer"), status);
+    }
+    server.thread.join().expect("the server ends");
+}
+
+#[test]
+fn what_is_no_status_is_not_taken_for_one() {
+    let server = server(&[
+        "{\"v\":1,\"reply\":\"refused\",\"reason\":\"not now\"}\n",
+        "{\"v\":2,\"reply\":\"accepted\"}\n",
+        "{\"v\":1,\"reply\":\"status\",\"name\":\"a\"}\n",
+    ]);
+    let answer = || server.agent().status().expect_err("no status").to_string();
+    assert_eq!(answer(), "refused: not now");
+    assert!(answer().contains("version 2"));
+    assert!(answer().contains("missing field"));
+}
+
+#[test]
 fn a_refusal_carries_the_reason() {
     let server = server(&["{\"v\":1,\"reply\":\"refused\",\"reason\":\"no such user\"}\n"]);
     let error = server.agent().first_user_secret().expect_err("a refusal");

@@ -24,7 +24,7 @@ const GROUP: &str = "icn";
 /// Connections at a time. A node has one console per terminal, at most a handful.
 const CONNECTIONS_MAX: usize = 16;
 
-/// A client that asks nothing for so long is closed; the console asks every second.
+/// A client that asks nothing for so long is closed; the console asks every second or two.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A client that does not read its answer for so long is closed.

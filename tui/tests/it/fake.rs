@@ -5,6 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use agent_api::control::{Reply, Request, Secret, Versioned};
 use agent_api::disks::{
@@ -64,6 +65,7 @@ impl Agent {
 
     fn serve(status: NodeStatus) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
+        let started = Instant::now();
         let listener = UnixListener::bind(folder.path().join("agent.sock")).expect("socket");
         let done = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&done);
@@ -71,7 +73,7 @@ impl Agent {
             for client in listener.incoming().map_while(Result::ok) {
                 let kept = Arc::clone(&kept);
                 let status = status.clone();
-                thread::spawn(move || answer(client, &status, &kept));
+                thread::spawn(move || answer(client, &status, started, &kept));
             }
         });
         Self { folder, done }
@@ -87,12 +89,21 @@ impl Agent {
     }
 }
 
-fn answer(mut client: UnixStream, status: &NodeStatus, done: &Mutex<Vec<Request>>) {
+fn answer(
+    mut client: UnixStream,
+    status: &NodeStatus,
+    started: Instant,
+    done: &Mutex<Vec<Request>>,
+) {
     let lines = BufReader::new(client.try_clone().expect("a stream")).lines();
     for line in lines.map_while(Result::ok) {
         let request: Versioned<Request> = serde_json::from_str(&line).expect("a request");
         let reply = match request.body {
-            Request::Status => Reply::Status(Box::new(status.clone())),
+            // As of a node, none is like the one before.
+            Request::Status => Reply::Status(Box::new(NodeStatus {
+                uptime_seconds: started.elapsed().as_secs(),
+                ..status.clone()
+            })),
             Request::Health => Reply::Health(Box::new(health())),
             Request::PoolStatus => Reply::PoolStatus(Box::default()),
             Request::PoolEvents { .. } => Reply::PoolEvents { events: Vec::new() },
