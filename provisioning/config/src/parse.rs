@@ -120,7 +120,8 @@ const NETWORK_UNCHANGED: &str = "the network stays as it is";
 /// Reads a configuration.
 ///
 /// - A mistake inside a section (unknown key, bad value) discards that section: its default
-///   stands in, and the mistake is reported with line and key.
+///   stands in, and the mistake is reported with line and key. One in `ntp` of `[network]` costs the
+///   time servers only.
 /// - A mistake in `[disks]`, an unknown section, a syntax error or another `version` leaves open
 ///   what the writer wanted of the disks: then none is claimed ([`crate::ClaimMode::Off`]); disks
 ///   that are already ours stay in use. `[time]`, where time servers stood before they came to
@@ -225,7 +226,7 @@ fn lone_network<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Opti
         return None;
     };
     let mut section = section::open("network", known("network"), value, complaints)?;
-    network::network(&mut section)
+    network::of_change(&mut section)
 }
 
 fn not_toml(error: &toml::de::Error, complaints: &mut Complaints<'_>) {
@@ -285,7 +286,7 @@ fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
     let mut sections = Sections { root, complaints };
     let mut config = Config {
         node: sections.read("node", node),
-        network: sections.read("network", network::network),
+        network: sections.read("network", network::of_file),
         disks: sections.read("disks", disks),
         s3: sections.read("s3", s3),
         metrics: Metrics::default(),

@@ -39,13 +39,16 @@ impl<'t> Complaints<'t> {
         self.problems.len()
     }
 
-    /// Says what follows from every mistake noted since `mark`; true where there is one.
+    /// Says what follows from every mistake noted since `mark`; true where there is one. Those whose
+    /// consequence is settled already stay out of it.
     pub(crate) fn settle(&mut self, mark: usize, consequence: &str) -> bool {
         let new = self.problems.get_mut(mark..).unwrap_or_default();
-        for problem in &mut *new {
+        let mut is_open = false;
+        for problem in new.iter_mut().filter(|problem| problem.consequence.is_empty()) {
             consequence.clone_into(&mut problem.consequence);
+            is_open = true;
         }
-        !new.is_empty()
+        is_open
     }
 
     /// All problems in the order of their lines, at most [`MAX_PROBLEMS`] and a closing one.
@@ -198,6 +201,19 @@ impl<'v, 't> Section<'_, 'v, 't> {
         };
         self.complain(key, Some(value), message);
         Vec::new()
+    }
+
+    /// Settles by itself what is wrong with that which `read` takes: it costs not the section but what the
+    /// consequence says.
+    pub(crate) fn by_itself<T>(
+        &mut self,
+        consequence: &str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let mark = self.complaints.mark();
+        let found = read(self);
+        self.complaints.settle(mark, consequence);
+        found
     }
 
     /// Whether the key is there, right or wrong.

@@ -28,9 +28,26 @@ const MAX_GATEWAYS: usize = 2;
 /// Largest VLAN id (IEEE 802.1Q, 9.6: 4095 is reserved).
 const MAX_VLAN_ID: i128 = 4094;
 
-pub(super) fn network(section: &mut Section<'_, '_, '_>) -> Option<Network> {
+const TIME_SERVERS_IGNORED: &str = "ntp is ignored and the default time servers are asked";
+
+/// The section of a node's file: a mistake in `ntp` takes no node off the network, as one in any other key may.
+pub(super) fn of_file(section: &mut Section<'_, '_, '_>) -> Option<Network> {
+    let ntp = section.by_itself(TIME_SERVERS_IGNORED, time_servers);
+    network(section, ntp)
+}
+
+/// The section as it is changed: every mistake is one of the whole.
+pub(super) fn of_change(section: &mut Section<'_, '_, '_>) -> Option<Network> {
+    let ntp = time_servers(section);
+    network(section, ntp)
+}
+
+fn time_servers(section: &mut Section<'_, '_, '_>) -> Option<Vec<String>> {
+    section.texts("ntp", MAX_TIME_SERVERS, value::time_server)
+}
+
+fn network(section: &mut Section<'_, '_, '_>, ntp: Option<Vec<String>>) -> Option<Network> {
     let dns = section.texts("dns", MAX_DNS, value::address).unwrap_or_default();
-    let ntp = section.texts("ntp", MAX_TIME_SERVERS, value::time_server);
     let proxy = section.text("proxy", value::proxy);
     let no_proxy = section.texts("no_proxy", MAX_NO_PROXY, value::direct).unwrap_or_default();
     let mut seen = Seen::default();

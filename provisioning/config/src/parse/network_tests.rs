@@ -200,6 +200,58 @@ fn a_mistake_among_the_time_servers_is_told() {
 }
 
 #[test]
+fn a_mistake_among_the_time_servers_of_the_file_takes_no_node_off_the_network() {
+    let of = |ntp: &str, port: &str| {
+        format!(
+            "version = 1\n[network]\ndns = [\"192.0.2.1\"]\n{ntp}proxy = \"http://192.0.2.3:3128\"\n\
+             [[network.port]]\nport = \"eno1\"\n{port}[disks]\nmin_size = 2000000000\n"
+        )
+    };
+    let port = "addresses = [\"192.0.2.10/24\"]\ngateways = [\"192.0.2.1\"]\n";
+    let (wanted, problems) = parse(&of("", port));
+    assert_eq!((wanted.network.ports.len(), problems.len()), (1, 0));
+    let told = |text: &str| {
+        let (config, problems) = parse(text);
+        (config, problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())
+    };
+    for (ntp, expected) in [
+        (
+            "ntp = [\"ntp:0\"]\n",
+            expect![[r#"
+            node.toml line 4, network.ntp: "ntp:0" is not a time server: write "ntp.example.net", "192.0.2.1:123" or "[2001:db8::1]:123"; ntp is ignored and the default time servers are asked
+        "#]],
+        ),
+        (
+            "ntp = \"ntp\"\n",
+            expect![[r#"
+            node.toml line 4, network.ntp: write a list in square brackets, such as ntp = ["…"]; ntp is ignored and the default time servers are asked
+        "#]],
+        ),
+        (
+            "ntp = [\"ntp\", \"ntp\", 7]\n",
+            expect![[r#"
+            node.toml line 4, network.ntp: "ntp" is there twice: remove one; ntp is ignored and the default time servers are asked
+            node.toml line 4, network.ntp: write text in double quotes; ntp is ignored and the default time servers are asked
+        "#]],
+        ),
+    ] {
+        let (config, problems) = told(&of(ntp, port));
+        assert_eq!(config, wanted, "{ntp}");
+        expected.assert_eq(&problems);
+        let change = of(ntp, port);
+        let (from, to) = (change.find("[network]").unwrap(), change.find("[disks]").unwrap());
+        assert!(parse_network(&change[from..to]).is_err(), "{ntp}");
+    }
+    // Any other mistake of the section still costs the section, and each says what it does.
+    let (config, problems) = told(&of("ntp = [\"ntp:0\"]\n", "adresses = []\n"));
+    assert_eq!((config.network, config.disks), (Network::default(), wanted.disks));
+    expect![[r#"
+        node.toml line 4, network.ntp: "ntp:0" is not a time server: write "ntp.example.net", "192.0.2.1:123" or "[2001:db8::1]:123"; ntp is ignored and the default time servers are asked
+        node.toml line 8, network.port.adresses: the key is not known: did you mean addresses?; [network] is ignored and every port uses DHCP
+    "#]].assert_eq(&problems);
+}
+
+#[test]
 fn a_section_for_the_time_says_where_its_servers_belong_and_costs_nothing_else() {
     let file = "version = 1\n[network]\ndns = [\"192.0.2.1\"]\n[disks]\nmin_size = 2000000000\n";
     let (wanted, problems) = parse(file);

@@ -352,8 +352,8 @@ serial = ["ttyS1"]
         &expect![[r#"
             node.toml line 3, node.name: "node_7" is not a host name: write 1 to 63 letters, digits and dashes, no dash at either end, such as "node-7"; [node] is ignored and the node keeps its default name
             node.toml line 5, network.dns: write a list in square brackets, such as dns = ["…"]; [network] is ignored and every port uses DHCP
-            node.toml line 6, network.ntp: "ntp.example.net" is there twice: remove one; [network] is ignored and every port uses DHCP
-            node.toml line 6, network.ntp: "a b" is not a time server: write "ntp.example.net", "192.0.2.1:123" or "[2001:db8::1]:123"; [network] is ignored and every port uses DHCP
+            node.toml line 6, network.ntp: "ntp.example.net" is there twice: remove one; ntp is ignored and the default time servers are asked
+            node.toml line 6, network.ntp: "a b" is not a time server: write "ntp.example.net", "192.0.2.1:123" or "[2001:db8::1]:123"; ntp is ignored and the default time servers are asked
             node.toml line 9, network.port.dhcp: write true or false, without quotes; [network] is ignored and every port uses DHCP
             node.toml line 10, network.port.addresses: "192.0.2.10" has no prefix length: write address and prefix length, such as "192.0.2.10/24"; [network] is ignored and every port uses DHCP
             node.toml line 10, network.port.addresses: the prefix length of 192.0.2.10 is 1 to 32: write address and prefix length, such as "192.0.2.10/24"; [network] is ignored and every port uses DHCP
