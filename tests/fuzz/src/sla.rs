@@ -162,7 +162,9 @@ fn line(json: &[u8]) -> Vec<u8> {
 
 fn kept(receipt: &KeptReceipt) -> Vec<u8> {
     let mut json = serde_json::to_value(receipt).expect("JSON");
-    json["reasons"] = Vec::<String>::new().into();
+    json.as_object_mut()
+        .expect("an object")
+        .insert("reasons".to_owned(), Vec::<String>::new().into());
     line(serde_json::json!({ "receipt": json }).to_string().as_bytes())
 }
 
