@@ -1,5 +1,5 @@
 //! Answers [`disk_manager_plan::hardware`]: fixed programs on disks that the service knows by their
-//! lasting name, the management controller, locate LEDs and the kernel's log.
+//! lasting name, the management controller, locate LEDs, the kernel's log, and serial numbers that only root may read.
 //!
 //! ```text
 //!  socket ── one thread a client ──► Desk ──► disk by id (Directory) ──► smartctl ─┐
@@ -16,6 +16,7 @@ mod desk;
 mod directory;
 mod kmsg;
 mod locate;
+mod machine;
 mod record;
 mod server;
 mod stick;

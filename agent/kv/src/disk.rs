@@ -4,7 +4,7 @@
 //!   memory: with a power cut replayed from logged writes it lost what was acknowledged. So each commit is a flush, then
 //!   an fsync of its one file, `db`, with which none was lost.
 //! - Nodes of its tree that grow beyond a quarter of a segment are written to files of their own that it never
-//!   syncs; a node has up to 17 values, so none may be longer than [`VALUE_MAX`].
+//!   syncs; a node has up to 17 values, so none longer than [`VALUE_MAX`](crate::VALUE_MAX) is taken.
 //! - It panics at some of the damage that it finds, and where its last sync fails as it is closed on a disk that was
 //!   pulled: each call is guarded.
 
@@ -16,10 +16,7 @@ use std::time::Duration;
 
 use sled::{Batch, Config, Db, Mode};
 
-use crate::store::{Change, Pair, Store, StoreError};
-
-/// The longest value in bytes: 17 of them fill half of what a node may have (128 KiB).
-pub const VALUE_MAX: usize = 4 << 10;
+use crate::store::{Change, Pair, Store, StoreError, check};
 
 /// Memory of its cache in bytes: what is kept is hardly ever read twice.
 const CACHE: u64 = 4 << 20;
@@ -119,6 +116,7 @@ impl Store for Disk {
     }
 
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        check(&changes)?;
         let mut batch = Batch::default();
         for (key, value) in changes {
             match value {
@@ -218,6 +216,7 @@ fn io_error(operation: &'static str, path: &Path, source: io::Error) -> StoreErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Memory, VALUE_MAX};
 
     fn change(key: u8, value: Option<u8>) -> Change {
         (vec![key], value.map(|value| vec![value]))
@@ -241,6 +240,25 @@ mod tests {
             (store.get(&[1]).expect("read"), store.get(&[2]).expect("read")),
             (Some(vec![10]), None)
         );
+    }
+
+    #[test]
+    fn a_value_that_is_too_long_is_refused_and_nothing_is_written() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let stores: [Box<dyn Store>; 2] =
+            [Box::new(Disk::open(dir.path()).expect("it opens")), Box::new(Memory::default())];
+        for mut store in stores {
+            let long = |length: usize| (b"long".to_vec(), Some(vec![7; length]));
+            let refused = store.commit(vec![change(1, Some(10)), long(VALUE_MAX + 1)]);
+            let error = refused.expect_err("too long");
+            assert!(matches!(error, StoreError::TooLong { key: 4, value: 4097 }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("4097 bytes") && text.contains("at most 4096"), "{text}");
+            assert_eq!(store.get(&[1]).expect("read"), None, "all or none");
+            store.commit(vec![change(1, Some(10)), long(VALUE_MAX)]).expect("the longest is taken");
+            assert_eq!(store.get(b"long").expect("read").map(|value| value.len()), Some(VALUE_MAX));
+            store.commit(vec![(b"long".to_vec(), None)]).expect("removed");
+        }
     }
 
     #[test]

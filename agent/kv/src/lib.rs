@@ -4,5 +4,5 @@
 mod disk;
 mod store;
 
-pub use disk::{Disk, VALUE_MAX, set_aside};
-pub use store::{Change, Memory, Pair, Store, StoreError};
+pub use disk::{Disk, set_aside};
+pub use store::{Change, Memory, Pair, Store, StoreError, VALUE_MAX};

@@ -9,7 +9,10 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 /// A change: a key and its value, or none to remove it.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
-/// Why a store did not do what it should. It is not to be used after that.
+/// The longest value in bytes: of what a store on a disk keeps together, 17 fill half of what that may have (128 KiB).
+pub const VALUE_MAX: usize = 4 << 10;
+
+/// Why a store did not do what it should. It is not to be used after that, but for [`StoreError::TooLong`].
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A call to the kernel failed.
@@ -29,6 +32,17 @@ pub enum StoreError {
         path: PathBuf,
         /// In words.
         why: String,
+    },
+    /// A value is longer than one may be: none of the changes was made.
+    #[error(
+        "a value of {value} bytes under a key of {key} bytes was not written: at most {VALUE_MAX} fit, so it is to be kept in \
+         pieces"
+    )]
+    TooLong {
+        /// Bytes of the key.
+        key: usize,
+        /// Bytes of the value.
+        value: usize,
     },
     /// Another process, or the one before, has it open.
     #[error("the database in {path} is open elsewhere: {why}")]
@@ -63,7 +77,7 @@ pub trait Store: Send {
     /// Makes changes, all of them or none. They are on stable storage when this returns.
     ///
     /// # Errors
-    /// What stands there is not known.
+    /// What stands there is not known; or a value is longer than [`VALUE_MAX`], and what stood there still does.
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
 
     /// Bytes that it takes.
@@ -71,6 +85,16 @@ pub trait Store: Send {
     /// # Errors
     /// That could not be found out.
     fn size(&self) -> Result<u64, StoreError>;
+}
+
+/// That no value is too long.
+pub(crate) fn check(changes: &[Change]) -> Result<(), StoreError> {
+    let lengths =
+        changes.iter().map(|(key, value)| (key.len(), value.as_ref().map_or(0, Vec::len)));
+    match lengths.into_iter().find(|(_, value)| *value > VALUE_MAX) {
+        Some((key, value)) => Err(StoreError::TooLong { key, value }),
+        None => Ok(()),
+    }
 }
 
 /// A store that ends with the process.
@@ -93,6 +117,7 @@ impl Store for Memory {
     }
 
     fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        check(&changes)?;
         for (key, value) in changes {
             match value {
                 Some(value) => self.0.insert(key, value),

@@ -31,7 +31,7 @@ pub use engine::{
     BodyMemory, BucketTotals, ContentStatus, Engine, EngineConfig, EngineError, EraRoot, Event,
     Happening, HealingStatus, IndexError, IndexFault, IndexMemory, Leaving, Meter, NotARecord,
     NotCompressed, PackingStatus, PoolSpace, PoolStatus, Requests, ScrubStatus, SliceProof, Spread,
-    StandbyStatus, Unsettled, VolumeStatus, destroy_volume, is_retired,
+    StandbyStatus, Unsettled, VolumeStatus, destroy_volume, has_pool, is_opened_by, is_retired,
 };
 pub use error::{BodyError, StoreError};
 pub use list::{After, ListEntry, ListPage, ListQuery, ObjectSummary, UploadPage, UploadQuery};

@@ -32,11 +32,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
             looking.keep_decided(decided.borrow_and_update().clone());
             let told = Arc::clone(&node);
             let look = tokio::task::spawn_blocking(move || {
-                if looking.will_make_new(&mounts, &surroundings) {
-                    let why = "the node is made new after a factory reset: this takes some minutes";
-                    show(&told, Held::awaited(why.to_owned(), Vec::new()));
-                }
-                let held = looking.look(&mounts, &surroundings);
+                let held = looking.look(&mounts, &surroundings, &|held| show(&told, held));
                 (looking, held)
             });
             match look.await {
@@ -49,7 +45,8 @@ pub(crate) async fn keep(node: Arc<Node>) {
         }
         let lacks = {
             let held = node.held.borrow();
-            !held.is_everywhere && !held.problems.is_empty()
+            let is_well = held.problems.is_empty() && held.kept_back.is_empty();
+            !held.is_everywhere && !is_well
         };
         tokio::select! {
             () = sleep(RETRY), if lacks => {}

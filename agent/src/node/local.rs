@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use agent_api::control::{Reply, Request, Secret};
 use agent_api::local::ResetScope;
+use agent_sla::protocol::key::SigningKey;
 use disk_manager_plan::hardware::{Answer, Request as DiskRequest};
 use disk_manager_plan::report::{DiskId, DiskReport, LOOKING, Ownership, VolumePhase};
 use provisioning_config::{Changes, PinHash, SALT};
@@ -246,7 +247,7 @@ async fn restore_key(node: &Node, words: &Secret) -> Result<(), String> {
              claimed, or, without [sla] in node.toml, after a factory reset that forgets the identity"
         ));
     }
-    let told = address(&key);
+    let told = address(&key)?;
     node.local.decided.send_modify(|decided| {
         decided.daemon_key = Some(GivenKey { key: key.clone(), in_place_of });
     });
@@ -255,9 +256,15 @@ async fn restore_key(node: &Node, words: &Secret) -> Result<(), String> {
     Ok(())
 }
 
-fn address(key: &SecretKey) -> String {
-    let key = agent_sla::protocol::key::SigningKey::from_bytes(key);
-    key.map(|key| key.address().to_string()).unwrap_or_default()
+/// The address on chain of a daemon key.
+///
+/// # Errors
+/// It is not a key of secp256k1, so it has none.
+fn address(key: &SecretKey) -> Result<String, String> {
+    let key = SigningKey::from_bytes(key).map_err(|error| {
+        format!("the words give no key with an address on chain ({error}): compare each of them")
+    })?;
+    Ok(key.address().to_string())
 }
 
 /// What the node's daemon key is used for, in words; none where it never was.
@@ -400,6 +407,19 @@ mod tests {
         assert!(!is_looking(&looked_at));
         looked_at.disks[0].reasons.push(LOOKING.to_owned());
         assert!(is_looking(&looked_at));
+    }
+
+    #[test]
+    fn a_key_has_an_address_or_says_why_it_has_none() {
+        // The key 1 of secp256k1; 0 and what is not below the order of the curve are none.
+        let mut one = SecretKey::new([0; 32]);
+        one[31] = 1;
+        let known = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf";
+        assert_eq!(address(&one), Ok(known.to_owned()));
+        for byte in [0, 0xff] {
+            let error = address(&SecretKey::new([byte; 32])).expect_err("no key");
+            assert!(error.contains("no key with an address"), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! disks.sock → reports ─┬→ volumes (attach, detach) ───→ object store ─┐
-//!                       │                          key ↗               │
+//!                       │     ↑ settled            key ↗               │
 //!                       └→ identity (state on volumes) → TLS, users ───┼→ S3 service
 //! init.sock  → system ─────────────────────────────────────────────────┼→ status → control socket
 //! hardware.sock, /sys, /proc → hardware (health, history) ──────────────┘

@@ -30,6 +30,9 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(600);
 /// How long it may take for a page of the kernel's log.
 const KERNEL_LOG_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long it may take for some files of the kernel.
+const MACHINE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Pages of the kernel's log that are asked for, 500 messages each: more than its buffer has.
 const KERNEL_LOG_PAGES: usize = 20;
 
@@ -40,8 +43,8 @@ const ID_SHOWN: usize = 12;
 pub(crate) async fn answer(node: &Node, request: Request) -> Reply {
     match request {
         Request::Inventory => {
-            let sources = sources(node);
-            match spawn_blocking(move || inventory(&sources)).await {
+            let (sources, socket) = (sources(node), node.arguments.hardware_socket.clone());
+            match spawn_blocking(move || inventory(&with_machine(sources, &socket))).await {
                 Ok(inventory) => Reply::Inventory(Box::new(inventory)),
                 Err(error) => {
                     control::refused(format!("cannot read what the node is made of: {error}"))
@@ -66,7 +69,23 @@ fn sources(node: &Node) -> Sources {
         proc: node.arguments.proc.clone(),
         ports: ports.unwrap_or_default(),
         disks: node.disks.borrow().latest.clone(),
+        machine: None,
     }
+}
+
+/// The same with what icn-disks reads of the machine; blocks. Where it does not tell, the inventory says what it cannot
+/// read itself.
+fn with_machine(sources: Sources, socket: &Path) -> Sources {
+    let disks = HardwareSocket(socket.to_owned());
+    let machine = match disks.ask(&DisksRequest::Machine, MACHINE_WITHIN) {
+        Answer::Machine { texts } => Some(texts),
+        Answer::Absent { .. } => None,
+        other => {
+            warn!(answer = ?other, "icn-disks does not tell the serial numbers of the machine");
+            None
+        }
+    };
+    Sources { machine, ..sources }
 }
 
 /// Makes a bundle and has it written.
@@ -218,7 +237,8 @@ impl Gathered {
         let mut parts = Vec::new();
         let mut missing = String::new();
         let mut documents = self.documents;
-        documents.push(("inventory.json", document(&inventory(&self.sources))));
+        let sources = with_machine(self.sources, &self.hardware);
+        documents.push(("inventory.json", document(&inventory(&sources))));
         for (name, document) in documents {
             match document {
                 Ok(mut value) => {

@@ -1,7 +1,7 @@
-//! The owner of the object store's volumes: attaches those that icn-disks mounted and detaches
-//! those that went.
+//! The owner of the object store's volumes: attaches those that icn-disks mounted and whose record is settled, and
+//! detaches those that went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::heard::Heard;
+use crate::state::{Held, Identity, SecretKey};
 
 /// How long a volume that could not be attached is left alone: what helps is mostly a person.
 const RETRY: Duration = Duration::from_secs(30);
@@ -53,24 +54,30 @@ enum Done {
     Detached(VolumeId),
 }
 
-/// Follows the reports for ever.
+/// Follows the reports, and what is held of the node's state, for ever. `pool_key` is the key that the store was opened
+/// with.
 pub(crate) async fn keep(
     store: Engine,
+    pool_key: SecretKey,
     mut reports: watch::Receiver<Heard<DiskReport>>,
+    mut state: watch::Receiver<Held>,
     failures: watch::Sender<Failures>,
 ) {
     let mut held: BTreeMap<VolumeId, Holding> = BTreeMap::new();
     let mut running: JoinSet<Done> = JoinSet::new();
     loop {
         // The last report stays true while icn-disks restarts: it does not unmount.
-        let (wanted, classes) = {
-            let report = reports.borrow_and_update();
-            (wanted(report.latest.as_ref()), classes(report.latest.as_ref()))
+        let report = reports.borrow_and_update().latest.clone();
+        let mounted = mounted(report.as_ref());
+        let (wanted, kept_back) = {
+            let state = state.borrow_and_update();
+            (wanted(&mounted, &state, &pool_key), kept_back(&mounted, &state))
         };
+        let classes = classes(report.as_ref());
         for step in plan(&wanted, &held, Instant::now()) {
             start(step, &classes, &store, &mut held, &mut running);
         }
-        publish(&held, &failures);
+        publish(&held, kept_back, &failures);
         let retry = held.values().filter_map(|holding| match holding.phase {
             Phase::Failed { retry_at, .. } => Some(retry_at),
             _ => None,
@@ -78,6 +85,7 @@ pub(crate) async fn keep(
         let next = retry.min().unwrap_or_else(|| Instant::now() + RETRY);
         tokio::select! {
             changed = reports.changed() => if changed.is_err() { return },
+            changed = state.changed() => if changed.is_err() { return },
             Some(done) = running.join_next() => if let Ok(done) = done { finish(done, &mut held) },
             () = sleep_until(next) => {}
         }
@@ -85,13 +93,36 @@ pub(crate) async fn keep(
 }
 
 /// The volumes that icn-disks mounted.
-fn wanted(report: Option<&DiskReport>) -> BTreeMap<VolumeId, PathBuf> {
+fn mounted(report: Option<&DiskReport>) -> BTreeMap<VolumeId, PathBuf> {
     let volumes = report.into_iter().flat_map(|report| &report.disks).filter_map(|disk| {
         let volume = disk.volume.as_ref().filter(|_| disk.ownership == Ownership::Ours)?;
         let VolumePhase::Mounted { mount } = &volume.phase else { return None };
         Some((VolumeId::new(&volume.id).ok()?, mount.clone()))
     });
     volumes.collect()
+}
+
+/// Those of the volumes that the store may have: whose record is settled, and is of the pool that the store is of.
+fn wanted(
+    mounted: &BTreeMap<VolumeId, PathBuf>,
+    state: &Held,
+    pool_key: &SecretKey,
+) -> BTreeMap<VolumeId, PathBuf> {
+    let none = BTreeSet::new();
+    let settled = match &state.identity {
+        Identity::Known(known) if known.pool_key != *pool_key => &none,
+        Identity::Known(_) | Identity::Awaited(_) => &state.settled,
+    };
+    let wanted = mounted.iter().filter(|(_, path)| settled.contains(*path));
+    wanted.map(|(id, path)| (id.clone(), path.clone())).collect()
+}
+
+/// Why the store may not have others of them.
+fn kept_back(mounted: &BTreeMap<VolumeId, PathBuf>, state: &Held) -> Failures {
+    let why = mounted.iter().filter_map(|(id, path)| {
+        Some((id.as_str().to_owned(), state.kept_back.get(path)?.clone()))
+    });
+    why.collect()
 }
 
 /// How fast the volumes are.
@@ -209,12 +240,22 @@ fn finish(done: Done, held: &mut BTreeMap<VolumeId, Holding>) {
     }
 }
 
-fn publish(held: &BTreeMap<VolumeId, Holding>, failures: &watch::Sender<Failures>) {
+fn publish(
+    held: &BTreeMap<VolumeId, Holding>,
+    kept_back: Failures,
+    failures: &watch::Sender<Failures>,
+) {
     let failed = held.iter().filter_map(|(id, holding)| match &holding.phase {
         Phase::Failed { reason, .. } => Some((id.as_str().to_owned(), reason.clone())),
         _ => None,
     });
-    let failed: Failures = failed.collect();
+    let mut failed: Failures = failed.collect();
+    for (volume, why) in kept_back {
+        if failures.borrow().get(&volume) != Some(&why) {
+            warn!(volume, why, "a volume is kept from the object store");
+        }
+        failed.insert(volume, why);
+    }
     failures.send_if_modified(|told| {
         let new = *told != failed;
         *told = failed;
@@ -251,6 +292,38 @@ mod tests {
             (id(name), Holding { path: PathBuf::from(path), phase: phase.clone(), leave })
         };
         volumes.iter().map(hold).collect()
+    }
+
+    #[test]
+    fn only_a_volume_whose_record_is_settled_is_wanted_and_others_say_why() {
+        let mounted = wanting(&[("a", "/data/a"), ("b", "/data/b"), ("c", "/data/c")]);
+        let mut state = Held::default();
+        let key = |byte: u8| SecretKey::new([byte; 32]);
+        assert_eq!(wanted(&mounted, &state, &key(0xa5)), wanting(&[]));
+        let known = crate::state::example("n1", 1).state;
+        state.identity = Identity::Known(Arc::new(known));
+        state.settled.insert(PathBuf::from("/data/a"));
+        state.kept_back.insert(PathBuf::from("/data/b"), "is being emptied".to_owned());
+        assert_eq!(wanted(&mounted, &state, &key(0xa5)), wanting(&[("a", "/data/a")]));
+        let told = Failures::from([("b".to_owned(), "is being emptied".to_owned())]);
+        assert_eq!(kept_back(&mounted, &state), told);
+        // A disk brought the record of after a factory reset: this store is of before.
+        assert_eq!(wanted(&mounted, &state, &key(1)), wanting(&[]));
+        // The last copy could not be written: what is in use stays so.
+        state.identity = Identity::Awaited("no copy could be written".to_owned());
+        assert_eq!(wanted(&mounted, &state, &key(0xa5)), wanting(&[("a", "/data/a")]));
+    }
+
+    #[test]
+    fn a_volume_that_is_no_longer_settled_is_let_go() {
+        let held = holding(&[("a", "/data/a", Phase::Attached)]);
+        let (failures, told) = watch::channel(Failures::new());
+        let why = Failures::from([("a".to_owned(), "is being emptied".to_owned())]);
+        assert_eq!(plan(&wanting(&[]), &held, Instant::now()), [Step::Detach(id("a"))]);
+        publish(&held, why.clone(), &failures);
+        assert_eq!(*told.borrow(), why);
+        publish(&held, Failures::new(), &failures);
+        assert_eq!(*told.borrow(), Failures::new());
     }
 
     #[test]

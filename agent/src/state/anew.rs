@@ -7,12 +7,8 @@
 //! | each volume: keys of the pool written over, then what else is of the node removed | the mark |
 //! | the new record, without the mark, with one reset more, on each volume | volumes with the old one: emptied, as they say one reset less |
 //!
-//! A disk that was away meanwhile says one reset less when it comes back, and is emptied.
-//!
-//! Known faults. The store is not kept from a volume until its record is settled: one that comes back while the node runs may
-//! be attached, as a blank one, while it is being emptied, and a pool that is laid on it in the milliseconds in which
-//! [`destroy_volume`] removes the old one is lost with it. A disk that was away and whose record is damaged when it comes
-//! back is not known to be of before.
+//! A disk that was away meanwhile says one reset less when it comes back, and is emptied. The object store does not have it
+//! before that is done and its new record is on stable storage ([`mirror`](super::mirror)).
 
 use std::fs;
 use std::io;
@@ -33,9 +29,6 @@ use super::record::{NodeState, Record, RecordError};
 
 /// The folder of readings of the hardware, which is of the machine and may be in use already.
 const READINGS: &str = "health";
-
-/// The folder of the pool, which [`destroy_volume`] has removed.
-const POOL: &str = "icn-pool";
 
 /// Why a volume was not emptied.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +54,7 @@ impl Power {
     }
 
     #[cfg(test)]
-    fn step(&self) -> io::Result<()> {
+    pub(super) fn step(&self) -> io::Result<()> {
         let Some(left) = &self.steps_left else { return Ok(()) };
         let less = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         less.map(|_| ()).map_err(|_| io::ErrorKind::BrokenPipe.into())
@@ -69,7 +62,7 @@ impl Power {
 
     #[cfg(not(test))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests have the power fail")]
-    fn step(&self) -> io::Result<()> {
+    pub(super) fn step(&self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -173,8 +166,7 @@ pub(super) fn erase(mount: &Path, scope: ResetScope, power: &Power) -> Result<()
         .and_then(|()| destroy_volume(mount))
         .map_err(failed("destroy the pool on", mount))?;
     let state = mount.join(FOLDER);
-    // The old pool is gone; one that is there by now is the node's new one.
-    remove_but(mount, |name| [FOLDER, READINGS, POOL].contains(&name), power)?;
+    remove_but(mount, |name| [FOLDER, READINGS].contains(&name), power)?;
     if state.exists() {
         for name in file::LEFTOVERS {
             power.step().map_err(failed("write over", &state))?;
@@ -215,18 +207,18 @@ fn remove_but(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::state::{Decided, Held, Identity, Keeper, Surroundings};
 
     /// More steps than a reset of three volumes has.
-    const STEPS: usize = 100;
+    pub(in crate::state) const STEPS: usize = 100;
 
-    fn node() -> Surroundings {
+    pub(in crate::state) fn node() -> Surroundings {
         Surroundings { node_id: "n1".to_owned(), absent: Vec::new() }
     }
 
-    fn state(held: &Held) -> NodeState {
+    pub(in crate::state) fn state(held: &Held) -> NodeState {
         let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
         NodeState::clone(state)
     }
@@ -248,15 +240,15 @@ mod tests {
         }
     }
 
-    struct Volumes {
+    pub(in crate::state) struct Volumes {
         _dir: tempfile::TempDir,
-        mounts: Vec<PathBuf>,
+        pub(in crate::state) mounts: Vec<PathBuf>,
         /// The state that they have.
-        state: NodeState,
+        pub(in crate::state) state: NodeState,
     }
 
     /// Two volumes of a node that is to be made new.
-    fn marked(scope: ResetScope) -> Volumes {
+    pub(in crate::state) fn marked(scope: ResetScope) -> Volumes {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mounts: Vec<PathBuf> = ["a", "b"].iter().map(|name| dir.path().join(name)).collect();
         mounts.iter().for_each(|mount| fill(mount));
@@ -264,9 +256,9 @@ mod tests {
         let decided =
             Decided { pin: Some(Some("hash".to_owned())), set_up: true, ..Decided::default() };
         keeper.keep_decided(decided.clone());
-        keeper.look(&mounts, &node());
+        keeper.look(&mounts, &node(), &|_| ());
         keeper.keep_decided(Decided { reset: Some(scope), ..decided });
-        let held = keeper.look(&mounts, &node());
+        let held = keeper.look(&mounts, &node(), &|_| ());
         let state = state(&held);
         assert_eq!((reset_scope(&state), state.resets, state.set_up), (Some(scope), 0, true));
         assert!(
@@ -276,7 +268,7 @@ mod tests {
         Volumes { _dir: dir, mounts, state }
     }
 
-    fn check_new(volumes: &Volumes, scope: ResetScope, state: &NodeState) {
+    pub(in crate::state) fn check_new(volumes: &Volumes, scope: ResetScope, state: &NodeState) {
         let before = &volumes.state;
         assert_eq!(
             (&state.reset, state.resets, state.set_up, &state.pin),
@@ -307,9 +299,9 @@ mod tests {
     fn a_node_is_made_new_and_keeps_what_it_is_to_keep() {
         for scope in [ResetScope::KeepIdentity, ResetScope::ForgetIdentity] {
             let volumes = marked(scope);
-            let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+            let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
             check_new(&volumes, scope, &state(&held));
-            let again = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+            let again = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
             assert_eq!(state(&again), state(&held), "it is done once");
         }
     }
@@ -321,10 +313,13 @@ mod tests {
             for steps in 0..STEPS {
                 let volumes = marked(scope);
                 let power = Power::for_steps(steps);
-                let held =
-                    Keeper::new("node".to_owned()).on_power(power).look(&volumes.mounts, &node());
+                let held = Keeper::new("node".to_owned()).on_power(power).look(
+                    &volumes.mounts,
+                    &node(),
+                    &|_| (),
+                );
                 finished = matches!(held.identity, Identity::Known(_));
-                let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+                let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
                 check_new(&volumes, scope, &state(&held));
                 if finished {
                     assert!(steps >= 6, "{steps}");
@@ -341,9 +336,9 @@ mod tests {
         let (a, b) = (&volumes.mounts[..1], &volumes.mounts[1..]);
         // The second volume is away, and so has neither been emptied nor the new record.
         let mut keeper = Keeper::new("node".to_owned());
-        let made = state(&keeper.look(a, &node()));
+        let made = state(&keeper.look(a, &node(), &|_| ()));
         assert!(b[0].join("icn-pool/extents/1/2").exists());
-        let held = keeper.look(&volumes.mounts, &node());
+        let held = keeper.look(&volumes.mounts, &node(), &|_| ());
         assert_eq!(state(&held), made);
         check_new(&volumes, ResetScope::KeepIdentity, &made);
     }
@@ -352,7 +347,7 @@ mod tests {
     fn a_volume_with_a_damaged_record_is_emptied_with_the_others() {
         let volumes = marked(ResetScope::ForgetIdentity);
         fs::write(volumes.mounts[1].join("state/agent.json"), "torn").expect("a damaged record");
-        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
         check_new(&volumes, ResetScope::ForgetIdentity, &state(&held));
     }
 
@@ -363,12 +358,12 @@ mod tests {
         let kept = fs::read_to_string(&path).expect("a record");
         let newer = kept.replacen("\"version\":1,", "\"version\":99,", 1);
         fs::write(&path, newer).expect("a record of a later release");
-        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
         let Identity::Awaited(why) = &held.identity else { panic!("{held:?}") };
         assert!(why.contains("could not be finished") && why.contains("cannot be read"), "{why}");
         assert!(volumes.mounts[0].join("icn-pool/extents/1/2").exists(), "nothing was removed");
         fs::write(&path, kept).expect("a record");
-        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
         check_new(&volumes, ResetScope::KeepIdentity, &state(&held));
     }
 
@@ -377,31 +372,21 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mounts = ["a", "b"].map(|name| dir.path().join(name));
         mounts.iter().for_each(|mount| fill(mount));
-        Keeper::new("node".to_owned()).look(&mounts, &node());
+        Keeper::new("node".to_owned()).look(&mounts, &node(), &|_| ());
         let mut marking = Keeper::new("node".to_owned());
         marking
             .keep_decided(Decided { reset: Some(ResetScope::KeepIdentity), ..Decided::default() });
-        let before = state(&marking.look(&mounts[1..], &node()));
+        let before = state(&marking.look(&mounts[1..], &node(), &|_| ()));
         assert!(before.reset.is_some());
         // The disk without it comes first.
         let mut keeper = Keeper::new("node".to_owned());
-        keeper.look(&mounts[..1], &node());
-        let held = keeper.look(&mounts, &node());
+        keeper.look(&mounts[..1], &node(), &|_| ());
+        let held = keeper.look(&mounts, &node(), &|_| ());
         assert_eq!(state(&held), NodeState { reset: None, ..before });
         assert!(held.is_everywhere);
-        let again = Keeper::new("node".to_owned()).look(&mounts, &node());
+        let again = Keeper::new("node".to_owned()).look(&mounts, &node(), &|_| ());
         assert_eq!(state(&again), state(&held));
         assert!(mounts.iter().all(|mount| mount.join("icn-pool/extents/1/2").exists()));
-    }
-
-    #[test]
-    fn a_new_pool_on_a_disk_that_is_emptied_late_is_left_alone() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        fill(dir.path());
-        let stays = |name: &str| [FOLDER, READINGS, POOL].contains(&name);
-        remove_but(dir.path(), stays, &Power::default()).expect("emptied");
-        assert!(dir.path().join("icn-pool/superblock-0").exists());
-        assert!(!dir.path().join("leftover").exists());
     }
 
     #[test]
@@ -409,7 +394,7 @@ mod tests {
         let volumes = marked(ResetScope::ForgetIdentity);
         let alone = |at: usize| {
             let mount = std::slice::from_ref(&volumes.mounts[at]);
-            state(&Keeper::new("node".to_owned()).look(mount, &node()))
+            state(&Keeper::new("node".to_owned()).look(mount, &node(), &|_| ()))
         };
         let (a, b) = (alone(0), alone(1));
         assert_eq!(a, b);
@@ -420,7 +405,7 @@ mod tests {
     fn a_volume_with_superblocks_written_over_half_is_finished() {
         let volumes = marked(ResetScope::KeepIdentity);
         fs::write(volumes.mounts[0].join("icn-pool/superblock-0"), [0; 5]).expect("half");
-        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
         check_new(&volumes, ResetScope::KeepIdentity, &state(&held));
     }
 
@@ -429,11 +414,11 @@ mod tests {
         let volumes = marked(ResetScope::KeepIdentity);
         let lock = fs::File::create(volumes.mounts[1].join("icn-pool/lock")).expect("a lock");
         lock.try_lock().expect("free");
-        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
         let Identity::Awaited(why) = &held.identity else { panic!("{held:?}") };
         assert!(why.contains("factory reset could not be finished"), "{why}");
         drop(lock);
-        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node());
+        let held = Keeper::new("node".to_owned()).look(&volumes.mounts, &node(), &|_| ());
         check_new(&volumes, ResetScope::KeepIdentity, &state(&held));
     }
 }

@@ -132,7 +132,8 @@ fn sync_dir(path: &Path) -> Result<(), WriteError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(failed("sync", path))
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+/// A step that failed on a file.
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WriteError {
     move |source| WriteError::Io { operation, path: path.to_owned(), source }
 }
 

@@ -1,6 +1,7 @@
 //! The owner of the node's state: reads it from volumes as they come, makes it where none ever
 //! was, and mirrors it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,14 +32,24 @@ pub(crate) struct Held {
     pub(crate) identity: Identity,
     /// Trouble with single volumes.
     pub(crate) problems: Vec<String>,
-    /// Whether every mounted volume has the state.
+    /// Whether every mounted volume has the state, but for those that only a person can bring back.
     pub(crate) is_everywhere: bool,
+    /// Volumes that the object store may have, by where they are mounted: what is on them is of the node as it is now.
+    pub(crate) settled: BTreeSet<PathBuf>,
+    /// Why it may not have others, in words.
+    pub(crate) kept_back: BTreeMap<PathBuf, String>,
 }
 
 impl Held {
     /// No state yet; why, and what went wrong, in words.
     pub(crate) fn awaited(why: String, problems: Vec<String>) -> Self {
-        Self { identity: Identity::Awaited(why), problems, is_everywhere: false }
+        Self {
+            identity: Identity::Awaited(why),
+            problems,
+            is_everywhere: false,
+            settled: BTreeSet::new(),
+            kept_back: BTreeMap::new(),
+        }
     }
 }
 
@@ -67,14 +78,14 @@ pub(crate) struct Keeper {
     /// Which settings of the network are to be kept; none where it stays at what the record has.
     network: Option<Option<KeptNetwork>>,
     decided: Decided,
-    power: Power,
-    current: Option<Record>,
+    pub(super) power: Power,
+    pub(super) current: Option<Record>,
     /// The first user of the record that was made here; none where none was.
     made: Option<String>,
     /// What stands on the volumes, as far as it was read.
-    known: Vec<VolumeFound>,
+    pub(super) known: Vec<VolumeFound>,
     /// Volumes that nothing is kept on any more.
-    retired: Vec<PathBuf>,
+    pub(super) retired: Vec<PathBuf>,
 }
 
 impl Keeper {
@@ -115,11 +126,18 @@ impl Keeper {
     }
 
     /// Takes note of the mounted volumes and brings every copy up to date. A node that is to be made new is made so
-    /// before anything of it is held.
-    pub(crate) fn look(&mut self, mounts: &[PathBuf], surroundings: &Surroundings) -> Held {
+    /// before anything of it is held. What is held meanwhile is told where emptying volumes takes long.
+    pub(crate) fn look(
+        &mut self,
+        mounts: &[PathBuf],
+        surroundings: &Surroundings,
+        tell: &dyn Fn(Held),
+    ) -> Held {
         self.read(mounts);
         let mut decision = decide(self.current.as_ref(), &self.known, surroundings);
         if let Some((pending, places)) = self.pending(&decision) {
+            let why = "the node is made new after a factory reset: this takes some minutes";
+            tell(Held::awaited(why.to_owned(), Vec::new()));
             let made = match self.unclear() {
                 Some(why) => Err(why),
                 None => anew::make_new(&pending, &places, &self.power)
@@ -169,22 +187,11 @@ impl Keeper {
             }
         }
         match decision {
-            Decision::Use { record, write } => self.mirror(*record, write),
+            Decision::Use { record, write } => self.mirror(*record, write, tell),
             Decision::Wait(why) => Held::awaited(why, Vec::new()),
             // Answered above: after making, a record is in use.
             Decision::Make => Held::default(),
         }
-    }
-
-    /// Whether the next look makes the node new, which takes as long as all its files take to be removed.
-    pub(crate) fn will_make_new(
-        &mut self,
-        mounts: &[PathBuf],
-        surroundings: &Surroundings,
-    ) -> bool {
-        self.read(mounts);
-        let decision = decide(self.current.as_ref(), &self.known, surroundings);
-        self.pending(&decision).is_some()
     }
 
     /// Reads the records of volumes that are new.
@@ -301,17 +308,6 @@ impl Keeper {
         })
     }
 
-    /// Empties a volume that was away when the node was made new: what is on it is of the time before.
-    fn empty_old(&self, mount: &Path, record: &Record) -> Result<(), anew::EraseError> {
-        let found = self.known.iter().find(|volume| volume.mount == mount);
-        let Some(Found::Record(old)) = found.map(|volume| &volume.found) else { return Ok(()) };
-        if !anew::is_of_before(old, record) {
-            return Ok(());
-        }
-        warn!(mount = %mount.display(), "a disk is from before the factory reset: it is emptied");
-        anew::erase(mount, anew::scope_between(&old.state, &record.state), &self.power)
-    }
-
     /// Looks at every volume again the next time, as one was retired.
     pub(crate) fn look_again(&mut self) {
         self.known.clear();
@@ -325,47 +321,6 @@ impl Keeper {
             }
         }
         self.retired.push(mount.to_owned());
-    }
-
-    fn mirror(&mut self, record: Record, places: Vec<super::decide::Write>) -> Held {
-        let mut problems = Vec::new();
-        let mut copies = self.known.len() - places.len();
-        for place in places {
-            if place.set_aside {
-                let mount = place.mount.display();
-                warn!(%mount, "the copy of the node's state was damaged; set aside and replaced");
-                problems.push(format!("the copy on {mount} was damaged; it was replaced"));
-            }
-            if let Err(error) = self.empty_old(&place.mount, &record) {
-                warn!(%error, "cannot empty a disk from before the factory reset");
-                problems.push(format!(
-                    "{} is from before the factory reset and could not be emptied: {error}",
-                    place.mount.display()
-                ));
-                continue;
-            }
-            match file::write(&place, &record) {
-                Ok(()) => copies += 1,
-                Err(error) => {
-                    warn!(%error, "cannot keep a copy of the node's state");
-                    problems.push(format!("no copy on {}: {error}", place.mount.display()));
-                }
-            }
-            // Read again: what stands there now is what counts, also after a failure.
-            self.known.retain(|volume| volume.mount != place.mount);
-            self.known.push(file::read(&place.mount));
-        }
-        let state = Arc::new(record.state.clone());
-        let has_it = |volume: &VolumeFound| matches!(&volume.found, Found::Record(found) if **found == record);
-        let is_everywhere = self.known.iter().all(has_it);
-        let first_copy_failed = copies == 0 && !self.known.is_empty();
-        self.current = Some(record);
-        if first_copy_failed {
-            // A user who signs in must still be able to after the next start.
-            let why = format!("no copy could be written: {}", problems.join("; "));
-            return Held::awaited(why, problems);
-        }
-        Held { identity: Identity::Known(state), problems, is_everywhere }
     }
 }
 
@@ -430,26 +385,26 @@ mod tests {
     fn one_disk_of_several_is_enough_to_keep_the_state() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut keeper = Keeper::new("node".to_owned());
-        let made = access_key(&keeper.look(&volumes(&dir, &["a"]), &node()));
+        let made = access_key(&keeper.look(&volumes(&dir, &["a"]), &node(), &|_| ()));
         // A second disk comes: mirrored. The first goes; after a restart the second is enough.
-        assert_eq!(access_key(&keeper.look(&volumes(&dir, &["a", "b"]), &node())), made);
+        assert_eq!(access_key(&keeper.look(&volumes(&dir, &["a", "b"]), &node(), &|_| ())), made);
         let mut restarted = Keeper::new("node".to_owned());
         let absent = Surroundings { absent: vec!["a".to_owned()], ..node() };
-        assert_eq!(access_key(&restarted.look(&volumes(&dir, &["b"]), &absent)), made);
+        assert_eq!(access_key(&restarted.look(&volumes(&dir, &["b"]), &absent, &|_| ())), made);
         // And a third, blank one gets its copy from there.
-        restarted.look(&volumes(&dir, &["b", "c"]), &absent);
+        restarted.look(&volumes(&dir, &["b", "c"]), &absent, &|_| ());
         let mut again = Keeper::new("node".to_owned());
-        assert_eq!(access_key(&again.look(&volumes(&dir, &["c"]), &node())), made);
+        assert_eq!(access_key(&again.look(&volumes(&dir, &["c"]), &node(), &|_| ())), made);
     }
 
     #[test]
     fn the_pool_s_key_is_random_and_read_back_from_any_disk() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mounts = volumes(&dir, &["a", "b", "other"]);
-        let made = pool_key(&Keeper::new("node".to_owned()).look(&mounts[..2], &node()));
-        let again = pool_key(&Keeper::new("node".to_owned()).look(&mounts[1..2], &node()));
+        let made = pool_key(&Keeper::new("node".to_owned()).look(&mounts[..2], &node(), &|_| ()));
+        let again = pool_key(&Keeper::new("node".to_owned()).look(&mounts[1..2], &node(), &|_| ()));
         assert_eq!(again, made);
-        let other = pool_key(&Keeper::new("node".to_owned()).look(&mounts[2..], &node()));
+        let other = pool_key(&Keeper::new("node".to_owned()).look(&mounts[2..], &node(), &|_| ()));
         assert!(other != made && *other != [0; 32], "every node has another one");
     }
 
@@ -468,11 +423,11 @@ mod tests {
         file::write(&place, &earlier).expect("written");
         let absent = Surroundings { absent: vec!["b".to_owned()], ..node() };
         let mut keeper = Keeper::new("node".to_owned());
-        assert_eq!(daemon_key(&keeper.look(&mounts[..1], &absent)), None, "b may hold it");
-        let made = daemon_key(&keeper.look(&mounts, &node())).expect("a key");
-        assert_eq!(daemon_key(&keeper.look(&mounts[..1], &absent)), Some(made.clone()));
+        assert_eq!(daemon_key(&keeper.look(&mounts[..1], &absent, &|_| ())), None, "b may hold it");
+        let made = daemon_key(&keeper.look(&mounts, &node(), &|_| ())).expect("a key");
+        assert_eq!(daemon_key(&keeper.look(&mounts[..1], &absent, &|_| ())), Some(made.clone()));
         let mut restarted = Keeper::new("node".to_owned());
-        let held = restarted.look(&mounts[1..], &absent);
+        let held = restarted.look(&mounts[1..], &absent, &|_| ());
         assert_eq!((daemon_key(&held), access_key(&held)), (Some(made), "ACCESS3".to_owned()));
     }
 
@@ -483,7 +438,7 @@ mod tests {
         let gas_key = |pays: bool, mounts: &[PathBuf], absent: &[&str]| {
             let absent = absent.iter().map(|name| (*name).to_owned()).collect();
             let mut keeper = Keeper::new("node".to_owned()).paying_gas(pays);
-            let held = keeper.look(mounts, &Surroundings { absent, ..node() });
+            let held = keeper.look(mounts, &Surroundings { absent, ..node() }, &|_| ());
             let Identity::Known(state) = &held.identity else { panic!("{held:?}") };
             state.gas_key.clone()
         };
@@ -505,24 +460,24 @@ mod tests {
         let kept = Some(KeptNetwork { text: "[network]\n".to_owned(), seed: "5a".to_owned() });
         let mut keeper = Keeper::new("node".to_owned());
         keeper.keep_network(kept.clone());
-        assert!(matches!(keeper.look(&[], &node()).identity, Identity::Awaited(_)));
+        assert!(matches!(keeper.look(&[], &node(), &|_| ()).identity, Identity::Awaited(_)));
         let mounts = volumes(&dir, &["a", "b"]);
-        assert_eq!(network(&keeper.look(&mounts, &node())), kept);
+        assert_eq!(network(&keeper.look(&mounts, &node(), &|_| ())), kept);
         let mut restarted = Keeper::new("node".to_owned());
-        assert_eq!(network(&restarted.look(&mounts[1..], &node())), kept);
+        assert_eq!(network(&restarted.look(&mounts[1..], &node(), &|_| ())), kept);
         restarted.keep_network(None);
-        assert_eq!(network(&restarted.look(&mounts[1..], &node())), None);
+        assert_eq!(network(&restarted.look(&mounts[1..], &node(), &|_| ())), None);
         // The other disk has the older record, which does not come back.
         let mut again = Keeper::new("node".to_owned());
-        assert_eq!(network(&again.look(&mounts, &node())), None);
+        assert_eq!(network(&again.look(&mounts, &node(), &|_| ())), None);
     }
 
     #[test]
     fn the_state_stays_while_every_disk_is_away() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut keeper = Keeper::new("node".to_owned());
-        let made = access_key(&keeper.look(&volumes(&dir, &["a"]), &node()));
-        assert_eq!(access_key(&keeper.look(&[], &node())), made);
+        let made = access_key(&keeper.look(&volumes(&dir, &["a"]), &node(), &|_| ()));
+        assert_eq!(access_key(&keeper.look(&[], &node(), &|_| ())), made);
     }
 
     #[test]
@@ -531,9 +486,9 @@ mod tests {
         let absent = Surroundings { absent: vec!["wwn-1".to_owned()], ..node() };
         let mounts = volumes(&dir, &["a"]);
         let mut keeper = Keeper::new("node".to_owned());
-        assert!(matches!(keeper.look(&mounts, &absent).identity, Identity::Awaited(_)));
+        assert!(matches!(keeper.look(&mounts, &absent, &|_| ()).identity, Identity::Awaited(_)));
         assert!(!mounts[0].join("state").exists(), "nothing was written");
-        assert!(matches!(keeper.look(&mounts, &node()).identity, Identity::Known(_)));
+        assert!(matches!(keeper.look(&mounts, &node(), &|_| ()).identity, Identity::Known(_)));
     }
 
     #[test]
@@ -543,7 +498,7 @@ mod tests {
         std::fs::create_dir(&mount).expect("a volume");
         std::fs::write(mount.join("state"), "a file in the way").expect("a file");
         let mut keeper = Keeper::new("node".to_owned());
-        let held = keeper.look(&[mount], &node());
+        let held = keeper.look(&[mount], &node(), &|_| ());
         assert!(matches!(held.identity, Identity::Awaited(_)), "{held:?}");
     }
 }

@@ -9,6 +9,8 @@
 //! | a damaged record is set aside, never overwritten in place | somebody may want to look at it |
 //! | a record in a newer format, or one that cannot be read, is left alone and stops the making | an older release must not undo a newer one |
 //! | a record of another node counts as none | a disk that changed hands brings no users along |
+//! | the object store has a volume only once its record is settled ([`mirror`]) | what is on it may be of before a factory reset |
+//! | after a factory reset, a volume with data and no readable record is used only where the pool's key opens it | nothing of before is served, and nothing is emptied that is not proven to be of before |
 //!
 //! The pool's key wraps the keys of the volumes. Until it is sealed by a TPM it lies in the record as
 //! it is, beside the data. So it protects a disk that is retired, whose superblocks are destroyed, and
@@ -25,10 +27,13 @@ mod decide;
 mod decided;
 mod file;
 mod keeper;
+mod mirror;
 mod record;
 
 pub(crate) use anew::reset_scope;
 pub(crate) use decide::Surroundings;
 pub(crate) use decided::{Decided, GivenKey};
 pub(crate) use keeper::{Held, Identity, Keeper};
+#[cfg(test)]
+pub(crate) use record::example;
 pub(crate) use record::{FirstUser, KeptNetwork, NodeState, SecretKey};

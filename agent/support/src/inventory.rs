@@ -20,7 +20,7 @@ const ENTRIES_MAX: usize = 512;
 const TEXT_MAX: usize = 200;
 
 /// What makers write where they write nothing (as seen in the field; compared in small letters).
-const EMPTY_WORDS: [&str; 9] = [
+const EMPTY_WORDS: [&str; 12] = [
     "to be filled by o.e.m.",
     "default string",
     "not specified",
@@ -28,6 +28,9 @@ const EMPTY_WORDS: [&str; 9] = [
     "none",
     "unknown",
     "system serial number",
+    "chassis serial number",
+    "base board serial number",
+    "serial number",
     "system product name",
     "system manufacturer",
 ];
@@ -43,6 +46,9 @@ pub struct Sources {
     pub ports: Vec<PortStatus>,
     /// The disks that icn-disks tells of.
     pub disks: Option<DiskReport>,
+    /// What icn-disks read of the machine that only root may
+    /// ([`MACHINE_FILES`](disk_manager_plan::hardware::MACHINE_FILES)), by the names of the files; none where it did not tell.
+    pub machine: Option<BTreeMap<String, String>>,
 }
 
 /// Reads it all; blocks.
@@ -50,7 +56,7 @@ pub struct Sources {
 pub fn inventory(sources: &Sources) -> Inventory {
     let mut reader = Reader { problems: Vec::new() };
     let mut inventory = Inventory {
-        machine: machine(&mut reader, &sources.sys),
+        machine: machine(&mut reader, sources),
         processors: reader
             .text(&sources.proc.join("cpuinfo"))
             .map(|text| processors(&text))
@@ -73,21 +79,26 @@ pub fn inventory(sources: &Sources) -> Inventory {
 }
 
 /// Maker, product, serial numbers, board and firmware, as the firmware's tables have them (SMBIOS 3, types 0 to 3).
-fn machine(reader: &mut Reader, sys: &Path) -> Vec<Fact> {
-    let folder = sys.join("class/dmi/id");
-    let facts: [(&str, &[&str]); 7] = [
+fn machine(reader: &mut Reader, sources: &Sources) -> Vec<Fact> {
+    let folder = sources.sys.join("class/dmi/id");
+    let facts: [(&str, &[&str]); 8] = [
         ("maker", &["sys_vendor"]),
         ("product", &["product_name", "product_version"]),
         ("serial", &["product_serial"]),
+        ("uuid", &["product_uuid"]),
         ("chassis serial", &["chassis_serial"]),
         ("board", &["board_vendor", "board_name", "board_version"]),
         ("board serial", &["board_serial"]),
         ("firmware", &["bios_vendor", "bios_version", "bios_date"]),
     ];
+    let told = |file: &str| sources.machine.as_ref()?.get(file);
     let mut found = Vec::new();
     for (name, files) in facts {
-        let words: Vec<String> =
-            files.iter().filter_map(|file| reader.word(&folder.join(file))).collect();
+        let words = files.iter().filter_map(|file| match told(file) {
+            Some(text) => word(text),
+            None => reader.word(&folder.join(file)),
+        });
+        let words: Vec<String> = words.collect();
         found.extend(fact(name, &words.join(" ")));
     }
     found
@@ -281,10 +292,15 @@ impl Reader {
 
     /// The first line of a file; none where it is empty or says that it is.
     fn word(&mut self, path: &Path) -> Option<String> {
-        let text = clean(self.text(path)?.lines().next().unwrap_or_default());
-        let says_nothing = text.is_empty() || EMPTY_WORDS.contains(&text.to_lowercase().as_str());
-        (!says_nothing).then_some(text)
+        word(self.text(path)?.lines().next().unwrap_or_default())
     }
+}
+
+/// A word of a maker; none where it is empty or says that it is.
+fn word(text: &str) -> Option<String> {
+    let text = clean(text);
+    let says_nothing = text.is_empty() || EMPTY_WORDS.contains(&text.to_lowercase().as_str());
+    (!says_nothing).then_some(text)
 }
 
 /// The names in a folder, sorted; none where it cannot be read.

@@ -21,7 +21,7 @@ fn write(root: &Path, path: &str, text: &str) {
 
 fn sources(root: &Path) -> Sources {
     let (ports, disks) = (Vec::new(), Some(DiskReport::default()));
-    Sources { sys: root.join("sys"), proc: root.join("proc"), ports, disks }
+    Sources { sys: root.join("sys"), proc: root.join("proc"), ports, disks, machine: None }
 }
 
 fn lines(facts: &[Fact]) -> Vec<String> {
@@ -139,6 +139,38 @@ fn what_may_not_be_read_is_a_problem_with_its_path() {
     assert_eq!(found.machine, []);
     let [problem] = found.problems.as_slice() else { panic!("{:?}", found.problems) };
     assert!(problem.contains("product_serial"), "{problem}");
+}
+
+#[test]
+fn what_only_root_may_read_is_taken_from_icn_disks_where_it_told() {
+    let root = tempfile::tempdir().unwrap();
+    // As above: nobody can read these.
+    for file in ["product_serial", "board_serial", "chassis_serial"] {
+        fs::create_dir_all(root.path().join("sys/class/dmi/id").join(file)).unwrap();
+    }
+    write(root.path(), "sys/class/dmi/id/sys_vendor", "Example Computer\n");
+    let mut sources = sources(root.path());
+    let without = inventory(&sources);
+    assert_eq!((lines(&without.machine).len(), without.problems.len()), (1, 3));
+    let texts = [
+        ("product_serial", "SN4711"),
+        ("product_uuid", "4c4c4544-0000-2010-8020-80c04f202020"),
+        ("board_serial", "To Be Filled By O.E.M."),
+        ("chassis_serial", "CH\u{1b}[2J1"),
+    ];
+    let texts = texts.map(|(file, text)| (file.to_owned(), text.to_owned()));
+    sources.machine = Some(texts.into());
+    let found = inventory(&sources);
+    assert_eq!(
+        lines(&found.machine),
+        [
+            "maker: Example Computer",
+            "serial: SN4711",
+            "uuid: 4c4c4544-0000-2010-8020-80c04f202020",
+            "chassis serial: CH [2J1"
+        ]
+    );
+    assert_eq!(found.problems, [""; 0]);
 }
 
 #[test]

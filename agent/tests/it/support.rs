@@ -52,6 +52,10 @@ fn serve(client: &UnixStream, has_stick: bool, given: &Given) {
                 given.lock().expect("nobody panics with it").push((name.clone(), bytes));
                 Answer::Written { device: "/dev/sdc1".to_owned(), file: name, size: length }
             }
+            Request::Machine => {
+                let texts = [("board_serial".to_owned(), "BOARD4711".to_owned())].into();
+                Answer::Machine { texts }
+            }
             _ => Answer::Absent { what: "such a thing".to_owned() },
         };
         tell(client, &answer);
@@ -117,7 +121,9 @@ fn a_bundle_holds_what_the_node_knows_and_none_of_its_secrets() {
         assert!(value.is_object() || value.is_null(), "{name}: {value}");
     }
     assert!(text("status.json").contains("node-1"));
-    assert!(text("inventory.json").contains("RX-12"));
+    assert!(
+        text("inventory.json").contains("RX-12") && text("inventory.json").contains("BOARD4711")
+    );
     assert!(text("node.toml").contains("recipients"));
     assert!(text("kernel.txt").starts_with("[1.500000] <3> I/O error, password=[redacted]"));
     let log = "icn-agent: it is [redacted] today\nicn-agent: pin=[redacted]\nthe last line\n";
@@ -129,7 +135,9 @@ fn a_bundle_holds_what_the_node_knows_and_none_of_its_secrets() {
         }
     }
     let inventory = rig.client().inventory().expect("an inventory");
-    assert!(inventory.machine.iter().any(|fact| fact.text == "RX-12"), "{inventory:?}");
+    for told in ["RX-12", "BOARD4711"] {
+        assert!(inventory.machine.iter().any(|fact| fact.text == told), "{told}: {inventory:?}");
+    }
     assert_eq!(inventory.disks.len(), 2);
 }
 

@@ -3,6 +3,8 @@
 //! asks, takes it apart, without any privilege. Version 1 of the wire form: one line of JSON asks, one
 //! line answers, then the next may be asked.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::report::DiskId;
@@ -19,6 +21,14 @@ pub const ANSWER_MAX: usize = 8 << 20;
 
 /// The largest support bundle that is written to a stick, in bytes. The node's logs have some MiB.
 pub const BUNDLE_MAX: u64 = 64 << 20;
+
+/// What only root may read of the machine: files in `/sys/class/dmi/id` that the kernel makes readable for nobody else
+/// (Linux, drivers/firmware/dmi-id.c).
+pub const MACHINE_FILES: [&str; 4] =
+    ["product_serial", "product_uuid", "board_serial", "chassis_serial"];
+
+/// The longest text of one of these, in characters. SMBIOS sets no bound; serial numbers have some 10 to 40.
+pub const MACHINE_TEXT_MAX: usize = 200;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +79,8 @@ pub enum Request {
         /// The sequence number behind which to begin; none for all that the kernel still has.
         after: Option<u64>,
     },
+    /// Serial numbers and UUID of the machine, its board and its chassis: [`MACHINE_FILES`].
+    Machine,
     /// Writes a file to the one stick that is labelled for support bundles (see [`crate::stick`]). Where that can
     /// be done, [`Answer::Ready`] comes first; then the client sends the bytes, and the answer to them is
     /// [`Answer::Written`].
@@ -109,6 +121,12 @@ pub enum Answer {
         messages: Vec<KernelMessage>,
         /// Messages behind the one asked for that the kernel has dropped already.
         lost: u64,
+    },
+    /// What the firmware says of the machine, a line each.
+    Machine {
+        /// By [`MACHINE_FILES`], without what this machine does not have: at most [`MACHINE_TEXT_MAX`] characters without
+        /// control characters, as the maker wrote them, also where that says nothing.
+        texts: BTreeMap<String, String>,
     },
     /// The bytes may be sent.
     Ready,

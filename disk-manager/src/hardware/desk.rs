@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::directory::{Directory, KnownDisk};
 use super::stick::{Mounted, Place};
-use super::{kmsg, locate};
+use super::{kmsg, locate, machine};
 use crate::probe::smart::smart;
 use crate::program::{ProgramError, run_holding};
 
@@ -147,6 +147,7 @@ impl Desk {
             Request::Sensors => self.controller(&["-c", "sdr", "elist", "all"]),
             Request::SensorEvents => self.controller(&["-c", "sel", "elist"]),
             Request::KernelLog { after } => kmsg::read(&self.dev.join("kmsg"), *after),
+            Request::Machine => machine::read(&self.sysfs),
             Request::WriteSupport { .. } => failed("no bytes come behind the request".to_owned()),
         }
     }

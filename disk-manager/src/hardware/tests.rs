@@ -139,6 +139,34 @@ fn a_name_that_no_disk_has_runs_nothing() {
 }
 
 #[test]
+fn serial_numbers_of_the_machine_are_told_in_one_printable_line_each() {
+    let node = Node::new();
+    let ask = || node.desk.answer(&Request::Machine);
+    assert!(matches!(ask(), Answer::Absent { .. }));
+    let folder = node.path().join("sys/class/dmi/id");
+    fs::create_dir_all(&folder).unwrap();
+    let long = "9".repeat(1000);
+    for (name, text) in [
+        ("product_serial", "  SN\u{7}4711 \nsecond line\n"),
+        ("board_serial", "Default string\n"),
+        ("chassis_serial", long.as_str()),
+        ("product_name", "readable by anybody\n"),
+    ] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    let Answer::Machine { texts } = ask() else { panic!("{:?}", ask()) };
+    let expected = [
+        ("board_serial", "Default string"),
+        ("chassis_serial", &long[..200]),
+        ("product_serial", "SN 4711"),
+    ];
+    assert_eq!(texts, expected.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
+    // A folder in place of a file cannot be read by anybody, root included.
+    fs::create_dir(folder.join("product_uuid")).unwrap();
+    assert!(reason(ask()).contains("product_uuid"));
+}
+
+#[test]
 fn a_claim_by_hand_is_decided_elsewhere_by_what_the_disk_says_of_its_health() {
     let mut node = Node::new();
     let claim = |disk: &str| Request::ClaimDisk {

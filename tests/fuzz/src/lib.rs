@@ -26,6 +26,7 @@ mod programs;
 #[path = "../../../agent/src/state/record.rs"]
 #[expect(dead_code, reason = "the agent's: not all of it is needed here")]
 mod record;
+mod sla;
 #[path = "../../../disk-manager/src/probe/smartctl.rs"]
 mod smartctl;
 mod sys;
@@ -130,6 +131,7 @@ pub fn targets() -> Vec<Target> {
         programs::TARGETS,
         hardware::TARGETS,
         outbox::TARGETS,
+        sla::TARGETS,
     ];
     let bounded = bounded.into_iter().flatten().copied().map(Target::bounded);
     let whole = [volumes::TARGETS, http::TARGETS];

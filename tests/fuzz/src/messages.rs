@@ -41,6 +41,8 @@ fn messages() -> Vec<Vec<u8>> {
     };
     let ask = |request| line(0, serde_json::to_vec(&Versioned::current(request)));
     let reply = |reply| line(1, serde_json::to_vec(&Versioned::current(reply)));
+    let texts = [("board_serial".to_owned(), "SN4711".to_owned())].into();
+    let machine = hardware::Answer::Machine { texts };
     vec![
         ask(Request::Status),
         ask(Request::LogTail { lines: 5 }),
@@ -50,7 +52,9 @@ fn messages() -> Vec<Vec<u8>> {
         line(3, serde_json::to_vec(&InitReply::Refused { reason: "why".to_owned() })),
         line(4, serde_json::to_vec(&DiskReport::default())),
         line(5, serde_json::to_vec(&hardware::Request::KernelLog { after: Some(7) })),
+        line(5, serde_json::to_vec(&hardware::Request::Machine)),
         line(6, serde_json::to_vec(&hardware::Answer::Absent { what: "it".to_owned() })),
+        line(6, serde_json::to_vec(&machine)),
     ]
 }
 

@@ -41,7 +41,11 @@ impl DriveReading {
             Ok(Answer::Absent { what }) => Self::Cannot { reason: what.clone() },
             Ok(Answer::Failed { reason }) => unknown(reason.clone()),
             Ok(
-                Answer::Done | Answer::Ready | Answer::Written { .. } | Answer::KernelLog { .. },
+                Answer::Done
+                | Answer::Ready
+                | Answer::Written { .. }
+                | Answer::Machine { .. }
+                | Answer::KernelLog { .. },
             ) => unknown("icn-disks answered another question".to_owned()),
             Err(error) => unknown(match error.source() {
                 Some(source) => format!("{error}: {source}"),

@@ -179,6 +179,12 @@ pub fn superblock(backend: &dyn Backend, path: &Path) -> Result<Option<Superbloc
     }
 }
 
+/// Whether a node's key opens the key that a superblock has.
+#[must_use]
+pub fn opens(node_key: &KeyBytes, superblock: &Superblock) -> bool {
+    unwrap(node_key, &superblock.key).is_some()
+}
+
 /// Ends what [`Device::destroy_key`] began, where that was cut off: on a volume whose superblock in force
 /// has no key any more, the other one may still have it.
 ///

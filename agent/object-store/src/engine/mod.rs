@@ -65,7 +65,8 @@ pub use index::{IndexError, IndexFault, IndexMemory};
 pub use leave::Leaving;
 pub use pool::{
     ContentStatus, Engine, EngineConfig, HealingStatus, PackingStatus, PoolSpace, PoolStatus,
-    ScrubStatus, Spread, StandbyStatus, VolumeStatus, destroy_volume, is_retired,
+    ScrubStatus, Spread, StandbyStatus, VolumeStatus, destroy_volume, has_pool, is_opened_by,
+    is_retired,
 };
 pub use prove::SliceProof;
 pub use record::NotARecord;

@@ -203,6 +203,7 @@ pub(super) fn unknown<T>(answer: Answer) -> Reading<T> {
         Answer::Failed { reason } => Reading::Unknown { reason },
         Answer::Output { .. }
         | Answer::KernelLog { .. }
+        | Answer::Machine { .. }
         | Answer::Ready
         | Answer::Written { .. }
         | Answer::Done => {

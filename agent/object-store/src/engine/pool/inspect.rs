@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use agent_object_store_pool::backend::{Backend, EntryKind};
-use agent_object_store_pool::device::{DeviceError, FOLDER, LOCK, superblock};
+use agent_object_store_pool::device::{DeviceError, FOLDER, LOCK, opens, superblock};
 use agent_object_store_pool::disk::DiskBackend;
+use agent_object_store_pool::seal::KeyBytes;
 use agent_object_store_pool::superblock::{FORMAT, Superblock, SuperblockError};
 
 use crate::error::StoreError;
@@ -19,6 +20,22 @@ use crate::volumes::{AttachError, Volume};
 pub fn is_retired(path: &Path) -> bool {
     let found = superblock(&DiskBackend::threads(), path);
     matches!(found, Ok(Some(found)) if found.key.is_empty())
+}
+
+/// Whether a pool is on the volume mounted at a folder that this key opens, which wraps the keys of its volumes. No where
+/// there is none, or that cannot be told. Blocks.
+#[must_use]
+pub fn is_opened_by(path: &Path, key: &KeyBytes) -> bool {
+    let found = superblock(&DiskBackend::threads(), path);
+    matches!(found, Ok(Some(found)) if opens(key, &found))
+}
+
+/// Whether anything of a pool is on the volume mounted at a folder, whole or not. Blocks.
+///
+/// # Errors
+/// The folder cannot be looked at.
+pub fn has_pool(path: &Path) -> io::Result<bool> {
+    path.join(FOLDER).try_exists()
 }
 
 /// Takes a volume out of every pool for good: its keys are written over, then what the pool has on it is removed. Goes on

@@ -43,7 +43,7 @@ use agent_object_store_pool::uring::Unavailable as NoUring;
 use futures::future::try_join_all;
 use tokio::sync::broadcast;
 
-pub use self::inspect::{destroy_volume, is_retired};
+pub use self::inspect::{destroy_volume, has_pool, is_opened_by, is_retired};
 use self::shared::{Shared, Told};
 use self::state::Wanted;
 pub use self::status::{

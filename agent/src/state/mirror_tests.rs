@@ -1,0 +1,208 @@
+use std::cell::RefCell;
+use std::fs;
+use std::time::Duration;
+
+use agent_api::local::ResetScope;
+use agent_object_store::{Class, Engine, EngineConfig, PoolId, Volume, VolumeId};
+
+use super::*;
+use crate::state::anew::Power;
+use crate::state::anew::tests::{STEPS, Volumes, check_new, marked, node, state};
+use crate::state::record::{NodeState, SecretKey};
+use crate::state::{Decided, Surroundings};
+
+const SCOPE: ResetScope = ResetScope::KeepIdentity;
+
+/// What is told while a keeper looks, and what is held at the end.
+fn look(keeper: &mut Keeper, mounts: &[PathBuf]) -> (Vec<Held>, Held) {
+    let told = RefCell::new(Vec::new());
+    let held = keeper.look(mounts, &node(), &|held| told.borrow_mut().push(held));
+    (told.into_inner(), held)
+}
+
+fn fresh() -> Keeper {
+    Keeper::new("node".to_owned())
+}
+
+fn settled(held: &Held) -> Vec<PathBuf> {
+    held.settled.iter().cloned().collect()
+}
+
+/// Two volumes, of which the first was made new while the second was away, and who made it new.
+fn one_of_before() -> (Volumes, Keeper, NodeState) {
+    let volumes = marked(SCOPE);
+    let mut keeper = fresh();
+    let (told, held) = look(&mut keeper, &volumes.mounts[..1]);
+    assert!(matches!(told.as_slice(), [Held { identity: Identity::Awaited(_), .. }]), "{told:?}");
+    assert_eq!(settled(&held), volumes.mounts[..1]);
+    let made = state(&held);
+    assert_eq!(made.resets, 1);
+    (volumes, keeper, made)
+}
+
+/// A pool on a volume, with the node's key of it.
+async fn lay_pool(mount: &Path, key: &SecretKey) {
+    let _ = fs::remove_dir_all(mount.join("icn-pool"));
+    let mut config = EngineConfig::new(PoolId::new("n1").expect("a pool"), key.clone());
+    (config.founding, config.settle) = (Duration::ZERO, Duration::ZERO);
+    let store = Engine::open(config);
+    let id = VolumeId::new("b").expect("an id");
+    let volume = Volume { id, path: mount.to_owned(), class: Class::Ssd };
+    store.attach_all(vec![volume]).await.expect("attached");
+    store.close().await;
+}
+
+#[test]
+fn a_disk_of_before_is_settled_only_once_it_is_emptied_and_has_the_record() {
+    let (volumes, mut keeper, made) = one_of_before();
+    let (told, held) = look(&mut keeper, &volumes.mounts);
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(settled(told), volumes.mounts[..1], "the others need not wait");
+    assert_eq!(told.kept_back[&volumes.mounts[1]], BEING_EMPTIED);
+    assert!(!told.is_everywhere);
+    assert_eq!((settled(&held), &held.kept_back), (volumes.mounts.clone(), &BTreeMap::new()));
+    check_new(&volumes, SCOPE, &made);
+}
+
+#[test]
+fn a_power_cut_at_any_step_leaves_a_disk_of_before_unsettled_until_the_next_start() {
+    let mut finished = false;
+    for steps in 0..STEPS {
+        let (volumes, keeper, made) = one_of_before();
+        let (late, mut keeper) = (&volumes.mounts[1], keeper.on_power(Power::for_steps(steps)));
+        let (told, held) = look(&mut keeper, &volumes.mounts);
+        for held in told.iter().chain([&held]) {
+            assert_eq!(state(held), made);
+            let Found::Record(found) = file::read(late).found else { panic!("no record") };
+            let is_new = found.state == made && !late.join("icn-pool").exists();
+            assert!(is_new || !held.settled.contains(late), "{steps} steps: {held:?}");
+            assert_ne!(held.settled.contains(late), held.kept_back.contains_key(late));
+        }
+        finished = held.is_everywhere;
+        let (_, held) = look(&mut fresh(), &volumes.mounts);
+        assert_eq!(settled(&held), volumes.mounts);
+        check_new(&volumes, SCOPE, &made);
+        if finished {
+            assert!(steps >= 5, "{steps}");
+            break;
+        }
+    }
+    assert!(finished, "{STEPS} steps are not enough");
+}
+
+#[test]
+fn a_disk_of_before_that_cannot_be_emptied_is_kept_back_until_it_can_be() {
+    let (volumes, mut keeper, made) = one_of_before();
+    let late = &volumes.mounts[1];
+    let lock = fs::File::create(late.join("icn-pool/lock")).expect("a lock");
+    lock.try_lock().expect("free");
+    let (_, held) = look(&mut keeper, &volumes.mounts);
+    assert_eq!((settled(&held), held.is_everywhere), (volumes.mounts[..1].to_vec(), false));
+    assert!(held.kept_back[late].contains("could not be emptied"), "{held:?}");
+    drop(lock);
+    let (_, held) = look(&mut keeper, &volumes.mounts);
+    assert_eq!((settled(&held), held.is_everywhere), (volumes.mounts.clone(), true));
+    check_new(&volumes, SCOPE, &made);
+}
+
+#[test]
+fn a_disk_without_a_readable_record_is_neither_used_nor_emptied_after_a_factory_reset() {
+    for text in [Some("torn"), None] {
+        let (volumes, mut keeper, made) = one_of_before();
+        let late = &volumes.mounts[1];
+        let record = late.join("state/agent.json");
+        fs::remove_file(&record).expect("removed");
+        if let Some(text) = text {
+            fs::write(&record, text).expect("damaged");
+        }
+        for keeper in [&mut keeper, &mut fresh()] {
+            let (_, held) = look(keeper, &volumes.mounts);
+            assert_eq!(
+                (state(&held), settled(&held)),
+                (made.clone(), volumes.mounts[..1].to_vec())
+            );
+            let why = &held.kept_back[late];
+            assert!(why.contains("may be of before") && why.contains("wipefs --all"), "{why}");
+            assert!(held.is_everywhere, "a factory reset is not to wait for it");
+            assert!(late.join("icn-pool/extents/1/2").exists(), "nothing was removed");
+            assert_eq!(fs::read_to_string(&record).ok().as_deref(), text, "nothing was written");
+        }
+        // Another factory reset empties it with the others.
+        let mut keeper = fresh();
+        keeper.keep_decided(Decided { reset: Some(SCOPE), ..Decided::default() });
+        assert!(look(&mut keeper, &volumes.mounts).1.is_everywhere);
+        let (_, held) = look(&mut fresh(), &volumes.mounts);
+        assert_eq!((state(&held).resets, settled(&held)), (2, volumes.mounts.clone()));
+        assert!(!late.join("icn-pool").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_disk_whose_pool_the_node_s_key_opens_is_used_whatever_its_record_says() {
+    let later = "{\"version\":99}";
+    for (text, is_replaced) in [("torn", true), (later, false)] {
+        let (volumes, mut keeper, made) = one_of_before();
+        let (late, record) = (&volumes.mounts[1], volumes.mounts[1].join("state/agent.json"));
+        lay_pool(late, &made.pool_key).await;
+        fs::write(&record, text).expect("written");
+        let (_, held) = look(&mut keeper, &volumes.mounts);
+        assert_eq!((settled(&held), &held.kept_back), (volumes.mounts.clone(), &BTreeMap::new()));
+        assert_eq!(fs::read_to_string(&record).expect("a record") == text, !is_replaced);
+        assert!(late.join("icn-pool/superblock-0").exists());
+        // The same with the pool of before.
+        let (volumes, mut keeper, _) = one_of_before();
+        let (late, record) = (&volumes.mounts[1], volumes.mounts[1].join("state/agent.json"));
+        lay_pool(late, &volumes.state.pool_key).await;
+        fs::write(&record, text).expect("written");
+        let (_, held) = look(&mut keeper, &volumes.mounts);
+        assert_eq!(settled(&held), volumes.mounts[..1]);
+        assert!(held.kept_back[late].contains("may be of before"), "{held:?}");
+        assert_eq!(fs::read_to_string(&record).expect("a record"), text);
+    }
+}
+
+#[test]
+fn before_any_factory_reset_no_disk_is_kept_back_for_its_record() {
+    for text in ["torn", "{\"version\":99}"] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mounts = ["a", "b"].map(|name| dir.path().join(name));
+        for mount in &mounts {
+            fs::create_dir_all(mount.join("icn-pool/extents")).expect("a volume");
+        }
+        look(&mut fresh(), &mounts);
+        fs::write(mounts[1].join("state/agent.json"), text).expect("written");
+        let (_, held) = look(&mut fresh(), &mounts);
+        assert_eq!((settled(&held), held.kept_back), (mounts.to_vec(), BTreeMap::new()));
+    }
+}
+
+#[test]
+fn a_disk_that_the_record_cannot_be_written_to_is_kept_back() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mounts = ["a", "b"].map(|name| dir.path().join(name));
+    mounts.iter().for_each(|mount| fs::create_dir(mount).expect("a volume"));
+    let mut keeper = fresh();
+    look(&mut keeper, &mounts[..1]);
+    fs::create_dir_all(mounts[1].join("state/.agent.json.new")).expect("a folder in the way");
+    let (_, held) = look(&mut keeper, &mounts);
+    assert_eq!(settled(&held), mounts[..1]);
+    assert!(held.kept_back[&mounts[1]].contains("could not be written"), "{held:?}");
+}
+
+#[test]
+fn a_disk_with_the_record_of_after_a_reset_takes_the_others_out_of_use() {
+    let (volumes, _, made) = one_of_before();
+    let (new, old) = (&volumes.mounts[..1], &volumes.mounts[1..]);
+    // Only that of before is there at first; nobody has the mark carried out, as it is taken back.
+    let mut record = Record { generation: 1, state: volumes.state.clone() };
+    record.state.reset = None;
+    file::write(&Write { mount: old[0].clone(), set_aside: false }, &record).expect("written");
+    let absent = Surroundings { absent: vec!["a".to_owned()], ..node() };
+    let mut keeper = fresh();
+    let held = keeper.look(old, &absent, &|_| ());
+    assert_eq!((state(&held).resets, settled(&held)), (0, old.to_vec()));
+    let (told, held) = look(&mut keeper, &volumes.mounts);
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((state(told), settled(told)), (made.clone(), new.to_vec()));
+    assert_eq!((state(&held), settled(&held)), (made, volumes.mounts.clone()));
+}
