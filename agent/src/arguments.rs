@@ -70,11 +70,6 @@ pub(crate) enum SettlementCommand {
     Binding,
     /// Prints the transactions that the HP's wallet has to sign, with links that wallets read.
     Unsigned,
-    /// Prints the receipts of challenges of an era, as JSON: the HP shows them in a dispute.
-    Receipts {
-        /// Which era.
-        era: u64,
-    },
 }
 
 /// What to show of the hardware. Ends with 0 where it was shown, with 1 where the agent does not answer or

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::arguments::{SettlementArguments, SettlementCommand};
 
-/// How long the agent may take to answer: from memory, but for receipts, which a disk has.
-const ANSWER: Duration = Duration::from_secs(40);
+/// How long the agent may take to answer, which it does from memory.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What ends with where somebody has to look.
 const ATTENTION: u8 = 2;
@@ -23,17 +23,12 @@ const ATTENTION: u8 = 2;
 /// The agent does not answer, or refuses, or there is none of it; in words.
 pub(crate) fn run(arguments: &SettlementArguments) -> Result<ExitCode> {
     let mut client = AgentClient::new(&arguments.control_socket, ANSWER);
-    if let Some(SettlementCommand::Receipts { era }) = arguments.command {
-        // A file for the HP's tool, as a binding is.
-        print(&pretty(&client.receipts(era)?)?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let report = client.settlement()?;
     let SettlementReport { status, binding, unsigned } = &report;
     let json = arguments.json;
     let mut code = ExitCode::SUCCESS;
     let text = match arguments.command.unwrap_or(SettlementCommand::Status) {
-        SettlementCommand::Status | SettlementCommand::Receipts { .. } => {
+        SettlementCommand::Status => {
             if !status.alarms.is_empty() {
                 code = ExitCode::from(ATTENTION);
             }

@@ -4,6 +4,7 @@ mod find;
 mod local;
 mod network;
 mod prepare;
+mod receipts;
 mod support;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -81,6 +82,14 @@ pub(crate) enum Command {
     Sla,
     /// Shows what the node earned and how it stands on chain, and what its HP has to sign.
     Settlement,
+    /// Shows the receipts of an era's challenges that the node keeps for disputes.
+    Receipts {
+        /// Which era.
+        era: u64,
+        /// Writes them there, as the HP's tool reads them; the file must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Shows the end of the log of all services.
     Log {
         /// How many lines are looked at.
@@ -117,6 +126,7 @@ impl Command {
             Self::Disk { what } => {
                 matches!(what, DiskCommand::Retire { .. } | DiskCommand::Keep { .. })
             }
+            Self::Receipts { out, .. } => out.is_some(),
             Self::Network { what } => what.as_ref().is_some_and(NetworkCommand::changes),
             Self::Status
             | Self::Disks

@@ -124,7 +124,7 @@ where
         json!({
             "chain": desk.network.chain(), "hp": desk.hp, "follows": wish.follows,
             "costNowWei": quote.now_wei.to_string(), "costAtMostWei": quote.most_wei.to_string(),
-            "l1FeeWei": quote.l1_wei.map(|wei| wei.to_string()),
+            "l1FeeWei": quote.l1_wei.map(|wei| wei.to_string()), "l1FeeUnknown": quote.l1_unknown,
             "transactions": transactions, extra.0: extra.1,
         })
     };
@@ -194,7 +194,7 @@ async fn priced<C: Chain + Clone>(
         };
         needed.push(gas);
         let raw = l1::sized(desk.network.chain(), &planned.call, gas, acting.max_fee);
-        l1.push(l1::fee(&desk.chain, &raw, &planned.call, block).await?);
+        l1.push(l1::fee(&desk.chain, &raw, &planned.call, block).await);
     }
     let base_wei = survey.heads.latest.base_fee_wei.unwrap_or(0);
     let prices = (base_wei, desk.chain.tip_wei().await?);

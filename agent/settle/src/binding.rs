@@ -1,6 +1,6 @@
 //! A binding that a node's daemon key signed, before the HP makes anything of it.
 
-use agent_settlement::abi::messages::{DaemonBinding, domain};
+use agent_settlement::abi::messages::domain;
 use agent_settlement::backend::SignedBinding;
 use agent_sla::protocol::settled;
 use agent_sla::protocol::signed::SignatureError;
@@ -94,23 +94,8 @@ pub(crate) fn check(
     if deadline < now_s.saturating_add(LASTS_MIN_S) {
         return Err(BindingError::Expires(deadline));
     }
-    let settled::DaemonBinding {
-        nodeId,
-        hpAccount,
-        daemonAddress,
-        attestationKeyHash,
-        hardwareReportHash,
-        deadline,
-    } = binding.clone();
     Ok(SignedBinding {
-        binding: DaemonBinding {
-            nodeId,
-            hpAccount,
-            daemonAddress,
-            attestationKeyHash,
-            hardwareReportHash,
-            deadline,
-        },
+        binding: binding.clone(),
         daemon: signed.signature.0.to_vec().into(),
         hp: None,
     })

@@ -223,10 +223,10 @@ fn icn(data: &[u8]) -> Option<Deed> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use agent_settlement::abi::reference::Disputes;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dispute::abi::Disputes;
 
     pub(crate) fn network() -> Network {
         let at = Address::repeat_byte;

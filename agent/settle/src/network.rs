@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use agent_settlement::abi::icn_v5::Version;
 use agent_settlement::abi::messages::domain;
+use agent_settlement::abi::reference::Disputes;
 use agent_settlement::backend::{icn_v5, reference};
 use agent_settlement::preflight::{Contract, Target};
 use alloy::primitives::{Address, B256, U256};
@@ -13,7 +14,6 @@ use alloy::sol_types::{SolCall, SolValue};
 use serde::Deserialize;
 
 use crate::abi::{CollateralVault, TOKEN_DIGITS, Token};
-use crate::dispute::abi::Disputes;
 
 /// The longest description in bytes: 32 oracles of 300 bytes, and as much again for comments.
 const FILE_MAX: u64 = 32 << 10;

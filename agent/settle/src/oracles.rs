@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent_settlement::abi::messages::Leaf;
 use agent_settlement::chain::Chain;
 use agent_sla::protocol::parameters::Parameters;
-use agent_sla::protocol::settled::{self, Settled, Verdict};
+use agent_sla::protocol::settled::{Settled, SignedBinding, Verdict};
 use agent_sla::{ReadError, Reader, ReaderError};
 use alloy::primitives::{Address, B256};
 use anyhow::Result;
@@ -167,13 +167,13 @@ async fn pages(reader: &Reader, digest: B256) -> Result<Vec<Leaf>, ReadError> {
         let last = leaves.last().map(|leaf| leaf.nodeId);
         let behind = last.map_or_else(String::new, |node| format!("&after={node}"));
         let path = format!("/v1/leaves?root={digest}{behind}");
-        let page: Vec<settled::Leaf> = reader.get(path).await?;
+        let page: Vec<Leaf> = reader.get(path).await?;
         // A page that goes back would never end; what is in no order makes another root.
         let goes_on = page.first().is_some_and(|leaf| last.is_none_or(|node| node < leaf.nodeId));
         if !goes_on || leaves.len().saturating_add(page.len()) > LEAVES_MAX {
             return Ok(leaves);
         }
-        leaves.extend(page.iter().map(ours));
+        leaves.extend(page);
     }
 }
 
@@ -227,7 +227,7 @@ impl Answers {
         settled: Settled,
     ) -> Result<()> {
         let (name, id) = (name.to_owned(), settled.number);
-        let leaf = ours(&settled.leaf);
+        let leaf = settled.leaf.clone();
         let found = leaf.nodeId;
         if found != asked {
             self.errors.push(OracleError::OtherNode { name, asked, found });
@@ -250,18 +250,12 @@ impl Answers {
     }
 }
 
-/// A leaf as our contracts are called with it.
-pub(crate) fn ours(leaf: &settled::Leaf) -> Leaf {
-    let settled::Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash } = *leaf;
-    Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash }
-}
-
 /// Asks oracles for the binding of a daemon key, until one has it.
 pub(crate) async fn binding(
     network: &Network,
     contracts: &Reference,
     daemon: Address,
-) -> (Option<settled::SignedBinding>, Vec<OracleError>) {
+) -> (Option<SignedBinding>, Vec<OracleError>) {
     // Only what the EIP-712 domain is made of is looked at.
     let parameters = Parameters {
         chain: contracts.chain,

@@ -1,5 +1,6 @@
 //! What transactions cost, before they are signed.
 
+use agent_settlement::chain::ChainError;
 use agent_settlement::engine::policy::Policy;
 use agent_settlement::l1::{self, L1Fee};
 use agent_settlement::outbox::Fee;
@@ -21,6 +22,8 @@ pub(crate) struct Quote {
     pub l1_wei: Option<u128>,
     /// Whether that comes on top of gas.
     pub l1_beside: bool,
+    /// Why it is not known what the data costs on L1; none where it is. It comes on top of all that stands here then.
+    pub l1_unknown: Option<String>,
 }
 
 /// Why there is no price.
@@ -49,11 +52,11 @@ pub(crate) fn policy(cap_wei: u128) -> Policy {
     }
 }
 
-/// What calls that need so much gas cost. Where the fee may be raised until they are mined, the most is at the cap.
+/// What calls that need so much gas cost, each with what its data takes on L1. Where the fee may be raised until they are mined, the most is at the cap.
 pub(crate) fn quote(
     policy: &Policy,
     needed: &[u64],
-    l1: &[L1Fee],
+    l1: &[Result<L1Fee, ChainError>],
     (base_wei, tip_wei): (u128, u128),
     balance_wei: u128,
     may_be_raised: bool,
@@ -67,12 +70,16 @@ pub(crate) fn quote(
         .collect::<Result<_, _>>()?;
     let all = |gas: &[u64]| gas.iter().map(|gas| u128::from(*gas)).sum::<u128>();
     let highest = if may_be_raised { cap_wei } else { fee.max_wei };
-    let (mut beside, mut within) = (None, None);
+    let (mut beside, mut within, mut l1_unknown) = (None, None, None);
     for fee in l1 {
         let (sum, wei) = match fee {
-            L1Fee::None => continue,
-            L1Fee::Beside { wei } => (&mut beside, *wei),
-            L1Fee::Within { wei } => (&mut within, *wei),
+            Ok(L1Fee::None) => continue,
+            Ok(L1Fee::Beside { wei }) => (&mut beside, *wei),
+            Ok(L1Fee::Within { wei }) => (&mut within, *wei),
+            Err(error) => {
+                l1_unknown.get_or_insert_with(|| error.to_string());
+                continue;
+            }
         };
         *sum = Some(sum.unwrap_or(0_u128).saturating_add(wei));
     }
@@ -86,8 +93,9 @@ pub(crate) fn quote(
         most_wei: highest
             .saturating_mul(all(&gas))
             .saturating_add(on_top.saturating_mul(l1::TIMES)),
-        l1_wei: beside.or(within),
+        l1_wei: beside.or(within).filter(|_| l1_unknown.is_none()),
         l1_beside: beside.is_some(),
+        l1_unknown,
         gas,
         fee,
     })
@@ -111,6 +119,11 @@ impl Quote {
                 eth(wei)
             ),
             false => format!("in this, as gas: {} now for L1's data", eth(wei)),
+        }));
+        lines.extend(self.l1_unknown.as_ref().map(|why| {
+            format!(
+                "not in this: L1's data, whose price is not known ({why}); nothing is signed here before it is"
+            )
         }));
         lines
     }
@@ -145,7 +158,10 @@ mod tests {
     #[test]
     fn what_l1_takes_is_in_the_quote() {
         let policy = policy(100);
-        let quoted = |l1: &[L1Fee], has| quote(&policy, &[1000, 100], l1, (20, 5), has, false);
+        let quoted = |l1: &[L1Fee], has| {
+            let l1: Vec<_> = l1.iter().copied().map(Ok).collect();
+            quote(&policy, &[1000, 100], &l1, (20, 5), has, false)
+        };
         let (gas_now, gas_most) = (25 * 1100, 45 * 1375);
         let beside = [L1Fee::Beside { wei: 7000 }, L1Fee::Beside { wei: 300 }];
         let found = quoted(&beside, gas_most + 7300).unwrap();
@@ -159,6 +175,18 @@ mod tests {
         let found = quoted(&within, gas_most).unwrap();
         assert_eq!((found.now_wei, found.most_wei), (gas_now, gas_most));
         assert_eq!((found.l1_wei, found.l1_beside), (Some(420), false));
-        assert_eq!(quoted(&[L1Fee::None; 2], gas_most).unwrap().l1_wei, None);
+        let none = quoted(&[L1Fee::None; 2], gas_most).unwrap();
+        assert_eq!((none.l1_wei, none.l1_unknown), (None, None));
+    }
+
+    #[test]
+    fn what_l1_takes_and_nobody_knows_is_told_and_not_called_nothing() {
+        let away = || ChainError::Behind { server: "one".to_owned(), what: "the newest block" };
+        let l1 = [Ok(L1Fee::Beside { wei: 7000 }), Err(away())];
+        let quote = quote(&policy(100), &[1000, 100], &l1, (20, 5), u128::MAX, false).unwrap();
+        assert_eq!((quote.l1_wei, quote.most_wei), (None, 45 * 1375 + 2 * 7000));
+        let words = quote.words();
+        assert_eq!(words.len(), 3, "{words:?}");
+        assert!(words[2].contains("not known (one is behind: the newest block)"), "{words:?}");
     }
 }

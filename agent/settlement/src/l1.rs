@@ -70,7 +70,8 @@ pub enum L1Fee {
 /// `unsigned` are its unsigned bytes (EIP-2718), which the OP stack asks for; what a signature adds it adds itself.
 ///
 /// # Errors
-/// The chain does not say. That there is nothing at either address is no error.
+/// The chain does not say, or the OP stack's contract is there and refuses: what comes on top is not known then, and nothing is
+/// no price for it. That there is nothing at either address is no error, nor that Arbitrum's refuses: that is in the gas.
 pub async fn fee<C: Chain>(
     chain: &C,
     unsigned: &Bytes,
@@ -79,7 +80,7 @@ pub async fn fee<C: Chain>(
 ) -> Result<L1Fee, ChainError> {
     let at = At::Number(block);
     let question = GasPriceOracle::getL1FeeCall { transaction: unsigned.clone() };
-    if let Some(answer) = ask(chain, (OP_STACK, at), &question, 1).await?
+    if let Some(answer) = words(1, chain.read(OP_STACK, question.abi_encode().into(), at).await?)
         && let Ok(wei) = GasPriceOracle::getL1FeeCall::abi_decode_returns_validate(&answer)
     {
         return Ok(L1Fee::Beside { wei: u128::try_from(wei).unwrap_or(u128::MAX) });
@@ -89,7 +90,11 @@ pub async fn fee<C: Chain>(
         contractCreation: false,
         data: call.data.clone(),
     };
-    if let Some(answer) = ask(chain, (ARBITRUM, at), &question, 3).await?
+    let answer = match chain.read(ARBITRUM, question.abi_encode().into(), at).await {
+        Err(error) if error.revert().is_some() => None,
+        answer => words(3, answer?),
+    };
+    if let Some(answer) = answer
         && let Ok(found) =
             NodeInterface::gasEstimateL1ComponentCall::abi_decode_returns_validate(&answer)
     {
@@ -118,16 +123,7 @@ pub fn sized(chain: u64, call: &Call, gas: u64, fee_wei: u128) -> Bytes {
     transaction.encoded_for_signing().into()
 }
 
-/// An answer of so many words; none where there is none, or it is of something else.
-async fn ask<C: Chain>(
-    chain: &C,
-    (to, at): (Address, At),
-    question: &impl SolCall,
-    words: usize,
-) -> Result<Option<Bytes>, ChainError> {
-    match chain.read(to, question.abi_encode().into(), at).await {
-        Ok(answer) => Ok((answer.len() == words.saturating_mul(WORD)).then_some(answer)),
-        Err(error) if error.revert().is_some() => Ok(None),
-        Err(error) => Err(error),
-    }
+/// An answer of so many words; none where it is of something else.
+fn words(count: usize, answer: Bytes) -> Option<Bytes> {
+    (answer.len() == count.saturating_mul(WORD)).then_some(answer)
 }

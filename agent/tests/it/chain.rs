@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_settlement::abi::messages::domain;
+use agent_settlement::abi::reference::SlaSettlement;
 use agent_settlement::chain::http::{Server, public_tls};
 use agent_sla::protocol::settled::{EraRoot, Leaf, Settled};
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
@@ -44,11 +45,6 @@ pub(crate) const HP: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 )]
 mod abi {
     alloy::sol! {
-        struct EraRoot {
-            uint64 fromEra; uint64 toEra; bytes32 previous; bytes32 root; bytes32 votesRoot;
-            uint256 totalReward; uint256 totalPenalty; bytes32 configDigest;
-        }
-        function post(EraRoot root, bytes[] signatures) external returns (uint256 id);
         function configDigest(uint64 era) external view returns (bytes32);
         function balanceOf(address account) external view returns (uint256);
     }
@@ -244,18 +240,8 @@ impl Chain {
         let sign = |signer: &&PrivateKeySigner| {
             Bytes::from(signer.sign_hash_sync(digest).expect("a signature").as_bytes())
         };
-        let EraRoot { fromEra, toEra, previous, votesRoot, totalReward, totalPenalty, .. } = *root;
-        let posted = abi::EraRoot {
-            fromEra,
-            toEra,
-            previous,
-            root: root.root,
-            votesRoot,
-            totalReward,
-            totalPenalty,
-            configDigest: root.configDigest,
-        };
-        let call = abi::postCall { root: posted, signatures: signers.iter().map(sign).collect() };
+        let signatures = signers.iter().map(sign).collect();
+        let call = SlaSettlement::postCall { root: root.clone(), signatures };
         let data = Bytes::from(call.abi_encode()).to_string();
         self.send(DEPLOYER, &self.contract("settlement").to_string(), &data);
     }

@@ -11,7 +11,6 @@ use serde_json::json;
 use crate::fakes::Rig;
 use crate::oracle::Oracle;
 use crate::process::eventually;
-use crate::settlement::command;
 
 fn kept(era: u64) -> KeptReceipt {
     let oracle = Address::repeat_byte(1);
@@ -58,12 +57,11 @@ fn an_hp_gets_the_receipts_of_an_era_for_a_dispute() {
     let _agent = rig.start();
     let path = rig.path().join("data/a/state/sla/challenges");
     eventually("the file of challenges", || path.exists().then_some(()));
-    let receipts = |era: &str| {
-        let printed = command(&rig, &["receipts", era]);
-        assert!(printed.status.success(), "{printed:?}");
-        serde_json::from_slice::<Vec<KeptReceipt>>(&printed.stdout).expect("receipts")
+    let receipts = |era| {
+        let kept = rig.client().receipts(era).expect("an answer");
+        serde_json::from_value::<Vec<KeptReceipt>>(kept.into()).expect("receipts")
     };
-    assert_eq!(receipts("7"), []);
+    assert_eq!(receipts(7), []);
 
     // As if an oracle had given them: a line each, with its checksum.
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).expect("the file");
@@ -73,8 +71,8 @@ fn an_hp_gets_the_receipts_of_an_era_for_a_dispute() {
         let line = json!({ "receipt": receipt }).to_string();
         writeln!(file, "{:08x} {line}", crc32(line.as_bytes())).expect("written");
     }
-    assert_eq!(receipts("7"), [kept(7)]);
-    assert_eq!(receipts("9"), []);
+    assert_eq!(receipts(7), [kept(7)]);
+    assert_eq!(receipts(9), []);
 }
 
 #[test]
@@ -83,7 +81,6 @@ fn a_node_that_speaks_with_no_oracle_says_that_it_has_none() {
     rig.report(vec![rig.mounted("a")], &[]);
     let _agent = rig.start();
     rig.status("a node that serves", crate::node::ready);
-    let told = command(&rig, &["receipts", "7"]);
-    assert_eq!(told.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&told.stderr).contains("keeps no receipts"), "{told:?}");
+    let refused = rig.client().receipts(7).expect_err("there are none").to_string();
+    assert!(refused.contains("keeps no receipts"), "{refused}");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 
 use crate::oracle::Oracle;
-use crate::process::{free_port, output, stop, tied};
+use crate::process::{output, stop, tied};
 use crate::{CHAIN, HOST, Parameters};
 
 /// How long anvil may take to answer, with a state of some days.
@@ -26,6 +27,9 @@ const DEPLOY_LIMIT: Duration = Duration::from_secs(300);
 
 /// How long one question may take.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// What the chain says.
+const LOG: &str = "chain.log";
 
 /// Seconds from block to block, as on Base. While the contracts are put there, each transaction has its own at once.
 const BLOCK_SECONDS: u64 = 2;
@@ -55,6 +59,16 @@ era_reward_max = \"100000000000000000000\"
 pass_permille = 950
 down_permille = 500
 down_penalty = \"1000000000000000000\"
+";
+
+/// When nodes' states change here: a node that is switched off is warned of after some minutes, and paid again soon after
+/// it came back. Collateral is taken only of one that stays away.
+const STATES: &str = "
+[states]
+warn_after = 2
+hold_after = 10
+slash_after = 20
+restore_after = 2
 ";
 
 /// What chain and contracts are made with.
@@ -88,7 +102,6 @@ impl Chain {
         oracles: &[String],
         (era_seconds, samples): (u32, u16),
     ) -> Result<Self> {
-        let port = free_port()?;
         let terms = json!({ "oracles": oracles, "eraSeconds": era_seconds, "samples": samples });
         let known = fs::read_to_string(dir.join("terms.json")).ok();
         let is_new = known.and_then(|text| serde_json::from_str(&text).ok()) != Some(terms.clone());
@@ -97,9 +110,10 @@ impl Chain {
                 let _ = fs::remove_file(dir.join(name));
             }
         }
-        let log = OpenOptions::new().create(true).append(true).open(dir.join("chain.log"))?;
+        let log = OpenOptions::new().create(true).append(true).open(dir.join(LOG))?;
+        let before = log.metadata()?.len();
         let child = tied(&programs.anvil)
-            .args(["--port", &port.to_string(), "--chain-id", &CHAIN.to_string()])
+            .args(["--port", "0", "--chain-id", &CHAIN.to_string()])
             .args(["--slots-in-an-epoch", "1", "--state"])
             .arg(dir.join("chain.json"))
             .args(["--state-interval", "10"])
@@ -110,8 +124,8 @@ impl Chain {
             .spawn()
             .with_context(|| format!("cannot start {}", programs.anvil.display()))?;
         let (dir, child) = (dir.to_owned(), Some(child));
-        let mut chain = Self { dir, programs, port, deployment: Value::Null, child };
-        chain.wait()?;
+        let mut chain = Self { dir, programs, port: 0, deployment: Value::Null, child };
+        chain.wait(before)?;
         if is_new {
             chain.deploy(oracles, era_seconds, samples)?;
         }
@@ -123,17 +137,24 @@ impl Chain {
         Ok(chain)
     }
 
-    fn wait(&self) -> Result<()> {
+    /// Waits until it answers; where, it says in its log behind what was there `before`.
+    fn wait(&mut self, before: u64) -> Result<()> {
         let began = Instant::now();
-        while self.ask("eth_chainId", &json!([])).is_err() {
+        let path = self.dir.join(LOG);
+        loop {
+            if let Some(port) = port_in(&since(&path, before)?) {
+                self.port = port;
+                if self.ask("eth_chainId", &json!([])).is_ok() {
+                    return Ok(());
+                }
+            }
             ensure!(
                 began.elapsed() < START_LIMIT,
                 "the chain does not answer: see {}",
-                self.dir.join("chain.log").display()
+                path.display()
             );
             thread::sleep(Duration::from_millis(100));
         }
-        Ok(())
     }
 
     fn deploy(&self, oracles: &[String], era_seconds: u32, samples: u16) -> Result<()> {
@@ -234,15 +255,8 @@ impl Chain {
         for (oracle, key) in oracles.iter().zip(GAS_KEYS.iter().cycle()) {
             let gas_key = self.dir.join(format!("{}-gas-key", oracle.name));
             write_secret(&gas_key, key)?;
-            let mut text = format!("rpc = [\"{}\"]\ngas_key = {gas_key:?}\n{TARIFF}", self.url());
-            for peer in oracles.iter().filter(|peer| peer.address != oracle.address) {
-                let Oracle { port, address, certificate, .. } = peer;
-                let _ = write!(
-                    text,
-                    "\n[[peer]]\naddress = \"{address}\"\nurl = \"https://127.0.0.1:{port}\"\n\
-                     certificate = \"{certificate}\"\n"
-                );
-            }
+            let text =
+                settlement(&self.url(), &gas_key, self.contract("registry")?, oracle, oracles);
             fs::write(oracle.settlement(), text)?;
         }
         Ok(())
@@ -275,6 +289,38 @@ impl Chain {
     }
 }
 
+/// What an oracle settles by, with a chain and an account to pay with.
+fn settlement(url: &str, gas_key: &Path, registry: &str, ours: &Oracle, all: &[Oracle]) -> String {
+    let mut text = format!(
+        "rpc = [\"{url}\"]\ngas_key = {gas_key:?}\nregistry = \"{registry}\"\n{TARIFF}{STATES}"
+    );
+    for peer in all.iter().filter(|peer| peer.address != ours.address) {
+        let (port, Oracle { address, certificate, .. }) = (peer.port(), peer);
+        let _ = write!(
+            text,
+            "\n[[peer]]\naddress = \"{address}\"\nurl = \"https://127.0.0.1:{port}\"\n\
+             certificate = \"{certificate}\"\n"
+        );
+    }
+    text
+}
+
+/// What stands in a file behind so many bytes.
+fn since(path: &Path, bytes: u64) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    file.seek(SeekFrom::Start(bytes))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The port that a chain says it listens on, once the whole line is there.
+fn port_in(log: &str) -> Option<u16> {
+    let (_, rest) = log.split_once("Listening on 127.0.0.1:")?;
+    let (port, _) = rest.split_once('\n')?;
+    port.trim().parse().ok()
+}
+
 /// An amount in tokens, which have 18 digits behind the point.
 #[must_use]
 pub fn tokens(amount: u128) -> String {
@@ -303,7 +349,29 @@ impl Drop for Chain {
 
 #[cfg(test)]
 mod tests {
-    use super::tokens;
+    use super::{Oracle, Path, port_in, settlement, tokens};
+
+    #[test]
+    fn an_oracle_settles_with_all_others_and_changes_states_by_the_registry() {
+        let oracle = |number| Oracle::at(number, Path::new("/nonexistent"));
+        let all: Vec<_> = [1, 2, 3].map(oracle).into();
+        let text = settlement("http://127.0.0.1:1", Path::new("key"), "0x0a", &all[1], &all);
+        assert_eq!(text.matches("[[peer]]").count(), 2);
+        for (oracle, is_peer) in all.iter().zip([true, false, true]) {
+            assert_eq!(text.contains(&format!("address = \"{}\"", oracle.address)), is_peer);
+            assert_eq!(text.contains(&format!("127.0.0.1:{}\"", oracle.port())), is_peer);
+        }
+        // A key of a table that came before it would be that table's.
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+        assert!(at("registry = \"0x0a\"") < at("[tariff]") && at("[tariff]") < at("[states]"));
+        assert!(at("[states]\nwarn_after = ") < at("[[peer]]"));
+    }
+
+    #[test]
+    fn the_port_of_a_chain_is_read_once_its_line_is_whole() {
+        let log = "banner\nListening on 127.0.0.1:4711";
+        assert_eq!((port_in(log), port_in(&format!("{log}\n"))), (None, Some(4711)));
+    }
 
     #[test]
     fn amounts_are_told_in_tokens() {

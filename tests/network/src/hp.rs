@@ -32,7 +32,8 @@ impl Hp {
             chain.url(),
             chain.hp()
         );
-        for Oracle { name, port, address, certificate, .. } in oracles {
+        for oracle in oracles {
+            let (port, Oracle { name, address, certificate, .. }) = (oracle.port(), oracle);
             network.push_str(&format!(
                 "\n[[oracle]]\nname = \"{name}\"\nurl = \"https://127.0.0.1:{port}\"\n\
                  address = \"{address}\"\ncertificate = \"0x{}\"\n",

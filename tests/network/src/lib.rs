@@ -126,7 +126,8 @@ impl Network {
              era = \"{era_seconds}s\"\nsamples = {samples}\nreport_every = \"{report_every}s\"\n\
              s3_endpoint = \"https://127.0.0.1:{s3_port}\"\n"
         );
-        for Oracle { name, port, address, certificate, .. } in &self.oracles {
+        for oracle in &self.oracles {
+            let (port, Oracle { name, address, certificate, .. }) = (oracle.port(), oracle);
             let _ = write!(
                 text,
                 "\n[[sla.oracle]]\nname = \"{name}\"\nurl = \"https://{HOST}:{port}\"\n\

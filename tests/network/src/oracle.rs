@@ -1,7 +1,6 @@
 //! One oracle: `reference-oracle`, as whoever runs a network starts it.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,11 +10,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use ureq::Agent;
 
-use crate::process::{free_port, output, stop, tied};
+use crate::process::{HeldPort, first_line, output, stop, tied};
 use crate::{ADMITTED, PARAMETERS};
 
 /// How long an oracle may take to make its key, and to answer.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long it may take to be ready, with what it logged in days, on a machine that is busy.
+const START: Duration = Duration::from_secs(120);
 
 /// An oracle; ended when dropped.
 #[derive(Debug)]
@@ -24,8 +26,8 @@ pub struct Oracle {
     pub name: String,
     program: PathBuf,
     dir: PathBuf,
-    pub(crate) port: u16,
-    /// The port of its page.
+    port: HeldPort,
+    /// The port of its page; 0 before it was started.
     pub page_port: u16,
     /// Whose signatures its votes carry.
     pub address: String,
@@ -44,9 +46,14 @@ impl Oracle {
             found.map(str::to_owned).with_context(|| format!("no {key} in {said:?}"))
         };
         let (address, certificate) = (word("address=")?, word("certificate=")?);
-        let (port, page_port) = (free_port()?, free_port()?);
+        let port = HeldPort::take()?;
         let (program, dir) = (program.to_owned(), dir.to_owned());
-        Ok(Self { name, program, dir, port, page_port, address, certificate, child: None })
+        Ok(Self { name, program, dir, port, page_port: 0, address, certificate, child: None })
+    }
+
+    /// Where nodes and other oracles find it.
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number
     }
 
     /// What it settles by; there is no such file where it does not settle.
@@ -57,12 +64,12 @@ impl Oracle {
     /// Starts it, or starts it again where it was.
     ///
     /// # Errors
-    /// It ends before it says `ready`, with its log.
+    /// It ends before it says `ready`, or does not say so in time; with its log.
     pub fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut command = tied(&self.program);
         command
-            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port), "--data"])
+            .args(["serve", "--listen", &format!("127.0.0.1:{}", self.port()), "--data"])
             .arg(self.dir.join(&self.name))
             .arg("--parameters")
             .arg(self.dir.join(PARAMETERS))
@@ -73,6 +80,7 @@ impl Oracle {
         if settlement.exists() {
             command.arg("--settlement").arg(settlement);
         }
+        self.port.let_go();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -83,14 +91,15 @@ impl Oracle {
             .with_context(|| format!("cannot start {}", self.program.display()))?;
         let stdout = child.stdout.take().context("stdout was asked for")?;
         self.child = Some(child);
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
+        let line = first_line(stdout, START)
+            .with_context(|| format!("{} did not start: {}", self.name, self.log()))?;
         ensure!(
             line.starts_with("ready "),
             "{} did not start: {line:?}: {}",
             self.name,
             self.log()
         );
+        self.page_port = page_port_in(&line).with_context(|| format!("no page in {line:?}"))?;
         Ok(())
     }
 
@@ -151,10 +160,45 @@ impl Oracle {
     }
 }
 
+/// The port of the page, as the line says that tells that it is ready.
+fn page_port_in(line: &str) -> Option<u16> {
+    let (_, port) = line.split_once(" page=http://127.0.0.1:")?;
+    port.trim_end().trim_end_matches('/').parse().ok()
+}
+
 impl Drop for Oracle {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
             stop(child);
         }
+    }
+}
+
+#[cfg(test)]
+impl Oracle {
+    /// One that is never started.
+    pub(crate) fn at(number: u8, dir: &Path) -> Self {
+        Self {
+            name: format!("oracle-{number}"),
+            program: PathBuf::new(),
+            dir: dir.to_owned(),
+            port: HeldPort::take().expect("a port"),
+            page_port: 0,
+            address: format!("0x{number:040}"),
+            certificate: format!("sha256:{number:064}"),
+            child: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page_port_in;
+
+    #[test]
+    fn the_port_of_the_page_is_the_one_that_it_tells() {
+        let line = "ready https://127.0.0.1:8443 address=0x1 certificate=sha256:2";
+        let paged = format!("{line} page=http://127.0.0.1:4711/\n");
+        assert_eq!((page_port_in(&paged), page_port_in(line)), (Some(4711), None));
     }
 }

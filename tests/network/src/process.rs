@@ -1,8 +1,10 @@
 //! Starting programs and ending them.
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,10 +21,42 @@ pub(crate) fn tied(program: &Path) -> Command {
     command
 }
 
-/// A port of loopback that nobody listens on now.
-pub(crate) fn free_port() -> Result<u16> {
-    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(holder.local_addr().context("no free port")?.port())
+/// A port of loopback that is kept free for a program, which others must know the port of before it starts.
+#[derive(Debug)]
+pub(crate) struct HeldPort {
+    /// Which.
+    pub(crate) number: u16,
+    /// Nobody else gets the port while this listens on it.
+    holder: Option<TcpListener>,
+}
+
+impl HeldPort {
+    /// Takes a port that is free.
+    pub(crate) fn take() -> Result<Self> {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+        let number = holder.local_addr().context("no free port")?.port();
+        Ok(Self { number, holder: Some(holder) })
+    }
+
+    /// Lets go of it: right before the program starts that listens there.
+    pub(crate) fn let_go(&mut self) {
+        self.holder = None;
+    }
+}
+
+/// The first line that a program prints, waited for at most so long; empty where it ends without one.
+pub(crate) fn first_line(from: impl Read + Send + 'static, limit: Duration) -> Result<String> {
+    let (told, line) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let mut line = String::new();
+        let read = BufReader::new(from).read_line(&mut line).map(|_| line);
+        // Nobody may be waiting any more.
+        let _ = told.send(read);
+    });
+    match line.recv_timeout(limit) {
+        Ok(line) => line.context("cannot read what it prints"),
+        Err(_) => bail!("it printed no line within {} s", limit.as_secs()),
+    }
 }
 
 /// Runs a program to its end, at most so long, and gives what it printed. For programs with little output: what
@@ -69,4 +103,26 @@ fn waited(child: &mut Child, limit: Duration) -> bool {
         thread::sleep(Duration::from_millis(50));
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_prints_no_line_is_not_waited_for_for_ever() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let error = first_line(reader, Duration::from_millis(50)).expect_err("nothing is printed");
+        assert!(error.to_string().contains("no line within"), "{error}");
+        drop(writer);
+        assert_eq!(first_line(std::io::empty(), STOP_LIMIT).expect("its end"), "");
+        let lines = std::io::Cursor::new("ready https://127.0.0.1:1\nmore\n");
+        assert_eq!(first_line(lines, STOP_LIMIT).expect("a line"), "ready https://127.0.0.1:1\n");
+    }
+
+    #[test]
+    fn a_held_port_is_nobody_elses() {
+        let port = HeldPort::take().expect("a port");
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port.number)).expect_err("it is held");
+    }
 }

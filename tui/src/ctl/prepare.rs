@@ -22,15 +22,17 @@ use crate::sections::log::passes;
 use crate::state::{Event, Filter, State};
 use crate::update::update;
 
+/// What is done to come to an answer.
+type Work = Box<dyn FnOnce(&mut AgentClient) -> Result<Answer>>;
+
 /// What comes of a command.
-#[derive(Debug)]
 pub(crate) enum Step {
     /// This is to be shown.
     Show(Answer),
     /// This is to be done.
     Do(Action),
     /// This is to be done, and what comes of it shown.
-    Run(fn(&mut AgentClient) -> Result<Answer>),
+    Run(Work),
     /// This is to be done once somebody has confirmed it.
     Ask(Confirm),
 }
@@ -108,6 +110,11 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
             let report = agent.settlement()?;
             show(pages::settlement(&report), json!(report))
         }
+        Command::Receipts { era, out: None } => Step::Show(super::receipts::shown(*era, agent)?),
+        Command::Receipts { era, out: Some(file) } => {
+            let (era, file) = (*era, file.clone());
+            Step::Run(Box::new(move |agent| super::receipts::written(era, &file, agent)))
+        }
         Command::Log { lines, level, text } => {
             let filter = Filter { level: (*level).into(), text: text.clone() };
             let mut log = agent.log_tail(*lines)?;
@@ -116,7 +123,7 @@ pub(crate) fn prepare(command: &Command, agent: &mut AgentClient) -> Result<Step
             show(text, json!({ "v": VERSION, "lines": log }))
         }
         Command::Inventory => Step::Show(super::support::inventory(agent)?),
-        Command::Support => Step::Run(super::support::write),
+        Command::Support => Step::Run(Box::new(super::support::write)),
         Command::Secret => {
             let secret = agent.first_user_secret()?;
             show(format!("{}\n", secret.reveal()), json!({ "secret_key": secret.reveal() }))

@@ -90,6 +90,38 @@ fn json_has_the_types_of_the_control_socket() {
 }
 
 #[test]
+fn the_receipts_of_an_era_are_shown_and_written_to_a_new_file() {
+    let agent = Agent::start();
+    let text = shown(&agent, &["receipts", "7"]);
+    let oracle = "0x0101010101010101010101010101010101010101";
+    assert_eq!(
+        text,
+        format!("era 7: 1 receipt(s)\n{oracle}  passed  6 objects, 7000000000 bytes\n")
+    );
+    assert_eq!(json(&agent, &["receipts", "7"]), Value::Array(vec![fake::receipt()]));
+    assert_eq!(shown(&agent, &["receipts", "8"]), "era 8: no receipt\n");
+
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("receipts.json");
+    let out = ["--out", file.to_str().expect("text")];
+    let done = shown(&agent, &[&["receipts", "7"][..], &out].concat());
+    assert_eq!(done, format!("1 receipt(s) of era 7 are in {}\n", file.display()));
+    let kept = std::fs::read(&file).expect("it is written");
+    assert_eq!(
+        serde_json::from_slice::<Value>(&kept).expect("JSON"),
+        json(&agent, &["receipts", "7"])
+    );
+    // Neither is a file overwritten, nor one without a receipt made.
+    for (era, words) in [("7", "is there already"), ("8", "no receipt; nothing was written")] {
+        let output = icnctl(&agent, &[&["receipts", era][..], &out].concat());
+        assert_eq!(output.status.code(), Some(1), "{era}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{output:?}");
+    }
+    assert_eq!(std::fs::read(&file).expect("it is there"), kept);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
+
+#[test]
 fn what_deserves_attention_is_the_exit_status_2() {
     let agent = Agent::start();
     let output = icnctl(&agent, &["health"]);

@@ -114,6 +114,10 @@ fn answer(
             Request::CheckPin { pin } if pin.reveal() == PIN => Reply::Accepted,
             Request::CheckPin { .. } => Reply::Refused { reason: "that is not the PIN".to_owned() },
             Request::Settlement => Reply::Settlement(Box::new(settlement())),
+            Request::Receipts { era: RECEIPTS_ERA } => {
+                Reply::Receipts { receipts: vec![receipt()] }
+            }
+            Request::Receipts { .. } => Reply::Receipts { receipts: Vec::new() },
             Request::Ping { .. } => Reply::Ping(PingReport {
                 address: [192, 0, 2, 1].into(),
                 way: PingWay::Icmp,
@@ -251,6 +255,19 @@ pub(crate) fn written() -> SupportWritten {
         verified: true,
         recipients: vec!["age1abc".to_owned()],
     }
+}
+
+/// The era that there is a receipt of.
+pub(crate) const RECEIPTS_ERA: u64 = 7;
+
+/// A receipt as agent-sla writes it, without its signatures.
+pub(crate) fn receipt() -> serde_json::Value {
+    serde_json::json!({
+        "oracle": "0x0101010101010101010101010101010101010101",
+        "era": RECEIPTS_ERA,
+        "request": { "message": { "objects": 6, "totalBytes": 7_000_000_000_u64 } },
+        "receipt": { "message": { "result": 1 } },
+    })
 }
 
 fn log() -> Vec<String> {

@@ -3,6 +3,7 @@
 
 mod accel;
 mod check;
+mod heard;
 mod machine;
 mod oracles;
 mod qmp;

@@ -1,12 +1,13 @@
 //! Three SLA oracles on this machine, for the machine's node: made once, kept with its disks.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use test_network::{ChainPrograms, Network, Settings, daemon_in, gas_in, label_in, tokens};
+use anyhow::{Context, Result};
+use test_network::{ChainPrograms, Network, Settings, tokens};
+
+use super::heard::Heard;
 
 /// How many: one may be down, and two still agree.
 const ORACLES: u8 = 3;
@@ -33,6 +34,8 @@ pub(crate) const FOLDER: &str = "oracles";
 #[derive(Debug)]
 pub(crate) struct Oracles {
     network: Network,
+    /// What the node's log told.
+    heard: Heard,
     /// Since when oracles are away, in their order.
     away: Vec<Option<Instant>>,
     /// What was done for the node on chain.
@@ -65,7 +68,15 @@ impl Oracles {
         };
         let network = Network::start(&dir.join(FOLDER), settings)?;
         let away = vec![None; network.oracles.len()];
-        Ok(Self { network, away, enrolled: None, tried: None, is_funded: false, paid: None })
+        Ok(Self {
+            network,
+            heard: Heard::default(),
+            away,
+            enrolled: None,
+            tried: None,
+            is_funded: false,
+            paid: None,
+        })
     }
 
     /// What the machine's `node.toml` says of them; `s3_port` of this machine leads to its S3.
@@ -100,17 +111,17 @@ impl Oracles {
     ///
     /// # Errors
     ///
-    /// When the list cannot be written or an oracle does not start.
+    /// When the log cannot be read, the list cannot be written, or an oracle does not start.
     pub(crate) fn tend(&mut self, log: &Path) -> Result<Vec<String>> {
         let mut said = Vec::new();
-        let text = fs::read(log).unwrap_or_default();
-        if let Some(daemon) = daemon_in(&String::from_utf8_lossy(&text))
-            && self.network.admit(&daemon)?
+        self.heard.listen(log).with_context(|| format!("cannot read {}", log.display()))?;
+        if let Some(daemon) = &self.heard.daemon
+            && self.network.admit(daemon)?
         {
             said.push(format!("the oracles admit the node's daemon address {daemon}"));
         }
         if self.network.chain.is_some() {
-            said.extend(self.settle(&String::from_utf8_lossy(&text))?);
+            said.extend(self.settle()?);
         }
         for (oracle, away) in self.network.oracles.iter_mut().zip(&mut self.away) {
             if let Some(status) = oracle.ended()? {
@@ -127,12 +138,12 @@ impl Oracles {
     }
 
     /// Does what the node's HP does on chain, and looks at what it is paid.
-    fn settle(&mut self, log: &str) -> Result<Vec<String>> {
+    fn settle(&mut self) -> Result<Vec<String>> {
         let mut said = Vec::new();
         let Some(chain) = &self.network.chain else { return Ok(said) };
         if !self.is_funded
-            && let Some(gas) = gas_in(log)
-            && let Ok(is_new) = chain.fund(&gas)
+            && let Some(gas) = &self.heard.gas
+            && let Ok(is_new) = chain.fund(gas)
         {
             self.is_funded = true;
             if is_new {
@@ -149,18 +160,20 @@ impl Oracles {
             }
             self.paid = Some((now, Instant::now()));
         }
-        let (Some(label), Some(daemon)) = (label_in(log), daemon_in(log)) else { return Ok(said) };
+        let (Some(label), Some(daemon)) = (&self.heard.label, &self.heard.daemon) else {
+            return Ok(said);
+        };
         // Its binding comes to the oracles with its session.
-        let is_early = !log.contains("signed a binding") || !log.contains("in session");
+        let is_early = !self.heard.has_binding || !self.heard.was_in_session;
         let tried = self.tried.is_some_and(|at| at.elapsed() < BETWEEN_TRIES);
-        if self.enrolled.as_ref() == Some(&label) || is_early || tried {
+        if self.enrolled.as_ref() == Some(label) || is_early || tried {
             return Ok(said);
         }
         self.tried = Some(Instant::now());
-        match self.network.hp().and_then(|hp| hp.enrol(&label, &daemon)) {
+        match self.network.hp().and_then(|hp| hp.enrol(label, daemon)) {
             Ok(()) => {
                 said.push(format!("the HP registered node {label} and bound its daemon key"));
-                self.enrolled = Some(label);
+                self.enrolled = Some(label.clone());
             }
             Err(error) => said.push(format!("the HP tries again: {error:#}")),
         }

@@ -33,7 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent-s3", &["agent-object-store"]),
     ("agent-settle", &["agent-settlement", "agent-sla"]),
     ("agent-settlement", &["agent-dial"]),
-    ("agent-sla", &["agent-dial", "agent-health", "agent-kv", "agent-proofs"]),
+    ("agent-sla", &["agent-dial", "agent-health", "agent-kv", "agent-proofs", "agent-settlement"]),
     ("agent-support", &["agent-api", "disk-manager-plan"]),
     ("bench", &["agent-object-store", "agent-object-store-pool"]),
     ("disk-manager", &["disk-manager-plan", "provisioning-config"]),

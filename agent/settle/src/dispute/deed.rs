@@ -1,8 +1,8 @@
 //! What a call of `Disputes` does, read from its own bytes.
 
+use agent_settlement::abi::reference::Disputes;
 use alloy::primitives::{Address, B256, U256};
 
-use super::abi::Disputes;
 use crate::deed::call;
 
 /// What a call shows or asks.

@@ -10,7 +10,6 @@ use alloy::sol_types::{Eip712Domain, SolStruct};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::oracles::ours;
 use crate::units::moment;
 
 /// The longest file of evidence in bytes: receipts of 2,000 eras of an oracle are 3 MB.
@@ -381,7 +380,7 @@ impl Refutation {
             if (digest, settled.root.root) != (posted.digest, posted.root) {
                 return Err(EvidenceError::OtherRoot(root));
             }
-            if !ours(&settled.leaf).is_in(posted.root, &settled.proof) {
+            if !settled.leaf.is_in(posted.root, &settled.proof) {
                 return Err(EvidenceError::NotInRoot { node, root });
             }
             if cancels && block_s >= posted.final_at {

@@ -8,7 +8,9 @@ mod evidence;
 use std::path::Path;
 
 use agent_settlement::abi::messages::domain;
-use agent_settlement::abi::reference::SlaSettlement;
+use agent_settlement::abi::reference::{
+    Disputes, EraManager, OracleRegistry, SlaSettlement, Terms,
+};
 use agent_settlement::chain::Chain;
 use agent_sla::protocol::messages::KeptReceipt;
 use agent_sla::protocol::parameters::Era;
@@ -18,7 +20,6 @@ use alloy::primitives::{Address, B256, Bytes, U256, aliases::U96};
 use alloy::sol_types::{Eip712Domain, SolCall};
 use anyhow::{Result, bail};
 
-use self::abi::{Disputes, EraTimes, Stakes, Terms};
 use self::args::{DisputeCommand, Question};
 use self::evidence::{EvidenceError, FILE_MAX, Hidden, Posted, Refutation};
 use crate::abi::Token;
@@ -112,9 +113,9 @@ impl<C: Chain + Clone> Desk<C> {
             bail!("the oracle {oracle} signs no more and has no stake left: it was shown before");
         }
         let call = Disputes::showEquivocationCall {
-            first: (&found.first.message).into(),
+            first: found.first.message.clone(),
             firstSignature: Bytes::from(found.first.signature.0.to_vec()),
-            second: (&found.second.message).into(),
+            second: found.second.message.clone(),
             secondSignature: Bytes::from(found.second.signature.0.to_vec()),
         };
         let plan = vec![court.call(self, &call)?];
@@ -131,7 +132,7 @@ impl<C: Chain + Clone> Desk<C> {
     /// Stake of an oracle in the token's smallest unit, and whether its signatures count no more.
     async fn stake(&self, court: &Court, oracle: Address) -> Result<(U256, bool)> {
         let at = self.ask(CONTRACT, court.disputes, &Disputes::oraclesCall {}).await?;
-        let found = self.ask("OracleRegistry", at, &Stakes::oraclesCall { oracle }).await?;
+        let found = self.ask("OracleRegistry", at, &OracleRegistry::oraclesCall { oracle }).await?;
         Ok((wide(found.bond), found.jailed))
     }
 
@@ -160,9 +161,11 @@ impl<C: Chain + Clone> Desk<C> {
         let (contracts, disputes) = (&court.contracts, court.disputes);
         let terms = self.terms(court).await?;
         let era = vote.message.era;
-        let current = self.ask("EraManager", contracts.eras, &EraTimes::currentEraCall {}).await?;
+        let current =
+            self.ask("EraManager", contracts.eras, &EraManager::currentEraCall {}).await?;
         if current > era {
-            let end = self.ask("EraManager", contracts.eras, &EraTimes::endOfCall { era }).await?;
+            let end =
+                self.ask("EraManager", contracts.eras, &EraManager::endOfCall { era }).await?;
             let until = seconds(end).saturating_add(terms.evidenceAge.into());
             evidence::in_time(era, current, until, block_s)?;
         } else {
@@ -180,10 +183,10 @@ impl<C: Chain + Clone> Desk<C> {
             );
         }
         let call = Disputes::showReceiptCall {
-            vote: (&vote.message).into(),
+            vote: vote.message.clone(),
             voteSignature: Bytes::from(vote.signature.0.to_vec()),
-            request: (&kept.request.message).into(),
-            receipt: (&kept.receipt.message).into(),
+            request: kept.request.message.clone(),
+            receipt: kept.receipt.message.clone(),
             receiptSignature: Bytes::from(kept.receipt.signature.0.to_vec()),
         };
         let mut show = court.call(self, &call)?;
@@ -226,8 +229,9 @@ impl<C: Chain + Clone> Desk<C> {
             );
         }
         let oracles = self.ask(CONTRACT, court.disputes, &Disputes::oraclesCall {}).await?;
-        let role = self.ask("OracleRegistry", oracles, &Stakes::SLASHER_ROLECall {}).await?;
-        let may = Stakes::hasRoleCall { role, account: court.disputes };
+        let role =
+            self.ask("OracleRegistry", oracles, &OracleRegistry::SLASHER_ROLECall {}).await?;
+        let may = OracleRegistry::hasRoleCall { role, account: court.disputes };
         match self.ask("OracleRegistry", oracles, &may).await? {
             true => Ok(()),
             false => bail!(
@@ -322,8 +326,8 @@ impl<C: Chain + Clone> Desk<C> {
             Refutation::Era(one) => {
                 let call = Disputes::refuteEraCall {
                     rootId: U256::from(one.number),
-                    root: (&one.root).into(),
-                    leaf: (&one.leaf).into(),
+                    root: one.root.clone(),
+                    leaf: one.leaf.clone(),
                     proof: one.proof.clone(),
                 };
                 court.call(self, &call)?
@@ -332,10 +336,10 @@ impl<C: Chain + Clone> Desk<C> {
                 let [first, second] = &**two;
                 let call = Disputes::refuteTwiceCall {
                     rootId: U256::from(first.number),
-                    root: (&first.root).into(),
-                    first: (&first.leaf).into(),
+                    root: first.root.clone(),
+                    first: first.leaf.clone(),
                     firstProof: first.proof.clone(),
-                    second: (&second.leaf).into(),
+                    second: second.leaf.clone(),
                     secondProof: second.proof.clone(),
                 };
                 court.call(self, &call)?
@@ -344,11 +348,11 @@ impl<C: Chain + Clone> Desk<C> {
                 let [before, after] = &**two;
                 let call = Disputes::refuteCourseCall {
                     beforeId: U256::from(before.number),
-                    before: (&before.leaf).into(),
+                    before: before.leaf.clone(),
                     beforeProof: before.proof.clone(),
                     rootId: U256::from(after.number),
-                    root: (&after.root).into(),
-                    leaf: (&after.leaf).into(),
+                    root: after.root.clone(),
+                    leaf: after.leaf.clone(),
                     proof: after.proof.clone(),
                 };
                 court.call(self, &call)?

@@ -8,8 +8,9 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_settlement::abi::messages::{Leaf, domain};
+use agent_settlement::abi::reference::SlaSettlement;
 use agent_settlement::chain::http::{Server, public_tls};
-use agent_sla::protocol::settled::{self, EraRoot, Settled};
+use agent_sla::protocol::settled::{EraRoot, Settled};
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
@@ -44,11 +45,6 @@ pub(crate) const HP_KEY: [u8; 32] = [0x48; 32];
 )]
 mod abi {
     alloy::sol! {
-        struct EraRoot {
-            uint64 fromEra; uint64 toEra; bytes32 previous; bytes32 root; bytes32 votesRoot;
-            uint256 totalReward; uint256 totalPenalty; bytes32 configDigest;
-        }
-        function post(EraRoot root, bytes[] signatures) external returns (uint256 id);
         function configDigest(uint64 era) external view returns (bytes32);
         function balanceOf(address account) external view returns (uint256);
         function approve(address spender, uint256 value) external returns (bool);
@@ -341,19 +337,8 @@ impl Chain {
         let sign = |signer: &&PrivateKeySigner| {
             Bytes::from(signer.sign_hash_sync(&digest).expect("a signature").as_bytes())
         };
-        let EraRoot { fromEra, toEra, votesRoot, totalReward, totalPenalty, configDigest, .. } =
-            root;
-        let posted = abi::EraRoot {
-            fromEra,
-            toEra,
-            previous,
-            root: root.root,
-            votesRoot,
-            totalReward,
-            totalPenalty,
-            configDigest,
-        };
-        let call = abi::postCall { root: posted, signatures: signers.iter().map(sign).collect() };
+        let signatures = signers.iter().map(sign).collect();
+        let call = SlaSettlement::postCall { root: root.clone(), signatures };
         let data = Bytes::from(call.abi_encode());
         let to = self.contract("settlement");
         let transaction = json!([{ "from": DEPLOYER, "to": to, "data": data, "gas": "0xf4240" }]);
@@ -364,13 +349,7 @@ impl Chain {
         let settled = |leaf: Leaf, beside: B256| Settled {
             number,
             root: root.clone(),
-            leaf: settled::Leaf {
-                nodeId: leaf.nodeId,
-                toEra: leaf.toEra,
-                cumulativeReward: leaf.cumulativeReward,
-                cumulativePenalty: leaf.cumulativePenalty,
-                votesHash: leaf.votesHash,
-            },
+            leaf,
             proof: vec![beside],
             eras: Vec::new(),
         };

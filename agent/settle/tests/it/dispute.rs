@@ -1,6 +1,7 @@
 //! Oracles that hide receipts, vote twice, or sign roots that cannot be true.
 
 use agent_settlement::abi::messages::domain;
+use agent_settlement::abi::reference::Disputes;
 use agent_sla::protocol::key::SigningKey;
 use agent_sla::protocol::messages::KeptReceipt;
 use agent_sla::protocol::parameters::Era;
@@ -26,36 +27,6 @@ const ERA_REWARD: u64 = 40;
 
 /// Seconds that an oracle has to answer (`script/Local.s.sol`).
 const ANSWER_S: u64 = 20 * ERA_S;
-
-#[allow(
-    missing_docs,
-    missing_debug_implementations,
-    unreachable_pub,
-    clippy::all,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "made by the macro"
-)]
-mod abi {
-    alloy::sol! {
-        struct SlaVote {
-            address oracleId; bytes32 nodeId; uint64 era; uint32 issued; uint32 passed; uint64 medianLatencyUs;
-            uint64 medianBytesPerSecond; uint64 provenBytes; bytes32 receiptsRoot; bytes32 configDigest;
-        }
-        struct ChallengeRequest {
-            bytes32 nodeId; address oracleId; uint64 era; bytes32 nonce; bytes32 dataRoot; uint64 objects;
-            uint64 totalBytes; bytes32 configDigest;
-        }
-        struct ChallengeReceipt {
-            bytes32 requestHash; bytes32 beacon; uint8 result; uint64 latencyUs; uint64 bytesPerSecond;
-            uint64 oracleTime;
-        }
-        function showReceipt(SlaVote vote, bytes voteSignature, ChallengeRequest request, ChallengeReceipt receipt,
-            bytes receiptSignature) external;
-    }
-}
 
 fn key(number: u8) -> SigningKey {
     SigningKey::from_bytes(&Zeroizing::new([number; 32])).expect("a key")
@@ -213,40 +184,11 @@ async fn an_oracle_that_is_asked_answers_or_is_slashed() {
     let hidden = desk.receipt(1);
     // It says that it was made from another receipt.
     let vote = desk.vote(1, 9, &[B256::repeat_byte(9)]);
-    let (said, request) = (vote.message.clone(), hidden.request.message.clone());
-    let receipt = hidden.receipt.message.clone();
-    let call = abi::showReceiptCall {
-        vote: abi::SlaVote {
-            oracleId: said.oracleId,
-            nodeId: said.nodeId,
-            era: said.era,
-            issued: said.issued,
-            passed: said.passed,
-            medianLatencyUs: said.medianLatencyUs,
-            medianBytesPerSecond: said.medianBytesPerSecond,
-            provenBytes: said.provenBytes,
-            receiptsRoot: said.receiptsRoot,
-            configDigest: said.configDigest,
-        },
+    let call = Disputes::showReceiptCall {
+        vote: vote.message.clone(),
         voteSignature: Bytes::from(vote.signature.0.to_vec()),
-        request: abi::ChallengeRequest {
-            nodeId: request.nodeId,
-            oracleId: request.oracleId,
-            era: request.era,
-            nonce: request.nonce,
-            dataRoot: request.dataRoot,
-            objects: request.objects,
-            totalBytes: request.totalBytes,
-            configDigest: request.configDigest,
-        },
-        receipt: abi::ChallengeReceipt {
-            requestHash: receipt.requestHash,
-            beacon: receipt.beacon,
-            result: receipt.result,
-            latencyUs: receipt.latencyUs,
-            bytesPerSecond: receipt.bytesPerSecond,
-            oracleTime: receipt.oracleTime,
-        },
+        request: hidden.request.message.clone(),
+        receipt: hidden.receipt.message.clone(),
         receiptSignature: Bytes::from(hidden.receipt.signature.0.to_vec()),
     };
     chain.allow_to("disputes", tokens(10)).await;

@@ -1,6 +1,6 @@
 //! Daemon keys: one that takes the place of another in the middle of an era, and one that two nodes have.
 
-use agent_settlement::abi::messages::{DaemonBinding, domain};
+use agent_settlement::abi::messages::domain;
 use agent_settlement::abi::reference::NodeRegistry;
 use agent_sla::protocol::key::SigningKey;
 use agent_sla::protocol::settled::SignedBinding;
@@ -21,16 +21,8 @@ fn key(number: u8) -> SigningKey {
 }
 
 fn bind_call(signed: &SignedBinding) -> NodeRegistry::bindCall {
-    let message = signed.message.clone();
     NodeRegistry::bindCall {
-        binding: DaemonBinding {
-            nodeId: message.nodeId,
-            hpAccount: message.hpAccount,
-            daemonAddress: message.daemonAddress,
-            attestationKeyHash: message.attestationKeyHash,
-            hardwareReportHash: message.hardwareReportHash,
-            deadline: message.deadline,
-        },
+        binding: signed.message.clone(),
         daemonSignature: Bytes::from(signed.signature.0.to_vec()),
     }
 }

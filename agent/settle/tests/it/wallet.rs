@@ -124,9 +124,14 @@ async fn what_l1_takes_is_shown_and_must_be_there() {
     tool.ask(&register).refused("are needed for gas");
     assert_eq!(chain.sent().await, 0);
 
-    // What answers otherwise than it should is no such chain.
+    // What answers with something else than a price is no such chain; one that refuses leaves open what it takes.
+    chain.ask("anvil_setCode", json!([OP_STACK, "0x60406000f3"])).await;
+    let other = tool.told(&register);
+    assert!(other["l1FeeWei"].is_null() && other["l1FeeUnknown"].is_null(), "{other}");
     chain.ask("anvil_setCode", json!([OP_STACK, "0x60006000fd"])).await;
-    assert!(tool.told(&register)["l1FeeWei"].is_null());
+    let unknown = tool.told(&register);
+    let why = unknown["l1FeeUnknown"].as_str().expect("why");
+    assert!(unknown["l1FeeWei"].is_null() && why.contains("revert"), "{unknown}");
     chain.ask("anvil_setCode", json!([OP_STACK, "0x"])).await;
     // 1,000 gas at 7 wei, as a part of the gas that is estimated.
     let code = "0x6103e860005260076020526009604052606060 00f3".replace(' ', "");

@@ -1,4 +1,5 @@
-//! Our contracts (`contracts/src`): what of them the node calls and reads, and which of their errors are for good.
+//! Our contracts (`contracts/src`): what of them is called and read, and which of their errors are for good. What is
+//! signed is declared here too, as the macro knows only types of its own block; [`super::messages`] is the name for it.
 
 use crate::revert::Class::{Retryable, Terminal};
 use crate::revert::KnownError;
@@ -16,38 +17,98 @@ use crate::revert::KnownError;
 )]
 mod contracts {
     alloy::sol! {
-        /// A node's key, as its HP wants it.
-        #[derive(Debug, PartialEq, Eq)]
+        /// A node asks to be challenged, and commits to what it stores before it knows the questions.
+        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        struct ChallengeRequest {
+            bytes32 nodeId;
+            address oracleId;
+            uint64 era;
+            /// Drawn by the node.
+            bytes32 nonce;
+            /// The root over all objects at the cut of the era (docs/design/proofs.md).
+            bytes32 dataRoot;
+            uint64 objects;
+            uint64 totalBytes;
+            bytes32 configDigest;
+        }
+
+        /// What an oracle found in a challenge.
+        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        struct ChallengeReceipt {
+            /// The EIP-712 digest of the request.
+            bytes32 requestHash;
+            /// What the questions were drawn from.
+            bytes32 beacon;
+            /// 1 passed, 2 failed.
+            uint8 result;
+            /// Median of the oracle's own reads from the node since the receipt before; 0 for none.
+            uint64 latencyUs;
+            /// The same of its large reads.
+            uint64 bytesPerSecond;
+            /// Milliseconds since 1970 by the oracle's clock.
+            uint64 oracleTime;
+        }
+
+        /// What an oracle makes of a node's era.
+        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        struct SlaVote {
+            address oracleId;
+            bytes32 nodeId;
+            uint64 era;
+            /// Checks that were made: canary reads and writes, and challenges.
+            uint32 issued;
+            /// How many of them the node passed.
+            uint32 passed;
+            uint64 medianLatencyUs;
+            uint64 medianBytesPerSecond;
+            /// Bytes that a passed challenge committed to.
+            uint64 provenBytes;
+            /// Keccak-256 of the digests of the era's receipts, one after the other in the order of their times.
+            bytes32 receiptsRoot;
+            bytes32 configDigest;
+        }
+
+        /// A node's key, as its HP wants it. Signed by the daemon key; the HP sends or signs it.
+        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         struct DaemonBinding {
             bytes32 nodeId;
             address hpAccount;
             address daemonAddress;
+            /// Keccak-256 of the public key that attests the machine; zero for none.
             bytes32 attestationKeyHash;
+            /// Keccak-256 of the report of the node's hardware; zero for none.
             bytes32 hardwareReportHash;
+            /// Seconds since 1970 after which it is not taken.
             uint256 deadline;
         }
 
+        /// What all nodes have earned up to an era. Signed by a quorum of the oracles of `toEra`.
+        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        struct EraRoot {
+            uint64 fromEra;
+            uint64 toEra;
+            /// EIP-712 digest of the root before; zero for the first.
+            bytes32 previous;
+            /// Root of the tree of all nodes.
+            bytes32 root;
+            /// Root of the tree of all votes that it was computed from.
+            bytes32 votesRoot;
+            /// What all nodes together earned in these eras, in the token's smallest unit.
+            uint256 totalReward;
+            /// What all nodes together forfeited in these eras, in the token's smallest unit.
+            uint256 totalPenalty;
+            bytes32 configDigest;
+        }
+
         /// A node in the tree of a root. Amounts count from the node's beginning, in the token's smallest unit.
-        #[derive(Debug, PartialEq, Eq)]
+        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         struct Leaf {
             bytes32 nodeId;
             uint64 toEra;
             uint256 cumulativeReward;
             uint256 cumulativePenalty;
+            /// Keccak-256 of the digests of the votes on the node, in the order of era, then oracle.
             bytes32 votesHash;
-        }
-
-        /// What all nodes have earned up to an era.
-        #[derive(Debug, PartialEq, Eq)]
-        struct EraRoot {
-            uint64 fromEra;
-            uint64 toEra;
-            bytes32 previous;
-            bytes32 root;
-            bytes32 votesRoot;
-            uint256 totalReward;
-            uint256 totalPenalty;
-            bytes32 configDigest;
         }
 
         #[derive(Debug, PartialEq, Eq)]
@@ -107,6 +168,7 @@ mod contracts {
 
         interface EraManager {
             function currentEra() external view returns (uint64);
+            function endOf(uint64 era) external view returns (uint256);
             function parametersOf(uint64 era) external view returns (uint64 genesis, uint32 duration);
         }
 
@@ -137,6 +199,8 @@ mod contracts {
 
         interface OracleRegistry {
             function oracles(address oracle) external view returns (uint96 bond, uint64 lastSet, bool jailed);
+            function SLASHER_ROLE() external view returns (bytes32);
+            function hasRole(bytes32 role, address account) external view returns (bool);
 
             error BadSignatureCount(uint256 count, uint256 quorum, uint256 oracles);
             error NotAnOracle(address signer);
@@ -152,12 +216,95 @@ mod contracts {
             error NotInRoot(uint256 rootId, bytes32 leaf);
             error EnforcedPause();
         }
+
+        /// What evidence costs and brings, and for how long.
+        #[derive(Debug, PartialEq, Eq)]
+        struct Terms {
+            uint96 bond;
+            uint96 suppressionSlash;
+            uint16 rewardBps;
+            uint32 answerWindow;
+            uint32 evidenceAge;
+        }
+
+        interface Disputes {
+            function showEquivocation(SlaVote first, bytes firstSignature, SlaVote second, bytes secondSignature)
+                external;
+            function showReceipt(
+                SlaVote vote,
+                bytes voteSignature,
+                ChallengeRequest request,
+                ChallengeReceipt receipt,
+                bytes receiptSignature
+            ) external;
+            function answer(bytes32 voteDigest, bytes32 receiptDigest, bytes32[] receipts) external;
+            function close(bytes32 voteDigest, bytes32 receiptDigest) external;
+            function refuteEra(uint256 rootId, EraRoot root, Leaf leaf, bytes32[] proof) external;
+            function refuteTwice(
+                uint256 rootId,
+                EraRoot root,
+                Leaf first,
+                bytes32[] firstProof,
+                Leaf second,
+                bytes32[] secondProof
+            ) external;
+            function refuteCourse(
+                uint256 beforeId,
+                Leaf before,
+                bytes32[] beforeProof,
+                uint256 rootId,
+                EraRoot root,
+                Leaf leaf,
+                bytes32[] proof
+            ) external;
+            function domainSeparator() external view returns (bytes32);
+            function roots() external view returns (address);
+            function oracles() external view returns (address);
+            function token() external view returns (address);
+            function terms() external view returns (Terms);
+            function voided(bytes32 voteDigest) external view returns (bool);
+            function asked(bytes32 voteDigest, bytes32 receiptDigest) external view returns (bool);
+            function questions(bytes32 voteDigest, bytes32 receiptDigest) external view
+                returns (
+                    address challenger,
+                    uint96 bond,
+                    address oracle,
+                    uint48 answerBy,
+                    uint48 era,
+                    bytes32 receiptsRoot,
+                    bytes32 nodeId
+                );
+
+            error NotOfOne();
+            error NoConflict();
+            error NotTheOracle(address expected, address signer);
+            error BadAge(uint64 era);
+            error DoNotMatch();
+            error NotPassed();
+            error AskedBefore();
+            error NoQuestion();
+            error BadTime(uint64 answerBy);
+            error NoAnswer();
+            error CanBeTrue();
+        }
+
+        /// A vote is none any more.
+        #[derive(Debug, PartialEq, Eq)]
+        event VoteVoided(
+            address indexed oracle,
+            bytes32 indexed nodeId,
+            uint64 indexed era,
+            bytes32 voteDigest,
+            bytes32 evidence,
+            address challenger
+        );
     }
 }
 
 pub use contracts::{
-    DaemonBinding, EraManager, EraRoot, Leaf, Node, NodeRegistry, OracleRegistry, Posted,
-    RewardClaims, SlaSettlement, StateChange,
+    ChallengeReceipt, ChallengeRequest, DaemonBinding, Disputes, EraManager, EraRoot, Leaf, Node,
+    NodeRegistry, OracleRegistry, Posted, RewardClaims, SlaSettlement, SlaVote, StateChange, Terms,
+    VoteVoided,
 };
 
 /// The errors of these contracts that a call of a node can meet, and whether asking again can help.
@@ -217,4 +364,25 @@ pub fn state_errors() -> Vec<KnownError> {
         KnownError::of::<R::BadTransition>(Terminal),
         KnownError::of::<R::UnknownNode>(Terminal),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::sol_types::SolEvent;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_event_is_in_the_contract_as_it_is() {
+        let abi = include_str!("../../contracts/abi/Disputes.json");
+        let abi: Vec<Value> = serde_json::from_str(abi).expect("JSON");
+        let event = abi.iter().find(|entry| entry["name"] == "VoteVoided").expect("an event");
+        let inputs = event["inputs"].as_array().expect("its inputs");
+        let of = |field: &str| -> Vec<String> {
+            inputs.iter().map(|input| input[field].to_string().replace('"', "")).collect()
+        };
+        assert_eq!(VoteVoided::SIGNATURE, format!("VoteVoided({})", of("type").join(",")));
+        assert_eq!(of("indexed"), ["true", "true", "true", "false", "false", "false"]);
+    }
 }

@@ -157,6 +157,31 @@ async fn what_l1_takes_is_part_of_what_a_day_may_cost() {
 }
 
 #[tokio::test]
+async fn nothing_is_signed_while_it_is_not_known_what_l1_takes() {
+    let (anvil, folder) = (Anvil::start().await, folder());
+    let at = agent_settlement::l1::OP_STACK;
+    // It reverts.
+    anvil.ask("anvil_setCode", json!([at, "0x60006000fd"])).await;
+    let mut rig = Rig::open(Folder::new(folder.path()), anvil.rpc(), setup()).await;
+    let call = rig.want(count_up(1));
+    for _ in 0..3 {
+        rig.tick(600_000).await;
+        anvil.mine(1).await;
+    }
+    assert_eq!(rig.stage(call), Some(&Stage::Queued));
+    assert!(rig.engine.state().get(call).expect("open").attempts.is_empty());
+    assert!(
+        rig.errors.iter().any(|error| error.to_string().contains("revert")),
+        "{:?}",
+        rig.errors
+    );
+    anvil.ask("anvil_setCode", json!([at, "0x"])).await;
+    rig.tick(600_000).await;
+    rig.finish(&anvil).await;
+    assert_eq!(anvil.count(1).await, 1);
+}
+
+#[tokio::test]
 async fn what_l1_takes_is_asked_of_one_block_however_far_a_server_is() {
     let anvil = Anvil::start().await;
     // The price is the number of the block.

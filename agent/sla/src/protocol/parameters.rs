@@ -7,7 +7,7 @@ use alloy::primitives::{Address, B256, keccak256};
 use alloy::sol_types::{Eip712Domain, SolValue};
 use serde::{Deserialize, Serialize};
 
-use super::signed::domain;
+use agent_settlement::abi::messages::domain;
 
 /// The most oracles of a network: each node speaks with all of them, each era.
 pub const ORACLES_MAX: usize = 32;

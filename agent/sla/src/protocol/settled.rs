@@ -10,8 +10,7 @@
 //! [`Refusal::Unknown`](super::messages::Refusal::Unknown). Nothing here needs a session, and nothing is to be
 //! believed for the oracle's word alone: a leaf is compared with the root on chain.
 
-use alloy::primitives::{Address, B256, U256, keccak256};
-use alloy::sol_types::SolValue;
+use alloy::primitives::{Address, B256, U256};
 use serde::{Deserialize, Serialize};
 
 use super::parameters::{Era, ORACLES_MAX};
@@ -20,78 +19,10 @@ use super::signed::{Signature, Signed};
 /// The most eras of one root: a week of eras of an hour. Who was away for longer posts several.
 pub const RANGE_ERAS_MAX: u64 = 168;
 
-/// The longest proof: a tree of 2^32 nodes.
-pub const PROOF_MAX: usize = 32;
-
 /// The most roots in one answer: with 32 signatures each has some 6 KiB.
 pub const ROOTS_MAX: usize = 64;
 
-// The macro makes public fields and helpers without a word on them.
-#[allow(
-    missing_docs,
-    missing_debug_implementations,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "made by the macro; what the messages mean is said in the lines beside their fields"
-)]
-mod messages {
-    alloy::sol! {
-        /// A node's key, as its HP wants it. Signed by the daemon key; the HP sends or signs it.
-        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        struct DaemonBinding {
-            bytes32 nodeId;
-            address hpAccount;
-            address daemonAddress;
-            /// Keccak-256 of the public key that attests the machine; zero for none.
-            bytes32 attestationKeyHash;
-            /// Keccak-256 of the report of the node's hardware; zero for none.
-            bytes32 hardwareReportHash;
-            /// Seconds since 1970 after which it is not taken.
-            uint256 deadline;
-        }
-
-        /// What all nodes have earned up to an era. Signed by a quorum of the oracles of `toEra`.
-        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        struct EraRoot {
-            uint64 fromEra;
-            uint64 toEra;
-            /// EIP-712 digest of the root before; zero for the first.
-            bytes32 previous;
-            /// Root of the tree of all nodes.
-            bytes32 root;
-            /// Root of the tree of all votes that it was computed from.
-            bytes32 votesRoot;
-            /// What all nodes together earned in these eras, in the token's smallest unit.
-            uint256 totalReward;
-            /// What all nodes together forfeited in these eras, in the token's smallest unit.
-            uint256 totalPenalty;
-            bytes32 configDigest;
-        }
-
-        /// A node in the tree of a root. Amounts count from the node's beginning, in the token's smallest unit.
-        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        struct Leaf {
-            bytes32 nodeId;
-            uint64 toEra;
-            uint256 cumulativeReward;
-            uint256 cumulativePenalty;
-            /// Keccak-256 of the digests of the votes on the node, in the order of era, then oracle.
-            bytes32 votesHash;
-        }
-    }
-}
-
-pub use messages::{DaemonBinding, EraRoot, Leaf};
-
-impl Leaf {
-    /// Its hash in the tree: Keccak-256 twice, so that no inner node can pass for a leaf.
-    #[must_use]
-    pub fn hash(&self) -> B256 {
-        keccak256(keccak256(self.abi_encode()))
-    }
-}
+pub use agent_settlement::abi::messages::{DaemonBinding, EraRoot, Leaf, PROOF_MAX};
 
 /// A binding with the signature of the daemon key that it names.
 pub type SignedBinding = Signed<DaemonBinding>;

@@ -3,17 +3,11 @@
 
 use std::fmt;
 
-use alloy::primitives::{Address, B256, Signature as Recoverable, U256, keccak256};
+use alloy::primitives::{Address, B256, Signature as Recoverable, keccak256};
 use alloy::sol_types::{Eip712Domain, SolStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::key::{CannotSign, SigningKey};
-
-/// `name` of the EIP-712 domain.
-const DOMAIN_NAME: &str = "ICN SLA";
-
-/// `version` of the EIP-712 domain.
-const DOMAIN_VERSION: &str = "1";
 
 /// Bytes of a signature: r, s, v.
 const SIGNATURE_BYTES: usize = 65;
@@ -61,61 +55,11 @@ mod messages {
             bytes32 detailHash;
             bytes32 configDigest;
         }
-
-        /// A node asks to be challenged, and commits to what it stores before it knows the questions.
-        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        struct ChallengeRequest {
-            bytes32 nodeId;
-            address oracleId;
-            uint64 era;
-            /// Drawn by the node.
-            bytes32 nonce;
-            /// The root over all objects at the cut of the era (docs/design/proofs.md).
-            bytes32 dataRoot;
-            uint64 objects;
-            uint64 totalBytes;
-            bytes32 configDigest;
-        }
-
-        /// What an oracle found in a challenge.
-        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        struct ChallengeReceipt {
-            /// The EIP-712 digest of the request.
-            bytes32 requestHash;
-            /// What the questions were drawn from.
-            bytes32 beacon;
-            /// 1 passed, 2 failed.
-            uint8 result;
-            /// Median of the oracle's own reads from the node since the receipt before; 0 for none.
-            uint64 latencyUs;
-            /// The same of its large reads.
-            uint64 bytesPerSecond;
-            /// Milliseconds since 1970 by the oracle's clock.
-            uint64 oracleTime;
-        }
-
-        /// What an oracle makes of a node's era.
-        #[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        struct SlaVote {
-            address oracleId;
-            bytes32 nodeId;
-            uint64 era;
-            /// Checks that were made: canary reads and writes, and challenges.
-            uint32 issued;
-            /// How many of them the node passed.
-            uint32 passed;
-            uint64 medianLatencyUs;
-            uint64 medianBytesPerSecond;
-            /// Bytes that a passed challenge committed to.
-            uint64 provenBytes;
-            /// Keccak-256 of the digests of the era's receipts, one after the other in the order of their times.
-            bytes32 receiptsRoot;
-            bytes32 configDigest;
-        }
     }
 }
 
-pub use messages::{ChallengeReceipt, ChallengeRequest, HealthReport, Session, SlaVote};
+pub use agent_settlement::abi::messages::{ChallengeReceipt, ChallengeRequest, SlaVote};
+pub use messages::{HealthReport, Session};
 
 /// `result` of a receipt: everything that was asked for was proven.
 pub const PASSED: u8 = 1;
@@ -127,17 +71,6 @@ pub const FAILED: u8 = 2;
 #[must_use]
 pub fn receipts_root(digests: &[B256]) -> B256 {
     keccak256(digests.concat())
-}
-
-/// The EIP-712 domain of all messages.
-pub(super) fn domain(chain: u64, contract: Address) -> Eip712Domain {
-    Eip712Domain::new(
-        Some(DOMAIN_NAME.into()),
-        Some(DOMAIN_VERSION.into()),
-        Some(U256::from(chain)),
-        Some(contract),
-        None,
-    )
 }
 
 /// A signature: r, s, v; on the wire `0x` and 130 hex digits.

@@ -145,17 +145,8 @@ impl Actor {
         }
         let held = self.parts.node.binding.borrow().clone();
         if let Some(held) = held.filter(|_| status.daemon != Some(self.parts.daemon)) {
-            let message = held.message;
-            let binding = agent_settlement::abi::messages::DaemonBinding {
-                nodeId: message.nodeId,
-                hpAccount: message.hpAccount,
-                daemonAddress: message.daemonAddress,
-                attestationKeyHash: message.attestationKeyHash,
-                hardwareReportHash: message.hardwareReportHash,
-                deadline: message.deadline,
-            };
             let daemon = Bytes::copy_from_slice(&held.signature.0);
-            steps.push(backend.bind(&SignedBinding { binding, daemon, hp: None }));
+            steps.push(backend.bind(&SignedBinding { binding: held.message, daemon, hp: None }));
         }
         let unsigned = steps.into_iter().filter_map(|step| match step {
             Ok(Step::Hp(unsigned)) => Some(unsigned),

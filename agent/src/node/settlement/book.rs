@@ -3,7 +3,7 @@
 use agent_settlement::abi::messages::Leaf;
 use agent_settlement::backend::roots::{PostedRoot, Roots};
 use agent_sla::protocol::B256;
-use agent_sla::protocol::settled::{self, Settled};
+use agent_sla::protocol::settled::Settled;
 use alloy::primitives::U256;
 use alloy::sol_types::{Eip712Domain, SolStruct as _};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub(super) struct Place {
     /// When it was posted, in seconds since 1970.
     pub(super) posted_at: u64,
     /// The node's leaf, in its form on the wire.
-    leaf: settled::Leaf,
+    leaf: Leaf,
     /// Its way to the root.
     pub(super) proof: Vec<B256>,
     /// The oracle that showed it.
@@ -113,9 +113,7 @@ pub(super) enum Untrue {
 impl Place {
     /// The node's leaf.
     pub(super) fn leaf(&self) -> Leaf {
-        let settled::Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash } =
-            self.leaf.clone();
-        Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash }
+        self.leaf.clone()
     }
 
     /// The last era in it.
@@ -242,7 +240,7 @@ pub(super) mod tests {
 
     /// What an honest oracle shows of a root with one node, and the root on chain.
     pub(crate) fn settled(number: u64, reward: u64) -> (Settled, PostedRoot) {
-        let leaf = settled::Leaf {
+        let leaf = Leaf {
             nodeId: B256::repeat_byte(1),
             toEra: number * 2 + 1,
             cumulativeReward: U256::from(reward),

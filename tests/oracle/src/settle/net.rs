@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use agent_settlement::abi::messages::domain;
-use agent_settlement::abi::reference::{self, OracleRegistry, Posted, SlaSettlement};
+use agent_settlement::abi::reference::{OracleRegistry, Posted, SlaSettlement};
 use agent_settlement::call::{Call, Probe, Wanted};
 use agent_settlement::chain::checked::Checked;
 use agent_settlement::chain::{At, Chain as _, ChainError};
@@ -192,7 +192,7 @@ impl Net {
     ) -> Wanted {
         let EraRoot { toEra, .. } = *root;
         let signatures = signatures.map(|signature| signature.0.to_vec().into()).collect();
-        let call = SlaSettlement::postCall { root: on_chain(root), signatures };
+        let call = SlaSettlement::postCall { root: root.clone(), signatures };
         let probe = Probe {
             to: self.contract,
             data: SlaSettlement::nextEraCall {}.abi_encode().into(),
@@ -201,28 +201,5 @@ impl Net {
         };
         let data = call.abi_encode().into();
         Wanted { digest, call: Call { to: self.contract, data, probe: Some(probe) } }
-    }
-}
-
-fn on_chain(root: &EraRoot) -> reference::EraRoot {
-    let EraRoot {
-        fromEra,
-        toEra,
-        previous,
-        root,
-        votesRoot,
-        totalReward,
-        totalPenalty,
-        configDigest,
-    } = root.clone();
-    reference::EraRoot {
-        fromEra,
-        toEra,
-        previous,
-        root,
-        votesRoot,
-        totalReward,
-        totalPenalty,
-        configDigest,
     }
 }

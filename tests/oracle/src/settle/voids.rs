@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agent_settlement::abi::disputes::{Disputes, VoteVoided};
+use agent_settlement::abi::reference::{Disputes, VoteVoided};
 use agent_settlement::chain::logs::{Blocks, Question, Said};
 use agent_settlement::chain::{At, Chain as _, ChainError, Heads};
 use agent_sla::protocol::{Address, B256};

@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agent_sla::protocol::messages::Refusal;
 use agent_sla::protocol::parameters::Parameters;
@@ -12,6 +13,9 @@ use agent_sla::protocol::{Address, B256};
 use reference_oracle::client::{Party, Target, healthy};
 
 use crate::bench::{key, party, refusal};
+
+/// How long an oracle may take to be ready, on a machine that is busy.
+const START: Duration = Duration::from_secs(120);
 
 struct Program {
     child: Child,
@@ -33,6 +37,18 @@ fn now() -> u64 {
 fn value<'a>(line: &'a str, name: &str) -> &'a str {
     let found = line.split_whitespace().find_map(|word| word.strip_prefix(name));
     found.unwrap_or_else(|| panic!("no {name} in {line}"))
+}
+
+/// The first line that a program prints, and where more comes from.
+fn first_line(output: ChildStdout) -> (BufReader<ChildStdout>, String) {
+    let (told, line) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let (mut output, mut line) = (BufReader::new(output), String::new());
+        let read = output.read_line(&mut line);
+        let _ = told.send(read.map(|_| (output, line)));
+    });
+    let read = line.recv_timeout(START).expect("the oracle prints a line within two minutes");
+    read.expect("its output is text")
 }
 
 fn start(folder: &Path, more: &[&str]) -> Program {
@@ -64,9 +80,7 @@ fn start(folder: &Path, more: &[&str]) -> Program {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    let mut output = BufReader::new(child.stdout.take().expect("its output"));
-    let mut line = String::new();
-    output.read_line(&mut line).expect("a line");
+    let (output, line) = first_line(child.stdout.take().expect("its output"));
     assert!(line.starts_with("ready https://127.0.0.1:"), "{line}");
     assert_eq!(value(&line, "address="), oracle.to_string());
     let target = Target {

@@ -7,11 +7,10 @@ mod voids;
 
 use std::process::Command;
 
-use agent_settlement::abi::messages as chain;
 use agent_settlement::abi::reference::{NodeRegistry, SlaSettlement};
 use agent_sla::protocol::messages::Refusal;
 use agent_sla::protocol::parameters::Era;
-use agent_sla::protocol::settled::{DaemonBinding, Leaf, RootState, Settled};
+use agent_sla::protocol::settled::{DaemonBinding, RootState, Settled};
 use agent_sla::protocol::signed::{Signed, SlaVote};
 use agent_sla::protocol::{Address, B256, U256};
 use alloy::primitives::keccak256;
@@ -39,10 +38,7 @@ const GOOD: B256 = B256::repeat_byte(0x0a);
 const DOWN: B256 = B256::repeat_byte(0x0d);
 
 fn in_tree(settled: &Settled) -> bool {
-    let Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash } =
-        settled.leaf.clone();
-    let leaf = chain::Leaf { nodeId, toEra, cumulativeReward, cumulativePenalty, votesHash };
-    leaf.is_in(settled.root.root, &settled.proof)
+    settled.leaf.is_in(settled.root.root, &settled.proof)
 }
 
 /// What the program says of an era, and whether it is content.
@@ -397,17 +393,10 @@ async fn a_daemon_that_the_registry_knows_is_admitted_and_the_hp_can_fetch_its_b
     assert_eq!(turned, Refusal::NotAdmitted { daemon });
     // The HP has what it needs all the same, and binds it: in effect in the next era but one.
     let found = reader.binding(daemon, &parameters).await.expect("an answer").expect("a binding");
-    let DaemonBinding { nodeId, hpAccount, daemonAddress, deadline, .. } = found.message;
-    let bound = chain::DaemonBinding {
-        nodeId,
-        hpAccount,
-        daemonAddress,
-        attestationKeyHash: B256::ZERO,
-        hardwareReportHash: B256::ZERO,
-        deadline,
-    };
     let signature = found.signature.0.to_vec().into();
-    network.as_hp(&NodeRegistry::bindCall { binding: bound, daemonSignature: signature }).await;
+    network
+        .as_hp(&NodeRegistry::bindCall { binding: found.message, daemonSignature: signature })
+        .await;
     circle.moment(FIRST + 2, 1).await;
     assert!(matches!(refusal(open(circle.now_ms()).await), Refusal::Busy { .. }));
     circle.look().await;

@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use agent_settlement::abi::reference::{EraRoot, OracleRegistry, SlaSettlement};
+use agent_settlement::abi::reference::{Disputes, OracleRegistry, SlaSettlement};
 use agent_settlement::chain::Chain as _;
 use agent_settlement::chain::checked::Checked;
 use agent_sla::protocol::key::SigningKey;
 use agent_sla::protocol::parameters::{Era, Parameters};
-use agent_sla::protocol::signed::{PASSED, Signed};
+use agent_sla::protocol::signed::{ChallengeReceipt, ChallengeRequest, PASSED, Signed, SlaVote};
 use agent_sla::protocol::{Address, B256, U256};
 use alloy::primitives::Bytes;
 use alloy::sol_types::SolStruct as _;
@@ -23,66 +23,8 @@ use super::network::Network;
 use super::{DOWN, FIRST, GOOD, SECOND, all, verify};
 use crate::bench::key;
 
-alloy::sol! {
-    struct SlaVote {
-        address oracleId;
-        bytes32 nodeId;
-        uint64 era;
-        uint32 issued;
-        uint32 passed;
-        uint64 medianLatencyUs;
-        uint64 medianBytesPerSecond;
-        uint64 provenBytes;
-        bytes32 receiptsRoot;
-        bytes32 configDigest;
-    }
-
-    struct ChallengeRequest {
-        bytes32 nodeId;
-        address oracleId;
-        uint64 era;
-        bytes32 nonce;
-        bytes32 dataRoot;
-        uint64 objects;
-        uint64 totalBytes;
-        bytes32 configDigest;
-    }
-
-    #[derive(Debug)]
-    struct ChallengeReceipt {
-        bytes32 requestHash;
-        bytes32 beacon;
-        uint8 result;
-        uint64 latencyUs;
-        uint64 bytesPerSecond;
-        uint64 oracleTime;
-    }
-
-    function showReceipt(
-        SlaVote vote,
-        bytes voteSignature,
-        ChallengeRequest request,
-        ChallengeReceipt receipt,
-        bytes receiptSignature
-    ) external;
-    function showEquivocation(SlaVote first, bytes firstSignature, SlaVote second, bytes secondSignature) external;
-}
-
 fn on_chain(vote: &Vote) -> (SlaVote, Bytes) {
-    let said = vote.message.clone();
-    let vote_of = SlaVote {
-        oracleId: said.oracleId,
-        nodeId: said.nodeId,
-        era: said.era,
-        issued: said.issued,
-        passed: said.passed,
-        medianLatencyUs: said.medianLatencyUs,
-        medianBytesPerSecond: said.medianBytesPerSecond,
-        provenBytes: said.provenBytes,
-        receiptsRoot: said.receiptsRoot,
-        configDigest: said.configDigest,
-    };
-    (vote_of, vote.signature.0.to_vec().into())
+    (vote.message.clone(), vote.signature.0.to_vec().into())
 }
 
 fn key_of(circle: &Circle, index: usize) -> SigningKey {
@@ -97,7 +39,7 @@ fn two(circle: &Circle, liar: usize, era: u64) -> (Vote, Vote) {
 
 fn two_by(parameters: &Parameters, key: &SigningKey, era: u64) -> (Vote, Vote) {
     let vote = |passed| {
-        let message = agent_sla::protocol::signed::SlaVote {
+        let message = SlaVote {
             oracleId: key.address(),
             nodeId: GOOD,
             era,
@@ -117,7 +59,7 @@ fn two_by(parameters: &Parameters, key: &SigningKey, era: u64) -> (Vote, Vote) {
 /// Shows two votes to the contract.
 async fn dispute(network: &Network, (first, second): &(Vote, Vote)) {
     let ((first, by_first), (second, by_second)) = (on_chain(first), on_chain(second));
-    let call = showEquivocationCall {
+    let call = Disputes::showEquivocationCall {
         first,
         firstSignature: by_first,
         second,
@@ -244,7 +186,7 @@ async fn show_receipt(circle: &Circle, liar: usize, vote: &Vote) {
     };
     let by_oracle = Signed::new(receipt.clone(), &domain, &key).expect("signed").signature;
     let (vote, by_voter) = on_chain(vote);
-    let call = showReceiptCall {
+    let call = Disputes::showReceiptCall {
         vote,
         voteSignature: by_voter,
         request,
@@ -301,17 +243,7 @@ async fn a_root_that_counts_a_vote_which_was_voided_later_is_cancelled_and_made_
     let (equal, words) = verify(&circle, leader, FIRST, &by_folder);
     assert!(equal && words.contains("equal; 1 of its votes were voided since"), "{words}");
     // The guardian cancels it.
-    let root = EraRoot {
-        fromEra: first.fromEra,
-        toEra: first.toEra,
-        previous: first.previous,
-        root: first.root,
-        votesRoot: first.votesRoot,
-        totalReward: first.totalReward,
-        totalPenalty: first.totalPenalty,
-        configDigest: first.configDigest,
-    };
-    let call = SlaSettlement::cancelCall { id: U256::ZERO, root, reason: B256::ZERO };
+    let call = SlaSettlement::cancelCall { id: U256::ZERO, root: first, reason: B256::ZERO };
     circle.network.call(circle.network.parameters.contract, &call).await;
     assert_eq!(circle.count().await, 0);
     circle.era(SECOND, &[(GOOD, 10)]).await;
