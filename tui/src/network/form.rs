@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use agent_api::init::SystemStatus;
 use provisioning_config::{BondMode, Direct, IpNet, Network, Proxy, parse_network};
 
-use super::edit::{BondWish, NtpWish, SetError, Through, Wish, base, current, names_of, set};
+use super::edit::{
+    BondWish, NtpWish, SetError, Shared, Through, Wish, base, current, names_of, set,
+};
 use crate::form::{Field, Form, Pressed, TEXT_MAX, Value};
 use crate::state::Key;
 
@@ -147,9 +149,11 @@ impl NetworkForm {
             mtu: number(form, "mtu"),
             vlan: number(form, "vlan"),
             bond,
-            dns: Some(list(form, "dns", address)),
-            ntp: ntp(form),
-            through: Some(through(form)),
+            shared: Shared {
+                dns: Some(list(form, "dns", address)),
+                ntp: ntp(form),
+                through: Some(through(form)),
+            },
         }
     }
 }
@@ -173,9 +177,9 @@ fn form(names: Vec<String>, at: usize, wish: &Wish) -> Form {
         BondWish::With(BondMode::ActiveBackup, ports) => (BACKUP, ports.join(", ")),
         BondWish::Keep | BondWish::Alone => (0, wish.port.clone()),
     };
-    let dns = wish.dns.as_deref().unwrap_or_default();
-    let through = wish.through.clone().unwrap_or_default();
-    let ntp = match &wish.ntp {
+    let dns = wish.shared.dns.as_deref().unwrap_or_default();
+    let through = wish.shared.through.clone().unwrap_or_default();
+    let ntp = match &wish.shared.ntp {
         NtpWish::These(servers) if servers.is_empty() => NTP_NONE.to_owned(),
         NtpWish::These(servers) => joined(servers),
         NtpWish::Default | NtpWish::Keep => String::new(),
