@@ -286,11 +286,15 @@ impl Circle {
         }
     }
 
-    /// Each oracle that runs looks once.
+    /// Each oracle that runs looks once; as the service does, once more where that fails: the chain may go on
+    /// between two questions.
     pub(crate) async fn look(&self) {
         for index in self.up() {
-            let done = self.settler(index).go_on(self.oracle(index)).await;
-            done.unwrap_or_else(|error| panic!("oracle {index}: {error}"));
+            let look = || self.settler(index).go_on(self.oracle(index));
+            if let Err(first) = look().await {
+                let again = look().await;
+                again.unwrap_or_else(|error| panic!("oracle {index}: {first}, then {error}"));
+            }
         }
     }
 
