@@ -66,7 +66,9 @@ impl Board {
 /// The socket cannot be made.
 pub fn start(socket: &Path, group: u32, board: Arc<Board>) -> io::Result<()> {
     let listener = listen(socket, group)?;
-    thread::Builder::new().name("accept".to_owned()).spawn(move || accept(&listener, &board))?;
+    thread::Builder::new()
+        .name("accept".to_owned())
+        .spawn(move || accept(&listener, &board, Some(WRITE_LIMIT)))?;
     Ok(())
 }
 
@@ -92,7 +94,8 @@ pub fn listen(socket: &Path, group: u32) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn accept(listener: &UnixListener, board: &Arc<Board>) {
+/// Serves whoever connects; none as `write_limit` never cuts off a client that leaves a report unread.
+fn accept(listener: &UnixListener, board: &Arc<Board>, write_limit: Option<Duration>) {
     let clients = Arc::new(());
     for stream in listener.incoming() {
         let stream = match stream {
@@ -110,7 +113,7 @@ fn accept(listener: &UnixListener, board: &Arc<Board>) {
         let (board, client) = (Arc::clone(board), Arc::clone(&clients));
         let serve = move || {
             // A client that goes away ends its thread; there is nobody to tell.
-            let _ = serve(stream, &board);
+            let _ = serve(stream, &board, write_limit);
             drop(client);
         };
         if let Err(error) = thread::Builder::new().name("client".to_owned()).spawn(serve) {
@@ -119,8 +122,8 @@ fn accept(listener: &UnixListener, board: &Arc<Board>) {
     }
 }
 
-fn serve(mut stream: UnixStream, board: &Board) -> io::Result<()> {
-    stream.set_write_timeout(Some(WRITE_LIMIT))?;
+fn serve(mut stream: UnixStream, board: &Board, write_limit: Option<Duration>) -> io::Result<()> {
+    stream.set_write_timeout(write_limit)?;
     let mut seen = 0;
     while !has_hung_up(&stream)? {
         if let Some(posted) = board.next(seen) {
@@ -140,9 +143,13 @@ fn has_hung_up(stream: &UnixStream) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Read};
+    use std::sync::mpsc;
 
     use super::*;
+
+    /// What takes so long hangs, on a busy machine as well.
+    const HANG: Duration = Duration::from_secs(60);
 
     fn report(generation: u64) -> DiskReport {
         DiskReport { version: 1, generation, ..DiskReport::default() }
@@ -175,17 +182,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("disks.sock");
         let board = Arc::new(Board::default());
-        let group = rustix::process::getgid().as_raw();
-        start(&socket, group, Arc::clone(&board)).unwrap();
-        let _idle = UnixStream::connect(&socket).unwrap();
-        let mut long = report(0);
-        long.problems = vec!["x".repeat(1 << 20)];
-        let before = std::time::Instant::now();
-        for _ in 0..20 {
-            board.post(&long).unwrap();
-        }
-        assert!(before.elapsed() < Duration::from_secs(5));
-        let mut client = BufReader::new(UnixStream::connect(&socket).unwrap());
-        assert_eq!(read(&mut client), 0);
+        let listener = listen(&socket, rustix::process::getgid().as_raw()).unwrap();
+        let served = Arc::clone(&board);
+        // Without a limit, what waits for the idle client waits for ever.
+        thread::spawn(move || accept(&listener, &served, None));
+        let idle = UnixStream::connect(&socket).unwrap();
+        let long = DiskReport { problems: vec!["x".repeat(1 << 20)], ..report(1) };
+        board.post(&long).unwrap();
+        // Its beginning is there; the rest fits into no buffer of a socket.
+        idle.set_read_timeout(Some(HANG)).unwrap();
+        (&idle).read_exact(&mut [0]).unwrap();
+
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            for generation in 2..=20 {
+                board.post(&report(generation)).unwrap();
+            }
+            let mut client = BufReader::new(UnixStream::connect(&socket).unwrap());
+            sender.send(read(&mut client)).unwrap();
+        });
+        assert_eq!(receiver.recv_timeout(HANG), Ok(20));
     }
 }

@@ -150,7 +150,7 @@ pub(crate) enum NetworkCommand {
         /// The file.
         file: PathBuf,
     },
-    /// Sets a port, bond or VLAN up otherwise, for 120 s unless that is confirmed.
+    /// Sets a port, bond or VLAN up otherwise, or what all ports share, for 120 s unless that is confirmed.
     Set(SetArguments),
     /// Keeps the settings that are tried.
     Confirm,

@@ -4,8 +4,9 @@ use agent_api::control::Secret;
 
 use crate::state::Key;
 
-/// The longest text of a field, in characters: sixteen IPv6 addresses with their prefix lengths.
-pub(crate) const TEXT_MAX: usize = 700;
+/// The longest text of a field, in characters: sixteen IPv6 addresses of 39 with their prefix lengths and what
+/// stands between them.
+pub(crate) const TEXT_MAX: usize = 16 * (39 + "/128".len() + ", ".len());
 
 /// A form. Keys that every serial line has move in it; nothing hangs on a function key.
 #[derive(Debug, Clone, PartialEq, Eq)]

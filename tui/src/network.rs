@@ -4,5 +4,7 @@
 mod edit;
 mod form;
 
-pub(crate) use edit::{BondWish, NtpWish, Through, Wish, base, current, set};
+pub(crate) use edit::{
+    BondWish, NtpWish, Shared, Through, Wish, base, check_name, current, set, set_shared,
+};
 pub(crate) use form::{NetworkForm, Sent, address, direct, net, proxy, time_servers};

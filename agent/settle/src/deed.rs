@@ -264,6 +264,11 @@ pub(crate) mod tests {
                 Disputes::closeCall { voteDigest: node, receiptDigest: node }.abi_encode(),
                 "nobody answered",
             ),
+            (
+                7,
+                Disputes::takeBackCall { voteDigest: node, receiptDigest: node }.abi_encode(),
+                "takes the bond",
+            ),
             (4, CollateralVault::withdrawCall { nodeId: node }.abi_encode(), "withdraws"),
         ];
         for (at, data, expected) in cases {

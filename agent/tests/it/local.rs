@@ -148,11 +148,10 @@ fn a_daemon_key_takes_the_place_of_one_that_was_never_used_and_of_no_other() {
     let restored = rig.status("the other key", |now| now.daemon != status.daemon);
     assert!(restored.daemon.is_some());
     rig.report(vec![rig.mounted("a")], &["wwn-b"]);
-    crate::process::eventually("a missing disk", || {
-        refusal(&rig, restore(&own)).contains("missing or not mounted").then_some(())
-    });
-    rig.report(vec![rig.mounted("a")], &[]);
+    rig.status("a missing disk", |now| now.problems.iter().any(|one| one.text.contains("wwn-b")));
+    assert!(refusal(&rig, restore(&own)).contains("missing or not mounted"));
     std::fs::create_dir_all(rig.path().join("data/a/state/sla/receipts")).expect("a receipt");
+    rig.report(vec![rig.mounted("a")], &[]);
     let reason = crate::process::eventually("the use", || {
         Some(refusal(&rig, restore(&own))).filter(|reason| reason.contains("state/sla"))
     });

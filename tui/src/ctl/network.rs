@@ -1,4 +1,4 @@
-//! `icnctl network set`: a port set up otherwise, for 120 s unless that is confirmed.
+//! `icnctl network set`: a port, or what all ports share, set up otherwise, for 120 s unless that is confirmed.
 
 use std::net::IpAddr;
 
@@ -9,31 +9,32 @@ use provisioning_config::{BondMode, Direct, IpNet, Proxy};
 
 use super::Step;
 use crate::action::Action;
-use crate::network::{self, BondWish, NtpWish, Through, Wish};
+use crate::network::{self, BondWish, NtpWish, Shared, Through, Wish};
 
 /// How a port is to be set up. What is not given has its default; name and time servers, a proxy and a bond
-/// stay as they are.
+/// stay as they are. With `--dns`, `--ntp` or `--proxy` alone, every port stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct SetArguments {
-    /// The port, bond or VLAN, as `icnctl network` calls it.
-    port: String,
+    /// The port, bond or VLAN, as `icnctl network` calls it; needless for `--dns`, `--ntp` and `--proxy`, which all
+    /// ports share.
+    port: Option<String>,
     /// Uses DHCP and IPv6 autoconfiguration, beside any address that is given.
-    #[arg(long)]
+    #[arg(long, requires = "port")]
     dhcp: bool,
     /// Leaves it without an address: it only carries VLANs.
-    #[arg(long, conflicts_with_all = ["dhcp", "addresses", "gateways"])]
+    #[arg(long, requires = "port", conflicts_with_all = ["dhcp", "addresses", "gateways"])]
     none: bool,
     /// A static address with its prefix length; may be given again.
-    #[arg(long = "address", value_name = "ADDRESS/LENGTH", value_parser = network::net)]
+    #[arg(long = "address", requires = "port", value_name = "ADDRESS/LENGTH", value_parser = network::net)]
     addresses: Vec<IpNet>,
     /// A gateway, one for IPv4 and one for IPv6.
-    #[arg(long = "gateway", value_name = "ADDRESS", value_parser = network::address)]
+    #[arg(long = "gateway", requires = "port", value_name = "ADDRESS", value_parser = network::address)]
     gateways: Vec<IpAddr>,
     /// Sets up this VLAN on it; the port itself is left without an address.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, requires = "port", value_name = "ID")]
     vlan: Option<u16>,
     /// The longest packet in bytes.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, requires = "port", value_name = "BYTES")]
     mtu: Option<u16>,
     /// A name server; may be given again, and takes the place of those that there are.
     #[arg(long = "dns", value_name = "ADDRESS", value_parser = network::address)]
@@ -49,13 +50,13 @@ pub(crate) struct SetArguments {
     #[arg(long, value_name = "NAME", requires = "proxy", value_parser = network::direct)]
     direct: Vec<Direct>,
     /// Has it work as one with the ports of `--with`.
-    #[arg(long, value_enum, requires = "with")]
+    #[arg(long, value_enum, requires = "port", requires = "with")]
     bond: Option<BondArgument>,
     /// A port of the bond beside it; may be given again.
     #[arg(long, value_name = "PORT", requires = "bond")]
     with: Vec<String>,
     /// Dissolves the bond.
-    #[arg(long, conflicts_with_all = ["bond", "with"])]
+    #[arg(long, requires = "port", conflicts_with_all = ["bond", "with"])]
     alone: bool,
 }
 
@@ -84,29 +85,63 @@ fn proxy(text: &str) -> Result<ProxyArgument, String> {
 /// # Errors
 /// The agent does not answer, there is no such port, or the settings would have mistakes.
 pub(super) fn set(arguments: &SetArguments, agent: &mut AgentClient) -> Result<Step> {
-    let is_told = arguments.dhcp || arguments.none || !arguments.addresses.is_empty();
-    ensure!(is_told, "say how it gets its address: --dhcp, --address ADDRESS/LENGTH or --none");
+    let shared = shared(arguments)?;
+    let is_addressed = arguments.dhcp || arguments.none || !arguments.addresses.is_empty();
+    let is_alone = shared != Shared::default() && !arguments.is_of_port();
+    ensure!(
+        is_addressed || is_alone,
+        "say how it gets its address: --dhcp, --address ADDRESS/LENGTH or --none; only --dns, --ntp and --proxy, \
+         which all ports share, can be set alone"
+    );
     let status = agent.status()?;
     let system = status.system.context("init does not answer, so the settings are not known")?;
     let base = network::base(&system)?;
-    let now = network::current(&base, &arguments.port, &system.ports);
-    let SetArguments {
-        port, dhcp, addresses, gateways, vlan, mtu, dns, ntp, proxy, direct, ..
-    } = arguments.clone();
-    let wish = Wish {
-        port,
+    let next = match &arguments.port {
+        Some(port) if is_addressed => {
+            let wish = wish(arguments, port, shared, &network::current(&base, port, &system.ports));
+            network::set(&base, &wish, &system.ports)?
+        }
+        port => {
+            if let Some(port) = port {
+                network::check_name(&base, port, &system.ports)?;
+            }
+            network::set_shared(&base, &shared)?
+        }
+    };
+    Ok(Step::Do(Action::TryNetwork { text: next.to_toml() }))
+}
+
+impl SetArguments {
+    /// Whether anything is said of a port beside its name.
+    fn is_of_port(&self) -> bool {
+        let Self { dhcp, none, addresses, gateways, vlan, mtu, bond, with, alone, .. } = self;
+        let is_addressed = *dhcp || *none || !(addresses.is_empty() && gateways.is_empty());
+        let is_bonded = bond.is_some() || !with.is_empty() || *alone;
+        is_addressed || is_bonded || vlan.is_some() || mtu.is_some()
+    }
+}
+
+fn shared(arguments: &SetArguments) -> Result<Shared> {
+    let SetArguments { dns, ntp, proxy, direct, .. } = arguments.clone();
+    Ok(Shared {
+        dns: (!dns.is_empty()).then_some(dns),
+        ntp: time_servers(&ntp)?,
+        through: proxy.map(|ProxyArgument(proxy)| Through { proxy, direct }),
+    })
+}
+
+fn wish(arguments: &SetArguments, port: &str, shared: Shared, now: &Wish) -> Wish {
+    let SetArguments { dhcp, addresses, gateways, vlan, mtu, .. } = arguments.clone();
+    Wish {
+        port: port.to_owned(),
         dhcp,
         addresses,
         gateways,
         mtu,
         vlan: vlan.or(now.vlan),
-        bond: bond(arguments, &now),
-        dns: (!dns.is_empty()).then_some(dns),
-        ntp: time_servers(&ntp)?,
-        through: proxy.map(|ProxyArgument(proxy)| Through { proxy, direct }),
-    };
-    let next = network::set(&base, &wish, &system.ports)?;
-    Ok(Step::Do(Action::TryNetwork { text: next.to_toml() }))
+        bond: bond(arguments, port, now),
+        shared,
+    }
 }
 
 fn time_servers(words: &[String]) -> Result<NtpWish> {
@@ -117,7 +152,7 @@ fn time_servers(words: &[String]) -> Result<NtpWish> {
     network::time_servers(&words).map_err(|error| anyhow!("--ntp: {error}"))
 }
 
-fn bond(arguments: &SetArguments, now: &Wish) -> BondWish {
+fn bond(arguments: &SetArguments, port: &str, now: &Wish) -> BondWish {
     let mode = match arguments.bond {
         Some(BondArgument::Lacp) => BondMode::Lacp,
         Some(BondArgument::ActiveBackup) => BondMode::ActiveBackup,
@@ -126,6 +161,6 @@ fn bond(arguments: &SetArguments, now: &Wish) -> BondWish {
     };
     // A bond is named by itself; what is given then are all of its ports.
     let is_bond = matches!(now.bond, BondWish::With(..));
-    let itself = (!is_bond).then(|| arguments.port.clone());
+    let itself = (!is_bond).then(|| port.to_owned());
     BondWish::With(mode, itself.into_iter().chain(arguments.with.iter().cloned()).collect())
 }

@@ -30,6 +30,13 @@ pub(crate) struct Wish {
     pub(crate) vlan: Option<u16>,
     /// How it works together with other ports.
     pub(crate) bond: BondWish,
+    /// What is wanted beside it.
+    pub(crate) shared: Shared,
+}
+
+/// What is wanted of that which all ports share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shared {
     /// Name servers; none to leave them as they are.
     pub(crate) dns: Option<Vec<IpAddr>>,
     /// Which time servers are asked.
@@ -48,9 +55,10 @@ pub(crate) struct Through {
 }
 
 /// Which time servers are asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum NtpWish {
     /// As they are.
+    #[default]
     Keep,
     /// Those that DHCP gives and the Debian pool.
     Default,
@@ -162,9 +170,11 @@ pub(crate) fn current(base: &Network, name: &str, ports: &[PortStatus]) -> Wish 
             }
             None => BondWish::Alone,
         },
-        dns: Some(base.dns.clone()),
-        ntp: base.ntp.clone().map_or(NtpWish::Default, NtpWish::These),
-        through: Some(Through { proxy: base.proxy.clone(), direct: base.no_proxy.clone() }),
+        shared: Shared {
+            dns: Some(base.dns.clone()),
+            ntp: base.ntp.clone().map_or(NtpWish::Default, NtpWish::These),
+            through: Some(Through { proxy: base.proxy.clone(), direct: base.no_proxy.clone() }),
+        },
     }
 }
 
@@ -184,27 +194,48 @@ pub(crate) fn set(base: &Network, wish: &Wish, ports: &[PortStatus]) -> Result<N
         let bond = bond.port.port.to_string();
         return Err(SetError::Bonded { port: name.to_owned(), bond });
     }
+    check_name(base, name, ports)?;
+    let mut editor = Editor { next: with_shared(base, &wish.shared), ports };
+    editor.apply(wish);
+    checked(&editor.next)
+}
+
+/// The settings with what is wanted of that which all ports share; the ports stay as they are.
+///
+/// # Errors
+/// [`SetError::Mistakes`].
+pub(crate) fn set_shared(base: &Network, shared: &Shared) -> Result<Network, SetError> {
+    checked(&with_shared(base, shared))
+}
+
+/// Whether there is such a port, bond or VLAN.
+///
+/// # Errors
+/// [`SetError::NoPort`].
+pub(crate) fn check_name(base: &Network, name: &str, ports: &[PortStatus]) -> Result<(), SetError> {
     let is_known = ports.iter().any(|port| port.name == name)
         || base.entries().any(|port| is_called(&port.port, name, ports));
-    if !is_known {
-        return Err(SetError::NoPort(name.to_owned()));
-    }
+    if is_known { Ok(()) } else { Err(SetError::NoPort(name.to_owned())) }
+}
+
+fn with_shared(base: &Network, shared: &Shared) -> Network {
     let mut next = base.clone();
-    if let Some(dns) = &wish.dns {
+    if let Some(dns) = &shared.dns {
         next.dns.clone_from(dns);
     }
-    match &wish.ntp {
+    match &shared.ntp {
         NtpWish::Keep => {}
         NtpWish::Default => next.ntp = None,
         NtpWish::These(servers) => next.ntp = Some(servers.clone()),
     }
-    if let Some(Through { proxy, direct }) = wish.through.clone() {
+    if let Some(Through { proxy, direct }) = shared.through.clone() {
         (next.proxy, next.no_proxy) = (proxy, direct);
     }
-    let mut editor = Editor { next, ports };
-    editor.apply(wish);
-    let text = editor.next.to_toml();
-    parse_network(&text).map_err(SetError::Mistakes)
+    next
+}
+
+fn checked(next: &Network) -> Result<Network, SetError> {
+    parse_network(&next.to_toml()).map_err(SetError::Mistakes)
 }
 
 struct Editor<'p> {

@@ -27,9 +27,7 @@ fn fixed(port: &str, address: &str, gateway: &str) -> Wish {
         mtu: None,
         vlan: None,
         bond: BondWish::Keep,
-        dns: None,
-        ntp: NtpWish::Keep,
-        through: None,
+        shared: Shared::default(),
     }
 }
 
@@ -47,7 +45,7 @@ fn read(text: &str) -> Network {
 fn a_static_address_takes_the_place_of_dhcp_and_goes_again() {
     let mut wish = fixed("eno1", "192.0.2.10/24", "192.0.2.1");
     wish.addresses.push(net("2001:db8::10/64"));
-    wish.dns = Some(vec!["192.0.2.53".parse().expect("address")]);
+    wish.shared.dns = Some(vec!["192.0.2.53".parse().expect("address")]);
     changed(
         "",
         &wish,
@@ -210,15 +208,45 @@ fn time_servers_stay_as_they_are_unless_others_are_wanted() {
         (NtpWish::These(vec![]), Some(vec![])),
         (NtpWish::These(vec!["ntp:1123".to_owned()]), Some(vec!["ntp:1123".to_owned()])),
     ] {
-        let wish = Wish { ntp: ntp.clone(), ..fixed("eno1", "192.0.2.10/24", "192.0.2.1") };
+        let shared = Shared { ntp: ntp.clone(), ..Shared::default() };
+        let wish = Wish { shared, ..fixed("eno1", "192.0.2.10/24", "192.0.2.1") };
         let next = set(&base, &wish, &ports()).expect("settings");
         assert_eq!(next.ntp, expected, "{ntp:?}");
         assert_eq!(next.ports.len(), 1);
     }
     let twice = NtpWish::These(vec!["ntp".to_owned(), "ntp".to_owned()]);
-    let wish = Wish { ntp: twice, ..fixed("eno1", "192.0.2.10/24", "192.0.2.1") };
-    let Err(SetError::Mistakes(problems)) = set(&base, &wish, &ports()) else { panic!("taken") };
-    assert_eq!(problems[0].key, "network.ntp");
+    let shared = Shared { ntp: twice, ..Shared::default() };
+    let wish = Wish { shared: shared.clone(), ..fixed("eno1", "192.0.2.10/24", "192.0.2.1") };
+    for next in [set(&base, &wish, &ports()), set_shared(&base, &shared)] {
+        let Err(SetError::Mistakes(problems)) = next else { panic!("taken") };
+        assert_eq!(problems[0].key, "network.ntp");
+    }
+}
+
+#[test]
+fn what_all_ports_share_is_set_and_the_ports_stay_as_they_are() {
+    let base = read(
+        "[network]\ndns = [\"192.0.2.1\"]\nntp = [\"ntp\"]\n[[network.port]]\nport = \"eno2\"\n\
+         addresses = [\"192.0.2.10/24\"]\nmtu = 9000\n[[network.vlan]]\nname = \"a\"\nid = 1\n\
+         parent = \"eno2\"\n",
+    );
+    let dns: IpAddr = "192.0.2.53".parse().expect("address");
+    let proxy = Some(Proxy { host: "192.0.2.3".to_owned(), port: 3128 });
+    let through = Through { proxy: proxy.clone(), direct: Vec::new() };
+    for (shared, expected) in [
+        (Shared::default(), base.clone()),
+        (
+            Shared { dns: Some(vec![dns]), ..Shared::default() },
+            Network { dns: vec![dns], ..base.clone() },
+        ),
+        (
+            Shared { ntp: NtpWish::Default, ..Shared::default() },
+            Network { ntp: None, ..base.clone() },
+        ),
+        (Shared { through: Some(through), ..Shared::default() }, Network { proxy, ..base.clone() }),
+    ] {
+        assert_eq!(set_shared(&base, &shared), Ok(expected));
+    }
 }
 
 #[test]
@@ -260,14 +288,14 @@ proptest! {
         let mut wish = fixed("eno1", &format!("192.0.2.{host}/24"), "192.0.2.1");
         (wish.dhcp, wish.mtu, wish.vlan, wish.bond) = (dhcp, mtu, vlan, bond);
         let servers = |ports: BTreeSet<u16>| ports.iter().map(|port| format!("ntp:{port}")).collect();
-        wish.ntp = ntp.map_or(NtpWish::Default, |ports| NtpWish::These(servers(ports)));
+        wish.shared.ntp = ntp.map_or(NtpWish::Default, |ports| NtpWish::These(servers(ports)));
         let next = set(&Network::default(), &wish, &ports()).expect("settings");
         let carrier = if with.is_some() { "bond0" } else { "eno1" };
         let name = vlan.map_or_else(|| carrier.to_owned(), |id| format!("{carrier}.{id}"));
         let now = current(&next, &name, &ports());
         prop_assert_eq!(
-            (now.dhcp, now.mtu, now.vlan, &now.addresses, &now.gateways, &now.ntp),
-            (wish.dhcp, wish.mtu, wish.vlan, &wish.addresses, &wish.gateways, &wish.ntp)
+            (now.dhcp, now.mtu, now.vlan, &now.addresses, &now.gateways, &now.shared.ntp),
+            (wish.dhcp, wish.mtu, wish.vlan, &wish.addresses, &wish.gateways, &wish.shared.ntp)
         );
         // Set once more as it is shown, nothing changes.
         let again = set(&next, &now, &ports()).expect("settings");

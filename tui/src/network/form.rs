@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use agent_api::init::SystemStatus;
 use provisioning_config::{BondMode, Direct, IpNet, Network, Proxy, parse_network};
 
-use super::edit::{BondWish, NtpWish, SetError, Through, Wish, base, current, names_of, set};
+use super::edit::{
+    BondWish, NtpWish, SetError, Shared, Through, Wish, base, current, names_of, set,
+};
 use crate::form::{Field, Form, Pressed, TEXT_MAX, Value};
 use crate::state::Key;
 
@@ -15,6 +17,9 @@ const NUMBER_MAX: usize = 5;
 /// The longest list of time servers, in characters: eight names of 253 (RFC 1035, 2.3.4) with their ports and
 /// what stands between them.
 const NTP_MAX: usize = 8 * (253 + ":65535".len() + ", ".len());
+
+/// The longest list of what is reached without the proxy, in characters: 64 names of 253.
+const DIRECT_MAX: usize = 64 * (253 + ", ".len());
 
 /// What stands for no time server at all.
 const NTP_NONE: &str = "none";
@@ -147,9 +152,11 @@ impl NetworkForm {
             mtu: number(form, "mtu"),
             vlan: number(form, "vlan"),
             bond,
-            dns: Some(list(form, "dns", address)),
-            ntp: ntp(form),
-            through: Some(through(form)),
+            shared: Shared {
+                dns: Some(list(form, "dns", address)),
+                ntp: ntp(form),
+                through: Some(through(form)),
+            },
         }
     }
 }
@@ -173,9 +180,9 @@ fn form(names: Vec<String>, at: usize, wish: &Wish) -> Form {
         BondWish::With(BondMode::ActiveBackup, ports) => (BACKUP, ports.join(", ")),
         BondWish::Keep | BondWish::Alone => (0, wish.port.clone()),
     };
-    let dns = wish.dns.as_deref().unwrap_or_default();
-    let through = wish.through.clone().unwrap_or_default();
-    let ntp = match &wish.ntp {
+    let dns = wish.shared.dns.as_deref().unwrap_or_default();
+    let through = wish.shared.through.clone().unwrap_or_default();
+    let ntp = match &wish.shared.ntp {
         NtpWish::These(servers) if servers.is_empty() => NTP_NONE.to_owned(),
         NtpWish::These(servers) => joined(servers),
         NtpWish::Default | NtpWish::Keep => String::new(),
@@ -238,7 +245,7 @@ fn form(names: Vec<String>, at: usize, wish: &Wish) -> Form {
             "direct",
             "Around it",
             "what is reached without the proxy: names and networks, example.net, 10.0.0.0/8",
-            Value::text(joined(&through.direct), TEXT_MAX),
+            Value::text(joined(&through.direct), DIRECT_MAX),
         ),
         Field::new(
             "dns",
@@ -403,181 +410,5 @@ pub(crate) fn net(text: &str) -> Result<IpNet, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use agent_api::init::{NetworkOrigin, NetworkState, PortStatus};
-
-    fn system(text: &str) -> SystemStatus {
-        let port = |name: &str, link| PortStatus {
-            name: name.to_owned(),
-            mac: "52:54:00:12:34:56".to_owned(),
-            link,
-            ..PortStatus::default()
-        };
-        let state = NetworkState {
-            origin: NetworkOrigin::Seed,
-            text: text.to_owned(),
-            tried: None,
-            seconds_left: None,
-        };
-        SystemStatus {
-            ports: vec![port("eno1", false), port("eno2", true)],
-            network: Some(state),
-            ..SystemStatus::default()
-        }
-    }
-
-    fn keys(form: &mut NetworkForm, system: &SystemStatus, keys: &str) -> Sent {
-        let mut last = Sent::Open;
-        for letter in keys.chars() {
-            last = form.press(
-                match letter {
-                    '\n' => Key::Enter,
-                    '\t' => Key::Next,
-                    '>' => Key::Right,
-                    'v' => Key::PageDown,
-                    '#' => Key::Erase,
-                    letter => Key::Char(letter),
-                },
-                system,
-            );
-        }
-        last
-    }
-
-    #[test]
-    fn a_vlan_with_a_static_address_is_filled_in_by_keys() {
-        let system = system("[network]\n");
-        let mut form = NetworkForm::new(&system).expect("ports");
-        assert_eq!(form.form.text("port"), "eno2", "the one with a link");
-        let sent = keys(
-            &mut form,
-            &system,
-            "\ns\n192.0.2.10/24 2001:db8::10/64\n192.0.2.1\n100\n\n\n\n\n\n192.0.2.53\nntp 192.0.2.1:1123\n\n",
-        );
-        let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
-        let network = parse_network(&text).expect("settings");
-        assert_eq!(network.vlans[0].id, 100);
-        assert_eq!(network.vlans[0].port.addresses.len(), 2);
-        assert_eq!(network.dns.len(), 1);
-        assert_eq!(network.ntp, Some(vec!["ntp".to_owned(), "192.0.2.1:1123".to_owned()]));
-        assert!(!network.ports[0].dhcp);
-    }
-
-    #[test]
-    fn mistakes_stand_at_their_fields_and_nothing_is_tried() {
-        let system = system("[network]\n");
-        for (typed, field, words) in [
-            ("\ns\n192.0.2.300/24v\n", "addresses", "prefix length"),
-            ("\ns\n192.0.2.10v\n", "addresses", "has no prefix length"),
-            ("\ns\nv\n", "addresses", "write an address"),
-            ("\ns\n192.0.2.10/33v\n", "addresses", "no address"),
-            ("\ns\n192.0.2.10/24\n10.0.0.1v\n", "gateways", "in no subnet"),
-            ("\n\n\n\n5000v\n", "vlan", "1 to 4094"),
-            ("\n\n\n\nxv\n", "vlan", "is not such a number"),
-            ("\n\n\n\n\n99v\n", "mtu", "1280 to 9216"),
-            ("\n\n\n\n\n\n\n\nftp://av\n", "proxy", "http://"),
-            ("\n\n\n\n\n\n\n\na\"b\\v\n", "proxy", "has characters"),
-            ("\n\n\n\n\n\n\n\n\n10.0.0.0/99v\n", "direct", "10.0.0.0/99"),
-            ("\n\n\n\n\n\n\n\n\n\n1.2v\n", "dns", "is no address"),
-            ("\n\n\n\n\n\n\n\n\n\n\nntp:0v\n", "ntp", "is not a time server"),
-            ("\n\n\n\n\n\n\n\n\n\n\nntp ntpv\n", "ntp", "is there twice"),
-            ("\n\n\n\n\n\n\n\n\n\n\nnone ntpv\n", "ntp", "none stands alone"),
-            ("\n\n\n\n\n\n\n\n\n\n\na b c d e f g h iv\n", "ntp", "at most 8"),
-        ] {
-            let mut form = NetworkForm::new(&system).expect("ports");
-            assert_eq!(keys(&mut form, &system, typed), Sent::Open, "{typed:?}");
-            let wrong = form.form.field().expect("a field");
-            assert_eq!(wrong.key, field, "{typed:?}");
-            let error = wrong.error.as_deref().unwrap_or_default();
-            assert!(error.contains(words), "{typed:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn another_port_shows_its_own_settings() {
-        let system = system(
-            "[network]\n[[network.port]]\nport = \"eno1\"\naddresses = [\"192.0.2.7/24\"]\nmtu = 9000\n",
-        );
-        let mut form = NetworkForm::new(&system).expect("ports");
-        assert_eq!((form.form.text("dhcp"), form.form.text("mtu")), ("DHCP", ""));
-        form.press(Key::Right, &system);
-        assert_eq!((form.form.text("port"), form.form.text("dhcp")), ("eno1", "static"));
-        assert_eq!((form.form.text("addresses"), form.form.text("mtu")), ("192.0.2.7/24", "9000"));
-        assert_eq!(form.press(Key::Escape, &system), Sent::Left);
-        assert_eq!(NetworkForm::new(&SystemStatus::default()), None);
-        let unknown = SystemStatus { network: None, ..system };
-        assert_eq!(NetworkForm::new(&unknown), None, "what is not known is not undone");
-    }
-
-    #[test]
-    fn a_proxy_is_set_kept_and_taken_away() {
-        let mut system = system("[network]\n");
-        let mut form = NetworkForm::new(&system).expect("ports");
-        let proxy = "http://192.0.2.3:3128\nexample.net 10.0.0.0/8v\n";
-        let sent = keys(&mut form, &system, &format!("\n\n\n\n\n\n\n\n{proxy}"));
-        let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
-        let network = parse_network(&text).expect("settings");
-        assert_eq!(network.proxy_for("example.org").map(|proxy| proxy.port), Some(3128));
-        assert_eq!(network.proxy_for("10.1.2.3"), None);
-        system.network.as_mut().expect("settings").text.clone_from(&text);
-        let mut form = NetworkForm::new(&system).expect("ports");
-        assert_eq!(form.form.text("direct"), "example.net, 10.0.0.0/8");
-        assert_eq!(keys(&mut form, &system, "v\n"), Sent::Try(text));
-        form.form.at = 8;
-        let erased = "#".repeat(30);
-        let sent = keys(&mut form, &system, &format!("{erased}\n{erased}v\n"));
-        assert_eq!(sent, Sent::Try("[network]\n".to_owned()));
-    }
-
-    #[test]
-    fn time_servers_are_set_kept_and_taken_away() {
-        let mut system = system("[network]\n");
-        let mut text = String::new();
-        for (shown, typed, key) in [
-            (
-                "",
-                "ntp.example.net; [2001:db8::1]:123",
-                "ntp = [\"ntp.example.net\", \"[2001:db8::1]:123\"]\n",
-            ),
-            ("ntp.example.net, [2001:db8::1]:123", "none", "ntp = []\n"),
-            ("none", "ntp:1123", "ntp = [\"ntp:1123\"]\n"),
-            ("ntp:1123", "default", ""),
-            ("", "none", "ntp = []\n"),
-            ("none", "", ""),
-        ] {
-            let mut form = NetworkForm::new(&system).expect("ports");
-            assert_eq!(form.form.text("ntp"), shown);
-            if !text.is_empty() {
-                assert_eq!(keys(&mut form.clone(), &system, "v\n"), Sent::Try(text));
-            }
-            form.form.at = 11;
-            let sent = keys(&mut form, &system, &format!("{}{typed}\n\n", "#".repeat(40)));
-            text = format!("[network]\n{key}");
-            assert_eq!(sent, Sent::Try(text.clone()), "{typed:?}");
-            system.network.as_mut().expect("settings").text.clone_from(&text);
-        }
-    }
-
-    #[test]
-    fn the_longest_time_servers_fit_into_their_field() {
-        let name = |last: usize| format!("{last}{}.{}:65535", ".a".repeat(95), "b".repeat(61));
-        let servers: Vec<_> = (0..8).map(name).collect();
-        let text = Network { ntp: Some(servers), ..Network::default() }.to_toml();
-        let system = system(&text);
-        let mut form = NetworkForm::new(&system).expect("ports");
-        assert_eq!(keys(&mut form, &system, "v\n"), Sent::Try(text));
-    }
-
-    #[test]
-    fn a_bond_with_lacp_is_made_by_keys() {
-        let system = system("[network]\n");
-        let mut form = NetworkForm::new(&system).expect("ports");
-        let sent = keys(&mut form, &system, "\n\n\n\n\n\n>\n, eno1\n\n\n\n\n\n");
-        let Sent::Try(text) = sent else { panic!("{sent:?}: {form:?}") };
-        let network = parse_network(&text).expect("settings");
-        assert_eq!(network.bonds[0].mode, BondMode::Lacp);
-        assert_eq!(network.bonds[0].ports.len(), 2);
-        assert!(network.bonds[0].port.dhcp);
-    }
-}
+#[path = "form_tests.rs"]
+mod tests;

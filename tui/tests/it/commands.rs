@@ -10,6 +10,7 @@ use agent_api::pool::PoolStatus;
 use agent_api::settlement::SettlementReport;
 use agent_api::status::NodeStatus;
 use agent_api::support::{Inventory, SupportWritten};
+use provisioning_config::{Direct, Network, Proxy};
 use serde_json::Value;
 
 use crate::fake::{self, Agent};
@@ -367,7 +368,19 @@ fn a_port_is_set_up_by_a_command() {
     assert_eq!(tried.proxy_for("example.net"), None);
     assert_eq!(tried.ntp, Some(vec!["ntp.example.net".to_owned(), "192.0.2.1:1123".to_owned()]));
     for (arguments, why) in [
-        (&["eno1"][..], "say how it gets its address"),
+        (&[][..], "say how it gets its address"),
+        (&["eno1"], "say how it gets its address"),
+        (&["eno1", "--mtu", "9000", "--ntp", "ntp"], "say how it gets its address"),
+        (&["eno1", "--gateway", "192.0.2.1", "--ntp", "ntp"], "say how it gets its address"),
+        (
+            &["eno1", "--bond", "lacp", "--with", "eno2", "--ntp", "ntp"],
+            "say how it gets its address",
+        ),
+        (&["eno1", "--alone", "--dns", "192.0.2.53"], "say how it gets its address"),
+        (&["--dhcp", "--ntp", "ntp"], "<PORT>"),
+        (&["--vlan", "7", "--ntp", "ntp"], "<PORT>"),
+        (&["eno9", "--ntp", "ntp"], "there is no port, bond or VLAN \"eno9\""),
+        (&["--direct", "example.net"], "--proxy"),
         (&["eno9", "--dhcp"], "there is no port, bond or VLAN \"eno9\""),
         (&["eno1", "--address", "192.0.2.10"], "has no prefix length"),
         (&["eno1", "--address", "192.0.2.10/24", "--gateway", "10.0.0.1"], "in no subnet"),
@@ -382,6 +395,46 @@ fn a_port_is_set_up_by_a_command() {
         assert!(!is_done && error.contains(why), "{arguments:?}: {error}");
     }
     assert_eq!(agent.done().len(), 1, "nothing with a mistake is tried");
+}
+
+#[test]
+fn what_all_ports_share_is_set_alone_and_the_ports_stay_as_they_are() {
+    let before = provisioning_config::parse_network(
+        "[network]\ndns = [\"192.0.2.53\"]\nntp = [\"192.0.2.123\"]\nproxy = \"http://192.0.2.9:3128\"\n\
+         no_proxy = [\"10.0.0.0/8\"]\n[[network.port]]\nport = \"eno1\"\naddresses = [\"192.0.2.10/24\"]\n\
+         gateways = [\"192.0.2.1\"]\nmtu = 9000\n",
+    )
+    .expect("settings");
+    let agent = Agent::start_with_network(&before);
+    let servers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let proxy = |host: &str| Some(Proxy { host: host.to_owned(), port: 3128 });
+    for (arguments, expected) in [
+        (
+            &["--ntp", "ntp.example.net", "--ntp", "ntp:1123"][..],
+            Network { ntp: Some(servers(&["ntp.example.net", "ntp:1123"])), ..before.clone() },
+        ),
+        (&["--ntp", "none"], Network { ntp: Some(Vec::new()), ..before.clone() }),
+        (&["eno1", "--ntp", "ntp"], Network { ntp: Some(servers(&["ntp"])), ..before.clone() }),
+        (
+            &["--dns", "192.0.2.54"],
+            Network { dns: vec!["192.0.2.54".parse().expect("address")], ..before.clone() },
+        ),
+        (
+            &["--proxy", "http://192.0.2.3:3128", "--direct", "example.net"],
+            Network {
+                proxy: proxy("192.0.2.3"),
+                no_proxy: vec![Direct::Name("example.net".to_owned())],
+                ..before.clone()
+            },
+        ),
+        (&["--proxy", "none"], Network { proxy: None, no_proxy: Vec::new(), ..before.clone() }),
+    ] {
+        let output = icnctl(&agent, &[&["network", "set"], arguments].concat());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+        let done = agent.done();
+        let Some(Request::TryNetwork { text }) = done.last() else { panic!("another request") };
+        assert_eq!(provisioning_config::parse_network(text), Ok(expected), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use agent_api::pool::PoolStatus;
 use agent_api::settlement::{SettlementReport, SettlementStatus, Unsigned};
 use agent_api::status::{ConsoleChanges, Credentials, NodeStatus, VolumeState, VolumeUse};
 use agent_api::support::{Fact, Inventory, SupportWritten};
+use provisioning_config::Network;
 
 /// The PIN of its console, where it has one.
 pub(crate) const PIN: &str = "2580";
@@ -61,6 +62,14 @@ impl Agent {
     /// Whose support bundles somebody can open.
     pub(crate) fn start_with_support() -> Self {
         Self::serve(NodeStatus { support_recipients: 1, ..status(2) })
+    }
+
+    /// Whose network is set up so.
+    pub(crate) fn start_with_network(network: &Network) -> Self {
+        let mut status = status(2);
+        let state = status.system.as_mut().and_then(|system| system.network.as_mut());
+        state.expect("settings").text = network.to_toml();
+        Self::serve(status)
     }
 
     fn serve(status: NodeStatus) -> Self {

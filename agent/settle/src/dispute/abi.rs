@@ -5,11 +5,12 @@ use agent_settlement::revert::Class::{Retryable, Terminal};
 use agent_settlement::revert::KnownError;
 
 /// The errors that showing evidence can meet.
-pub(crate) fn errors() -> [KnownError; 11] {
+pub(crate) fn errors() -> [KnownError; 13] {
     use Disputes as D;
     [
         KnownError::of::<D::NotOfOne>(Terminal),
         KnownError::of::<D::NoConflict>(Terminal),
+        KnownError::of::<D::NeverAnOracle>(Terminal),
         KnownError::of::<D::NotTheOracle>(Terminal),
         // The era ends; the time to answer does.
         KnownError::of::<D::BadAge>(Retryable),
@@ -18,6 +19,7 @@ pub(crate) fn errors() -> [KnownError; 11] {
         KnownError::of::<D::NotPassed>(Terminal),
         KnownError::of::<D::AskedBefore>(Terminal),
         KnownError::of::<D::NoQuestion>(Terminal),
+        KnownError::of::<D::NoBond>(Terminal),
         KnownError::of::<D::NoAnswer>(Terminal),
         KnownError::of::<D::CanBeTrue>(Terminal),
     ]
@@ -68,6 +70,7 @@ mod tests {
             (&disputes, D::showReceiptCall::SIGNATURE, "()"),
             (&disputes, D::answerCall::SIGNATURE, "()"),
             (&disputes, D::closeCall::SIGNATURE, "()"),
+            (&disputes, D::takeBackCall::SIGNATURE, "()"),
             (&disputes, D::refuteEraCall::SIGNATURE, "()"),
             (&disputes, D::refuteTwiceCall::SIGNATURE, "()"),
             (&disputes, D::refuteCourseCall::SIGNATURE, "()"),

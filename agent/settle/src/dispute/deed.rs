@@ -16,6 +16,8 @@ pub(crate) enum Dispute {
     Answer { vote: B256, receipt: B256, count: usize },
     /// Nobody answered.
     Close { vote: B256, receipt: B256 },
+    /// Nobody answered, and the bond goes back before that is closed.
+    TakeBack { vote: B256, receipt: B256 },
     /// Leaves that cannot be true.
     Refute { node: B256, root: U256, why: &'static str },
 }
@@ -41,6 +43,9 @@ impl Dispute {
         }
         if let Some(call) = call::<Disputes::closeCall>(data) {
             return Some(Self::Close { vote: call.voteDigest, receipt: call.receiptDigest });
+        }
+        if let Some(call) = call::<Disputes::takeBackCall>(data) {
+            return Some(Self::TakeBack { vote: call.voteDigest, receipt: call.receiptDigest });
         }
         Self::refutes(data)
     }
@@ -76,8 +81,11 @@ impl Dispute {
             ],
             Self::Close { vote, receipt } => vec![
                 format!("closes the question for the receipt {receipt}, which nobody answered"),
-                format!("the vote {vote} is void, and the bond goes back"),
+                format!("the vote {vote} is void, and the bond goes back if it is still there"),
             ],
+            Self::TakeBack { vote, receipt } => vec![format!(
+                "takes the bond of the question for the receipt {receipt} of the vote {vote} back, which stays to be closed"
+            )],
             Self::Refute { node, root, why } => vec![
                 format!("refutes root {root} by what it says of the node {node}: {why}"),
                 "the root is cancelled, and all after it".to_owned(),

@@ -32,8 +32,8 @@ use crate::plan::{Planned, Refused, own, probe, unlinked};
 use crate::units::{moment, tokens};
 
 /// Gas for a receipt that cannot be simulated, as the bond is not allowed yet: twice what the contracts' own test
-/// measures (docs/design/settlement.md, 216,080).
-const RECEIPT_GAS: u64 = 440_000;
+/// measures (docs/design/settlement.md, 222,131).
+const RECEIPT_GAS: u64 = 450_000;
 
 /// What is called in errors of its answers.
 const CONTRACT: &str = "Disputes";
@@ -199,7 +199,7 @@ impl<C: Chain + Clone> Desk<C> {
             ];
             return Ok(Wish { plan: vec![show], follows });
         }
-        self.gives_back(court).await?;
+        self.takes_our_token(court).await?;
         let bond = wide(terms.bond);
         let mut plan = self.bond(court, bond).await?;
         show.gas = (!plan.is_empty()).then_some(RECEIPT_GAS);
@@ -218,9 +218,8 @@ impl<C: Chain + Clone> Desk<C> {
         Ok(Wish { plan, follows })
     }
 
-    /// That a bond would come back from there: it is of the token that the description names, and the oracle can be slashed,
-    /// without which nothing closes.
-    async fn gives_back(&self, court: &Court) -> Result<()> {
+    /// That the bond is of the token that the description names.
+    async fn takes_our_token(&self, court: &Court) -> Result<()> {
         let token = self.ask(CONTRACT, court.disputes, &Disputes::tokenCall {}).await?;
         if token != court.contracts.token {
             bail!(
@@ -228,17 +227,16 @@ impl<C: Chain + Clone> Desk<C> {
                 court.contracts.token
             );
         }
+        Ok(())
+    }
+
+    /// Whether oracles can be slashed, without which no question is closed.
+    async fn may_slash(&self, court: &Court) -> Result<bool> {
         let oracles = self.ask(CONTRACT, court.disputes, &Disputes::oraclesCall {}).await?;
         let role =
             self.ask("OracleRegistry", oracles, &OracleRegistry::SLASHER_ROLECall {}).await?;
         let may = OracleRegistry::hasRoleCall { role, account: court.disputes };
-        match self.ask("OracleRegistry", oracles, &may).await? {
-            true => Ok(()),
-            false => bail!(
-                "no bond is paid: Disputes ({}) may not slash oracles, so it could give no bond back: ask who governs the network",
-                court.disputes
-            ),
-        }
+        self.ask("OracleRegistry", oracles, &may).await
     }
 
     /// Allows a bond to be taken, where that is not allowed yet.
@@ -305,11 +303,41 @@ impl<C: Chain + Clone> Desk<C> {
             bail!("it may be answered until {}: close it then", moment(open.answer_by));
         }
         let Question { vote, receipt } = question;
-        let data = Disputes::closeCall { voteDigest: vote, receiptDigest: receipt }.abi_encode();
+        // Where the vote is void already, nobody is slashed for it.
+        let voided = Disputes::voidedCall { voteDigest: vote };
+        let may_close =
+            self.may_slash(court).await? || self.ask(CONTRACT, court.disputes, &voided).await?;
+        if !may_close && open.bond == U256::ZERO {
+            bail!(
+                "the bond was taken back, and Disputes ({}) may not slash oracles, without which the question is not closed: ask who governs the network",
+                court.disputes
+            );
+        }
+        let (method, data) = match may_close {
+            true => (
+                "close",
+                Disputes::closeCall { voteDigest: vote, receiptDigest: receipt }.abi_encode(),
+            ),
+            false => (
+                "takeBack",
+                Disputes::takeBackCall { voteDigest: vote, receiptDigest: receipt }.abi_encode(),
+            ),
+        };
         let arguments = vec![("bytes32", vote.to_string()), ("bytes32", receipt.to_string())];
-        let plan = vec![own(&self.network, court.disputes, data, "close", arguments)?];
-        let follows =
-            vec![format!("the bond of {} goes back to {}", tokens(open.bond), open.challenger)];
+        let plan = vec![own(&self.network, court.disputes, data, method, arguments)?];
+        let mut follows = Vec::new();
+        if open.bond > U256::ZERO {
+            follows.push(format!(
+                "the bond of {} goes back to {}",
+                tokens(open.bond),
+                open.challenger
+            ));
+        }
+        if !may_close {
+            follows.push(
+                "the vote is not void yet, as Disputes may not slash oracles now: close the question once it may".to_owned(),
+            );
+        }
         Ok(Wish { plan, follows })
     }
 

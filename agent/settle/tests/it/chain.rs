@@ -50,7 +50,8 @@ mod abi {
         function approve(address spender, uint256 value) external returns (bool);
         function voided(bytes32 voteDigest) external view returns (bool);
         function SLASHER_ROLE() external view returns (bytes32);
-        function renounceRole(bytes32 role, address account) external;
+        function grantRole(bytes32 role, address account) external;
+        function revokeRole(bytes32 role, address account) external;
         function oracles(address oracle) external view returns (uint96 bond, uint64 lastSet, bool jailed);
     }
 }
@@ -287,11 +288,15 @@ impl Chain {
         (U256::from(found.bond), found.jailed)
     }
 
-    /// `Disputes` may slash oracles no more.
-    pub(crate) async fn renounce_slasher(&self) {
-        let (from, to) = (self.contract("disputes"), self.contract("oracles"));
-        let role = self.call(to, &abi::SLASHER_ROLECall {}).await;
-        let data = abi::renounceRoleCall { role, account: from }.abi_encode();
+    /// Governance lets `Disputes` slash oracles, or no more.
+    pub(crate) async fn let_slash(&self, may: bool) {
+        let (from, to) = (self.contract("timelock"), self.contract("oracles"));
+        let (role, account) =
+            (self.call(to, &abi::SLASHER_ROLECall {}).await, self.contract("disputes"));
+        let data = match may {
+            true => abi::grantRoleCall { role, account }.abi_encode(),
+            false => abi::revokeRoleCall { role, account }.abi_encode(),
+        };
         self.ask("anvil_setBalance", json!([from, "0xde0b6b3a7640000"])).await;
         self.ask("anvil_impersonateAccount", json!([from])).await;
         let gas = "0xf4240";

@@ -117,6 +117,8 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
     error NotOfOne();
     /// @notice There is only one vote.
     error NoConflict();
+    /// @notice It was in no set of oracles, ever: its votes count nowhere.
+    error NeverAnOracle(address account);
     /// @notice Not signed by the oracle.
     error NotTheOracle(address expected, address signer);
     /// @notice The era is not over, or too long ago.
@@ -129,6 +131,8 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
     error AskedBefore();
     /// @notice There is no such question.
     error NoQuestion();
+    /// @notice The bond was taken back already.
+    error NoBond();
     /// @notice The time to answer is over, or is not.
     error BadTime(uint64 answerBy);
     /// @notice This is not what the vote has the hash of, or the receipt is not in it.
@@ -168,6 +172,7 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         if (first.oracleId != second.oracleId || first.nodeId != second.nodeId || first.era != second.era) {
             revert NotOfOne();
         }
+        _requireOracle(first.oracleId);
         bytes32 a = _signed(first.hash(), firstSignature, first.oracleId);
         bytes32 b = _signed(second.hash(), secondSignature, first.oracleId);
         if (a == b) revert NoConflict();
@@ -190,6 +195,7 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         bytes calldata receiptSignature
     ) external nonReentrant {
         _checkAge(vote.era);
+        _requireOracle(vote.oracleId);
         bytes32 voteDigest = _signed(vote.hash(), voteSignature, vote.oracleId);
         bytes32 receiptDigest = _signed(receipt.hash(), receiptSignature, vote.oracleId);
         _checkReceipt(vote, request, receipt);
@@ -220,17 +226,26 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
         oracles.deposit(question.oracle, question.bond);
     }
 
-    /// @notice The oracle did not answer in time: its vote is void, it is slashed, and the bond goes back. Open to
-    /// anyone.
+    /// @notice The oracle did not answer in time: its vote is void, it is slashed, and the bond goes back, if it was not
+    /// taken back before. Open to anyone. Waits while governance has taken the role to slash from this contract: who
+    /// could choose to close without a slash would.
     function close(bytes32 voteDigest, bytes32 receiptDigest) external nonReentrant {
-        Question memory question = _question(voteDigest, receiptDigest);
-        if (block.timestamp <= question.answerBy) revert BadTime(question.answerBy);
+        Question memory question = _overdue(voteDigest, receiptDigest);
         delete questions[voteDigest][receiptDigest];
-        token.safeTransfer(question.challenger, question.bond);
+        if (question.bond > 0) token.safeTransfer(question.challenger, question.bond);
         // Of two receipts that one vote hides, one is enough.
         if (!voided[voteDigest]) {
             _void(voteDigest, receiptDigest, question.oracle, question.nodeId, question.era, question.challenger);
         }
+    }
+
+    /// @notice The oracle did not answer in time: the bond goes back, and the question stays until it is closed. Open to
+    /// anyone. A bond waits for nobody, whatever closing waits for.
+    function takeBack(bytes32 voteDigest, bytes32 receiptDigest) external nonReentrant {
+        Question memory question = _overdue(voteDigest, receiptDigest);
+        if (question.bond == 0) revert NoBond();
+        questions[voteDigest][receiptDigest].bond = 0;
+        token.safeTransfer(question.challenger, question.bond);
     }
 
     /// @notice A root that has a leaf of another era than its own is cancelled.
@@ -344,6 +359,16 @@ contract Disputes is SlaDomain, ReentrancyGuardTransient {
     function _question(bytes32 voteDigest, bytes32 receiptDigest) private view returns (Question memory question) {
         question = questions[voteDigest][receiptDigest];
         if (question.challenger == address(0)) revert NoQuestion();
+    }
+
+    function _overdue(bytes32 voteDigest, bytes32 receiptDigest) private view returns (Question memory question) {
+        question = _question(voteDigest, receiptDigest);
+        if (block.timestamp <= question.answerBy) revert BadTime(question.answerBy);
+    }
+
+    function _requireOracle(address account) private view {
+        (, uint64 lastSet,) = oracles.oracles(account);
+        if (lastSet == 0) revert NeverAnOracle(account);
     }
 
     function _checkAge(uint64 era) private view {

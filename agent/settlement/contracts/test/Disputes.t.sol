@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {vm} from "../script/Cheats.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {Messages} from "../src/Messages.sol";
@@ -229,6 +230,60 @@ contract DisputesTest is Fixture {
         _show(_vote(receiptDigest), _receipt(), Disputes.AskedBefore.selector);
     }
 
+    function test_a_bond_comes_back_also_while_nobody_can_be_slashed() public {
+        (bytes32 voteDigest, bytes32 receiptDigest) = _show(_vote(keccak256("another")), _receipt(), 0);
+        vm.expectPartialRevert(Disputes.BadTime.selector);
+        net.disputes.takeBack(voteDigest, receiptDigest);
+        vm.warp(block.timestamp + 3 days + 1);
+        bytes32 role = net.oracles.SLASHER_ROLE();
+        net.oracles.revokeRole(role, address(net.disputes));
+        vm.expectPartialRevert(IAccessControl.AccessControlUnauthorizedAccount.selector);
+        net.disputes.close(voteDigest, receiptDigest);
+        vm.prank(ANYONE);
+        net.disputes.takeBack(voteDigest, receiptDigest);
+        _eq(icnt.balanceOf(CHALLENGER), 2 * DISPUTE_BOND);
+        vm.expectRevert(Disputes.NoBond.selector);
+        net.disputes.takeBack(voteDigest, receiptDigest);
+        _true(!net.disputes.voided(voteDigest), "not decided yet");
+        // What it would have lost it loses when the question is closed, whoever has the bond.
+        net.oracles.grantRole(role, address(net.disputes));
+        net.disputes.close(voteDigest, receiptDigest);
+        _true(net.disputes.voided(voteDigest), "void");
+        _eq(icnt.balanceOf(CHALLENGER), 2 * DISPUTE_BOND + SUPPRESSION / 10);
+        _eq(_bondOf(_oracle), MIN_BOND - SUPPRESSION);
+        _eq(icnt.balanceOf(address(net.disputes)), 0);
+        vm.expectRevert(Disputes.NoQuestion.selector);
+        net.disputes.takeBack(voteDigest, receiptDigest);
+    }
+
+    function test_evidence_is_of_who_is_or_was_an_oracle() public {
+        (uint256 key, address stranger) = (0xBEEF, vm.addr(0xBEEF));
+        // A stake alone makes no oracle.
+        _bond(stranger, MIN_BOND);
+        (Messages.SlaVote memory first, Messages.SlaVote memory second) = (_vote(0), _vote(0));
+        (first.oracleId, second.oracleId, second.passed) = (stranger, stranger, 0);
+        (bytes memory a, bytes memory b) = (_sign(key, first.hash()), _sign(key, second.hash()));
+        bytes memory never = abi.encodeWithSelector(Disputes.NeverAnOracle.selector, stranger);
+        vm.expectRevert(never);
+        net.disputes.showEquivocation(first, a, second, b);
+        bytes memory c = _sign(key, _receipt().hash());
+        (Messages.ChallengeRequest memory request, Messages.ChallengeReceipt memory receipt) = (_request(), _receipt());
+        vm.expectRevert(never);
+        net.disputes.showReceipt(second, b, request, receipt, c);
+        _true(!net.disputes.voided(_digest(first.hash())) && !net.disputes.voided(_digest(second.hash())), "not void");
+        _eq(_bondOf(stranger), MIN_BOND);
+        // One that is in the newest set no more was an oracle when it voted.
+        address[] memory others = new address[](3);
+        for (uint256 i; i < 3; ++i) {
+            others[i] = vm.addr(oracleKeys[i + 1]);
+        }
+        uint64 next = net.eras.currentEra() + net.eras.LEAD_ERAS();
+        net.oracles.schedule(others, 16, next);
+        vm.warp(net.eras.startOf(next));
+        net.disputes.showEquivocation(_votes[0], _signatures[0], _votes[4], _signatures[4]);
+        _eq(_bondOf(_oracle), 0);
+    }
+
     function test_receipt_request_and_vote_belong_together() public {
         Messages.ChallengeReceipt memory receipt = _receipt();
         receipt.result = 2;
@@ -338,6 +393,7 @@ contract DisputesTest is Fixture {
                 vm.warp(block.timestamp + 2 days);
                 try net.disputes.close(digest, _receiptDigest) {} catch {}
             }
+            if (steps[i] & 7 == 3) try net.disputes.takeBack(digest, _receiptDigest) {} catch {}
             if (steps[i] == 255) net.disputes.showEquivocation(_votes[0], _signatures[0], _votes[4], _signatures[4]);
         }
         uint256 open;

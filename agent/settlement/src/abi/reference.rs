@@ -239,6 +239,7 @@ mod contracts {
             ) external;
             function answer(bytes32 voteDigest, bytes32 receiptDigest, bytes32[] receipts) external;
             function close(bytes32 voteDigest, bytes32 receiptDigest) external;
+            function takeBack(bytes32 voteDigest, bytes32 receiptDigest) external;
             function refuteEra(uint256 rootId, EraRoot root, Leaf leaf, bytes32[] proof) external;
             function refuteTwice(
                 uint256 rootId,
@@ -277,12 +278,14 @@ mod contracts {
 
             error NotOfOne();
             error NoConflict();
+            error NeverAnOracle(address account);
             error NotTheOracle(address expected, address signer);
             error BadAge(uint64 era);
             error DoNotMatch();
             error NotPassed();
             error AskedBefore();
             error NoQuestion();
+            error NoBond();
             error BadTime(uint64 answerBy);
             error NoAnswer();
             error CanBeTrue();

@@ -54,6 +54,8 @@ pub(crate) struct Member {
     pub(crate) tariff: String,
     /// When states of nodes change; empty for never.
     pub(crate) states: String,
+    /// The chain's server, where it is not the network's.
+    pub(crate) rpc: Option<String>,
     running: Option<Running>,
 }
 
@@ -155,6 +157,7 @@ impl Circle {
                 certificate: self_signed("oracle").expect("a certificate"),
                 tariff: tariff(1000),
                 states: String::new(),
+                rpc: None,
                 running: None,
             });
         }
@@ -181,6 +184,7 @@ impl Circle {
     fn text(&self, index: usize) -> String {
         let member = &self.members[index];
         let Network { url, registry, disputes, .. } = &self.network;
+        let url = member.rpc.as_ref().unwrap_or(url);
         let mut text = format!(
             "rpc = [\"{url}\"]\nregistry = \"{registry}\"\ndisputes = \"{disputes}\"\ndisputes_from_block = 0\ngas_key = \"gas\"\n{}{}",
             member.tariff, member.states

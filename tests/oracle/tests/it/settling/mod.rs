@@ -1,5 +1,6 @@
 //! Four oracles over TLS, the contracts on a local chain, and what comes of their votes.
 
+mod away;
 mod member;
 mod network;
 mod states;

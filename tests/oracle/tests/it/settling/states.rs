@@ -11,6 +11,7 @@ use reference_oracle::settle::states::wire::{
 use serde_json::{Value, json};
 
 use super::member::{Circle, LOOKS, ORACLES, PAUSE};
+use super::voids::show_receipt;
 use super::{FIRST, GOOD};
 use crate::bench::key;
 
@@ -130,6 +131,24 @@ async fn a_node_that_goes_away_is_warned_and_held_and_one_that_returns_is_restor
         [(HEALTHY, WARNED, digest(0)), (WARNED, HELD, digest(1)), (HELD, HEALTHY, digest(3))];
     assert_eq!(said(&circle).await, steps);
     assert_eq!(sent(&circle).await, 4 + 3, "each root and each change is posted once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_made_anew_where_votes_of_its_eras_became_void() {
+    let (circle, node) = all().await;
+    circle.era(FIRST, &[(node, 0)]).await;
+    circle.until(1).await;
+    until(&circle, node, WARNED, 1).await;
+    circle.era(FIRST + 1, &[(node, 0)]).await;
+    // Without the votes of two of four, the first era has no verdict, and the run begins behind it.
+    for liar in [0, 1] {
+        show_receipt(&circle, liar, FIRST, node).await;
+    }
+    circle.until(2).await;
+    nothing_changes(&circle, node).await;
+    circle.era(FIRST + 2, &[(node, 0)]).await;
+    circle.until(3).await;
+    until(&circle, node, HELD, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
