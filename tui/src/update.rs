@@ -6,6 +6,7 @@ mod steps;
 use std::time::Duration;
 
 use agent_api::control::Secret;
+use agent_api::disks::HandClaimState;
 use agent_api::status::{ConsoleChanges, Credentials};
 
 use crate::action::{Action, Came};
@@ -49,16 +50,26 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Command> {
 }
 
 /// An answering node that nobody has touched for a while is asked less often, as it is most of its life. Other screens
-/// than Status show what goes on, and are left by themselves.
+/// than Status show what goes on, and are left by themselves; so do the first steps, and seconds that run out are shown
+/// one by one.
 fn pace(state: &State) -> Pace {
     let is_touched = state
         .last_key
         .is_some_and(|last| state.now.saturating_sub(last) < TERMINAL_FORGOTTEN_AFTER);
-    if state.contact == Contact::Answering && state.screen == Screen::Status && !is_touched {
+    let is_at_rest = state.screen == Screen::Status && !state.steps.is_open && !counts_down(state);
+    if state.contact == Contact::Answering && is_at_rest && !is_touched {
         Pace::Calm
     } else {
         Pace::Quick
     }
+}
+
+/// Whether the node counts seconds until it does something: a change of the network is tried, or a claim waits.
+fn counts_down(state: &State) -> bool {
+    let reports = state.status.iter().filter_map(|status| status.disks.as_ref());
+    let mut claims = reports.flat_map(|report| &report.claims);
+    let waits = claims.any(|claim| matches!(claim.state, HandClaimState::Waiting { .. }));
+    state.trial().is_some() || waits
 }
 
 fn take_in(state: &mut State, event: Event) -> Vec<Command> {

@@ -1,5 +1,6 @@
 use agent_api::control::Secret;
-use agent_api::status::VolumeState;
+use agent_api::disks::HandClaim;
+use agent_api::status::{NodeStatus, VolumeState};
 
 use super::*;
 use crate::fixtures;
@@ -11,7 +12,7 @@ fn seconds(seconds: u64) -> Event {
     Event::Tick(Duration::from_secs(seconds))
 }
 
-fn state(status: agent_api::status::NodeStatus) -> State {
+fn state(status: NodeStatus) -> State {
     let mut state = State::new(VT100);
     update(&mut state, Event::Status(Box::new(status)));
     update(&mut state, Event::Log(fixtures::log(60)));
@@ -50,18 +51,18 @@ fn the_picture_is_sent_whole_every_ten_seconds_and_else_drawn_only_where_it_coun
     assert_eq!(update(&mut state, Event::Tick(Duration::from_millis(22_250))), [Command::Draw]);
 }
 
+/// How often the agent is to be asked after an event, where that changes.
+fn paces(state: &mut State, event: Event) -> Vec<Pace> {
+    let pace = |command| match command {
+        Command::Pace(pace) => Some(pace),
+        _ => None,
+    };
+    update(state, event).into_iter().filter_map(pace).collect()
+}
+
 #[test]
 fn the_agent_is_asked_less_often_while_it_answers_and_nobody_is_at_the_keys() {
     let mut state = State::new(VT100);
-    let paces = |state: &mut State, event| {
-        let commands = update(state, event).into_iter();
-        commands
-            .filter_map(|command| match command {
-                Command::Pace(pace) => Some(pace),
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    };
     let told = || Event::Status(Box::new(fixtures::normal()));
     assert_eq!(paces(&mut state, seconds(1)), [], "it begins quickly");
     assert_eq!(paces(&mut state, told()), [Pace::Calm]);
@@ -77,6 +78,38 @@ fn the_agent_is_asked_less_often_while_it_answers_and_nobody_is_at_the_keys() {
     assert_eq!(paces(&mut state, seconds(100)), []);
     assert_eq!(paces(&mut state, seconds(151)), [Pace::Calm]);
     assert_eq!(state.screen, Screen::Status);
+}
+
+#[test]
+fn what_counts_down_and_the_first_steps_are_shown_quickly_though_nobody_is_at_the_keys() {
+    let waiting = |state| {
+        let mut status = fixtures::normal();
+        let report = status.disks.as_mut().expect("disks");
+        report.claims =
+            vec![HandClaim { disk: report.disks[1].id.clone().expect("a name"), state }];
+        status
+    };
+    let waits = waiting(HandClaimState::Waiting { seconds_left: 41 });
+    for busy in [fixtures::fresh(), fixtures::on_trial(), waits] {
+        let mut state = state(busy);
+        assert_eq!(state.pace, Pace::Quick, "it stays as quick as it begins");
+        assert_eq!(paces(&mut state, Event::Key(Key::Other)), []);
+        assert_eq!(paces(&mut state, seconds(31)), []);
+        // Until it is over.
+        let over = NodeStatus { set_up: true, ..fixtures::normal() };
+        assert_eq!(paces(&mut state, Event::Status(Box::new(over))), [Pace::Calm]);
+    }
+    // Nothing runs out for one that is erased already.
+    let erasing = waiting(HandClaimState::Erasing);
+    assert_eq!(state(erasing).pace, Pace::Calm);
+}
+
+#[test]
+fn the_first_steps_that_are_left_are_shown_quickly_no_more() {
+    let mut state = state(fixtures::fresh());
+    assert_eq!(state.pace, Pace::Quick);
+    assert_eq!(paces(&mut state, Event::Key(Key::Escape)), []);
+    assert_eq!(paces(&mut state, seconds(31)), [Pace::Calm]);
 }
 
 #[test]

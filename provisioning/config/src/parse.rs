@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use crate::section::{self, Complaints, Section};
 use crate::settlement::Settlement;
@@ -180,13 +180,23 @@ pub fn load(path: &Path) -> (Config, Vec<Problem>) {
 const FIRST_STEPS: [&str; 5] = ["network", "disks", "sla", "s3", "console"];
 
 /// Whether a configuration makes the first steps on a console needless, as it has one of the sections that
-/// they are about. A text with a mistake that leaves open which sections it has was meant to answer.
+/// they are about; `[network]` with no more than time servers is none. A text with a mistake that leaves open which
+/// sections it has was meant to answer.
 #[must_use]
 pub fn answers_first_steps(text: &str) -> bool {
     match DeTable::parse(text) {
-        Ok(root) => FIRST_STEPS.iter().any(|section| root.get_ref().contains_key(*section)),
+        Ok(root) => FIRST_STEPS.iter().any(|name| match root.get_ref().get(*name) {
+            Some(section) => *name != "network" || says_more_than_time(section.get_ref()),
+            None => false,
+        }),
         Err(_) => true,
     }
+}
+
+/// Whether `[network]` says more than which time servers are asked.
+fn says_more_than_time(network: &DeValue<'_>) -> bool {
+    let DeValue::Table(network) = network else { return true };
+    network.keys().any(|key| key.get_ref() != "ntp")
 }
 
 /// Reads a `[network]` section on its own, as it is changed while a node runs.
@@ -269,8 +279,8 @@ fn has_version(root: &Spanned<DeTable<'_>>, complaints: &mut Complaints<'_>) -> 
 fn read<'t>(root: &DeTable<'t>, complaints: &mut Complaints<'t>) -> Config {
     let mark = complaints.mark();
     if let Some((key, _)) = root.get_key_value("time") {
-        let message = "time servers stand in [network]: write ntp = [\"ntp.example.net\"] there, and remove \
-                       this section";
+        let message = "time servers stand in [network]: write ntp = [\"ntp.example.net\"] there, which drops \
+                       what was confirmed at the console, or set them at the console; then remove this section";
         complaints.add(Some(key.span().start), "time", message.to_owned());
     }
     complaints.settle(mark, TIME_IGNORED);

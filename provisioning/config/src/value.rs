@@ -16,7 +16,7 @@ mod support;
 
 pub(crate) use chain::{Backend, abi, backend, ether, gwei, rpc_url, tokens};
 pub(crate) use link::{bond_mode, link_name};
-pub(crate) use network::{chain_address, fingerprint, https_url};
+pub(crate) use network::{chain_address, fingerprint, https_url, time_server};
 pub(crate) use proxy::{direct, proxy};
 pub(crate) use support::{machine_class, place, recipient};
 
@@ -140,23 +140,6 @@ pub(crate) fn port_name(text: &str) -> Checked<PortName> {
     Err(format!(
         "{} is neither a port's name nor its hardware address: write \"eno1\" or \
          \"52:54:00:12:34:56\"",
-        quoted(text)
-    ))
-}
-
-pub(crate) fn time_server(text: &str) -> Checked<String> {
-    let plain = text.parse::<Ipv6Addr>().is_ok() || text.parse::<SocketAddr>().is_ok();
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !plain => (host, Some(port)),
-        _ => (text, None),
-    };
-    let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    if plain || (is_host_name(host) && port_is_good) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "{} is not a time server: write \"ntp.example.net\", \"192.0.2.1:123\" or \
-         \"[2001:db8::1]:123\"",
         quoted(text)
     ))
 }
@@ -521,18 +504,6 @@ mod tests {
             "aninterfacename0",
         ] {
             assert!(port_name(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn time_servers_are_hosts_with_or_without_a_port() {
-        for text in ["pool.ntp.org", "ntp:123", "192.0.2.1", "192.0.2.1:1123", "2001:db8::1"] {
-            assert!(time_server(text).is_ok(), "{text}");
-        }
-        assert!(time_server("[2001:db8::1]:123").is_ok());
-        for text in ["", ":", "ntp:", "ntp:0", "ntp:65536", "a b", "ntp\nmakestep", "-ntp", "a..b"]
-        {
-            assert!(time_server(text).is_err(), "{text}");
         }
     }
 

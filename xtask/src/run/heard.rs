@@ -26,7 +26,8 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Reads what is new in the log, up to its last whole line. A log that is shorter than what was read is another one.
+    /// Reads what is new in the log, up to its last whole line. A log that is shorter than what was read is another one,
+    /// maybe of a node with other disks: nothing of the one before is known any more.
     ///
     /// # Errors
     /// It cannot be read; that there is none is no error.
@@ -37,7 +38,7 @@ impl Heard {
             Err(error) => return Err(error),
         };
         if file.metadata()?.len() < self.read {
-            (self.read, self.rest) = (0, Vec::new());
+            *self = Self::default();
         }
         file.seek(SeekFrom::Start(self.read))?;
         let new = file.read_to_end(&mut self.rest)?;
@@ -89,10 +90,12 @@ mod tests {
         assert!(heard.has_binding && heard.daemon == Some(format!("0x{two}")));
         assert_eq!(heard.label, Some("a".repeat(32)));
         assert_eq!(heard.read, fs::metadata(&path).unwrap().len());
-        // A machine that was started again begins a log of its own.
+        // A machine that was started again begins a log of its own, and its node may be another.
         fs::write(&path, format!("gas=0x{one}\n")).unwrap();
         heard.listen(&path).unwrap();
         assert_eq!(heard.gas, Some(format!("0x{one}")));
+        assert_eq!((heard.daemon, heard.label), (None, None));
+        assert!(!heard.has_binding && !heard.was_in_session);
         fs::remove_file(&path).unwrap();
     }
 }

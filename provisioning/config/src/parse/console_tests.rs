@@ -5,7 +5,12 @@ fn a_file_answers_the_first_steps_by_the_sections_they_are_about() {
     for (text, answers) in [
         ("", false),
         ("version = 1\n[node]\nname = \"a\"\n[health]\n[log]\n", false),
-        ("version = 1\n[network]\n", true),
+        ("version = 1\n[network]\n", false),
+        ("version = 1\n[network]\nntp = [\"192.0.2.1\"]\n", false),
+        ("version = 1\n[network]\nntp = [\"192.0.2.1\"]\n[s3]\n", true),
+        ("version = 1\n[network]\nntp = []\ndns = [\"192.0.2.1\"]\n", true),
+        ("version = 1\n[[network.port]]\nport = \"eno1\"\n", true),
+        ("version = 1\nnetwork = 7\n", true),
         ("version = 1\n[disks]\nclaim = \"off\"\n", true),
         ("version = 1\n[[s3.user]]\n", true),
         ("version = 1\n[sla]\n", true),

@@ -228,6 +228,12 @@ fn a_mistake_among_the_time_servers_of_the_file_takes_no_node_off_the_network() 
         "#]],
         ),
         (
+            "ntp = [\"none\"]\n",
+            expect![[r#"
+            node.toml line 4, network.ntp: "none" is not a time server: write ntp = [] to ask none; ntp is ignored and the default time servers are asked
+        "#]],
+        ),
+        (
             "ntp = [\"ntp\", \"ntp\", 7]\n",
             expect![[r#"
             node.toml line 4, network.ntp: "ntp" is there twice: remove one; ntp is ignored and the default time servers are asked
@@ -263,7 +269,7 @@ fn a_section_for_the_time_says_where_its_servers_belong_and_costs_nothing_else()
     };
     let told = before("[time]\nservers = [\"192.0.2.1\"]\n");
     expect![[r#"
-        node.toml line 6, time: time servers stand in [network]: write ntp = ["ntp.example.net"] there, and remove this section; [time] is ignored and the time servers of [network] are asked
+        node.toml line 6, time: time servers stand in [network]: write ntp = ["ntp.example.net"] there, which drops what was confirmed at the console, or set them at the console; then remove this section; [time] is ignored and the time servers of [network] are asked
     "#]].assert_eq(&told);
     for section in ["[time]\n", "[time]\nservers = 7\nwatch = true\n", "[[time]]\n"] {
         assert_eq!(before(section), told, "{section}");

@@ -1,4 +1,4 @@
-//! Names of what stands outside: URLs, certificates, accounts on a chain.
+//! Names of what stands outside: time servers, URLs, certificates, accounts on a chain.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -6,6 +6,26 @@ use super::{Checked, is_host_name, quoted};
 
 /// Longest URL, in characters: a host name and a port are below.
 const MAX_URL: usize = 300;
+
+/// A host with or without a port. `none` and `default` are none, as a console takes them for no server and for those
+/// without a setting.
+pub(crate) fn time_server(text: &str) -> Checked<String> {
+    let instead = match text {
+        "none" => "write ntp = [] to ask none",
+        "default" => "remove ntp to ask the default ones",
+        _ => "write \"ntp.example.net\", \"192.0.2.1:123\" or \"[2001:db8::1]:123\"",
+    };
+    let is_word = matches!(text, "none" | "default");
+    let is_v6 = text.parse::<Ipv6Addr>().is_ok();
+    let is_socket = text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0);
+    let (host, port) =
+        text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let has_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    if !is_word && (is_v6 || is_socket || (is_host_name(host) && has_port)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not a time server: {instead}", quoted(text)))
+}
 
 /// `https://`, a host, a port where it is not 443; no path.
 pub(crate) fn https_url(text: &str) -> Checked<String> {
@@ -57,4 +77,35 @@ fn hex<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
         *byte = pair.iter().fold(0, |byte, digit| byte << 4 | digit);
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_servers_are_hosts_with_or_without_a_port() {
+        for text in ["pool.ntp.org", "ntp:123", "192.0.2.1", "192.0.2.1:1123", "2001:db8::1"] {
+            assert!(time_server(text).is_ok(), "{text}");
+        }
+        assert!(time_server("[2001:db8::1]:123").is_ok());
+        for text in ["", ":", "ntp:", "ntp:0", "ntp:65536", "a b", "ntp\nmakestep", "-ntp", "a..b"]
+        {
+            assert!(time_server(text).is_err(), "{text}");
+        }
+        for text in ["192.0.2.1:0", "[::1]:0", "[2001:db8::1]", "2001:db8::1:x"] {
+            assert!(time_server(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_the_console_are_no_time_servers() {
+        for (word, instead) in [("none", "ntp = []"), ("default", "remove ntp")] {
+            let error = time_server(word).expect_err(word);
+            assert!(error.contains(word) && error.contains(instead), "{error}");
+        }
+        for host in ["none.example.net", "default:123"] {
+            assert!(time_server(host).is_ok(), "{host}");
+        }
+    }
 }

@@ -17,8 +17,11 @@ use crate::bench::{key, party, refusal};
 /// How long an oracle may take to be ready, on a machine that is busy.
 const START: Duration = Duration::from_secs(120);
 
+/// One that runs; it is ended where a test is.
+struct Running(Child);
+
 struct Program {
-    child: Child,
+    running: Running,
     _output: BufReader<ChildStdout>,
     target: Target,
     page: SocketAddr,
@@ -67,7 +70,7 @@ fn start(folder: &Path, more: &[&str]) -> Program {
     let (file, admit) = (folder.join("parameters.json"), folder.join("admit"));
     std::fs::write(&file, serde_json::to_string(&parameters).expect("JSON")).expect("written");
     std::fs::write(&admit, key(1).address().to_string()).expect("written");
-    let mut child = program()
+    let child = program()
         .args(["serve", "--listen", "127.0.0.1:0", "--page", "127.0.0.1:0"])
         .arg("--data")
         .arg(&data)
@@ -80,7 +83,8 @@ fn start(folder: &Path, more: &[&str]) -> Program {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    let (output, line) = first_line(child.stdout.take().expect("its output"));
+    let mut running = Running(child);
+    let (output, line) = first_line(running.0.stdout.take().expect("its output"));
     assert!(line.starts_with("ready https://127.0.0.1:"), "{line}");
     assert_eq!(value(&line, "address="), oracle.to_string());
     let target = Target {
@@ -90,7 +94,7 @@ fn start(folder: &Path, more: &[&str]) -> Program {
         parameters,
     };
     let page = value(&line, "page=http://").trim_end_matches('/').parse().expect("an address");
-    Program { child, _output: output, target, page }
+    Program { running, _output: output, target, page }
 }
 
 impl Program {
@@ -104,18 +108,18 @@ impl Program {
     }
 
     fn end(mut self) {
-        let id = rustix::process::Pid::from_child(&self.child);
+        let id = rustix::process::Pid::from_child(&self.running.0);
         rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("sent");
-        let status = self.child.wait().expect("it ended");
+        let status = self.running.0.wait().expect("it ended");
         assert!(status.success(), "{status}");
     }
 }
 
-impl Drop for Program {
+impl Drop for Running {
     fn drop(&mut self) {
         // One that has ended already cannot be killed.
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
     }
 }
 

@@ -1,14 +1,17 @@
 //! A local chain with the contracts on it, of the test's own.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use agent_settlement::abi::reference::SlaSettlement;
 use agent_settlement::chain::http::{Server, public_tls};
 use agent_settlement::chain::rpc::Rpc;
 use agent_settlement::chain::{At, Chain as _};
-use agent_sla::protocol::Address;
 use agent_sla::protocol::parameters::Parameters;
+use agent_sla::protocol::{Address, B256, U256};
+use alloy::primitives::Bytes;
 use alloy::sol_types::SolCall;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -35,12 +38,34 @@ pub(crate) const GAS_KEYS: [&str; 4] = [
 /// What was deployed, once for all tests of this process: the chain's state, and the parameters.
 static DEPLOYED: OnceCell<(Value, Deployed)> = OnceCell::const_new();
 
+alloy::sol! {
+    interface Token {
+        function mint(address to, uint256 amount) external;
+        function approve(address spender, uint256 amount) external returns (bool);
+    }
+
+    interface Oracles {
+        function token() external view returns (address);
+        function minBond() external view returns (uint256);
+        function deposit(address oracle, uint256 amount) external;
+        function schedule(address[] members, uint16 samples, uint64 fromEra) external;
+    }
+
+    interface Timelock {
+        function schedule(
+            address target, uint256 value, bytes data, bytes32 predecessor, bytes32 salt, uint256 delay
+        ) external;
+        function execute(address target, uint256 value, bytes payload, bytes32 predecessor, bytes32 salt) external payable;
+    }
+}
+
 /// What was deployed.
 #[derive(Clone)]
 struct Deployed {
     parameters: Parameters,
     registry: Address,
     disputes: Address,
+    timelock: Address,
 }
 
 /// A running chain.
@@ -52,6 +77,8 @@ pub(crate) struct Network {
     /// `NodeRegistry`.
     pub(crate) registry: Address,
     pub(crate) disputes: Address,
+    /// What governs all of them, without a delay.
+    timelock: Address,
 }
 
 /// A tool of the contracts: where the variable says; else where `cargo xtask contracts` puts it.
@@ -119,7 +146,8 @@ fn deploy(url: &str, oracles: &[Address]) -> Deployed {
         samples: 4,
         oracles: oracles.iter().copied().collect(),
     };
-    Deployed { parameters, registry: address("registry"), disputes: address("disputes") }
+    let (registry, disputes) = (address("registry"), address("disputes"));
+    Deployed { parameters, registry, disputes, timelock: address("timelock") }
 }
 
 impl Network {
@@ -135,10 +163,11 @@ impl Network {
             (state.expect("anvil answers"), deployed)
         };
         let (state, deployed) = DEPLOYED.get_or_init(|| deploying).await.clone();
-        let Deployed { parameters, registry, disputes } = deployed;
+        let Deployed { parameters, registry, disputes, timelock } = deployed;
         assert_eq!(parameters.oracles, oracles.iter().copied().collect());
         let (child, url) = anvil();
-        let network = Self { child, server: server(&url), url, parameters, registry, disputes };
+        let server = server(&url);
+        let network = Self { child, server, url, parameters, registry, disputes, timelock };
         assert_eq!(network.ask("anvil_loadState", json!([state])).await, json!(true));
         network
     }
@@ -167,7 +196,7 @@ impl Network {
     pub(crate) async fn call(&self, to: Address, call: &impl SolCall) -> Address {
         let accounts = self.ask("eth_accounts", json!([])).await;
         let hp: Address = serde_json::from_value(accounts[0].clone()).expect("an address");
-        let data = alloy::primitives::Bytes::from(call.abi_encode());
+        let data = Bytes::from(call.abi_encode());
         let transaction = json!({ "from": hp, "to": to, "data": data });
         let hash = self.ask("eth_sendTransaction", json!([transaction])).await;
         // Not mined yet, it might count from an era later on.
@@ -180,6 +209,27 @@ impl Network {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         panic!("the transaction {hash} is in no block");
+    }
+
+    /// Makes an oracle of one more, from an era on that is to come.
+    pub(crate) async fn add_oracle(&self, oracle: Address, from_era: u64) {
+        let oracles = self.read(&SlaSettlement::oraclesCall {}).await;
+        let token = self.read_of(oracles, &Oracles::tokenCall {}).await;
+        let amount = self.read_of(oracles, &Oracles::minBondCall {}).await;
+        let governor = self.call(token, &Token::approveCall { spender: oracles, amount }).await;
+        self.call(token, &Token::mintCall { to: governor, amount }).await;
+        self.call(oracles, &Oracles::depositCall { oracle, amount }).await;
+        let Parameters { oracles: now, samples, .. } = &self.parameters;
+        let members: BTreeSet<Address> = now.iter().copied().chain([oracle]).collect();
+        let members = members.into_iter().collect();
+        let set = Oracles::scheduleCall { members, samples: *samples, fromEra: from_era };
+        let data: Bytes = set.abi_encode().into();
+        let (target, value, predecessor, salt) = (oracles, U256::ZERO, B256::ZERO, B256::ZERO);
+        let (payload, delay) = (data.clone(), U256::ZERO);
+        let announced = Timelock::scheduleCall { target, value, data, predecessor, salt, delay };
+        self.call(self.timelock, &announced).await;
+        let done = Timelock::executeCall { target, value, payload, predecessor, salt };
+        self.call(self.timelock, &done).await;
     }
 
     pub(crate) fn rpc(&self) -> Rpc {

@@ -6,7 +6,7 @@ use agent_settlement::abi::reference::{Disputes, OracleRegistry, SlaSettlement};
 use agent_settlement::chain::Chain as _;
 use agent_settlement::chain::checked::Checked;
 use agent_sla::protocol::key::SigningKey;
-use agent_sla::protocol::parameters::Era;
+use agent_sla::protocol::parameters::{Era, Parameters};
 use agent_sla::protocol::signed::{ChallengeReceipt, ChallengeRequest, PASSED, Signed, SlaVote};
 use agent_sla::protocol::{Address, B256, U256};
 use alloy::primitives::Bytes;
@@ -34,7 +34,10 @@ fn key_of(circle: &Circle, index: usize) -> SigningKey {
 
 /// A vote of an oracle on a node, and another by the same key.
 pub(super) fn two(circle: &Circle, liar: usize, era: u64) -> (Vote, Vote) {
-    let (parameters, key) = (&circle.network.parameters, &key_of(circle, liar));
+    two_by(&circle.network.parameters, &key_of(circle, liar), era)
+}
+
+fn two_by(parameters: &Parameters, key: &SigningKey, era: u64) -> (Vote, Vote) {
     let vote = |passed| {
         let message = SlaVote {
             oracleId: key.address(),
@@ -157,6 +160,33 @@ async fn a_vote_that_was_voided_counts_in_no_root_and_verify_agrees() {
     std::fs::write(&path, other).expect("written");
     let (equal, words) = verify(&circle, leader, FIRST, &by_folder);
     assert!(!equal && words.contains("is not the Disputes of the settlement"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_of_who_is_an_oracle_in_another_era_void_nothing() {
+    let circle = all().await;
+    let (network, leader, later) = (&circle.network, circle.leader(FIRST + 1, 6), key(0x51));
+    circle.era(FIRST, &[(GOOD, 10)]).await;
+    network.add_oracle(later.address(), FIRST + 100).await;
+    dispute(network, &two_by(&network.parameters, &later, FIRST)).await;
+    network.mine(3).await;
+    // The contract takes them for votes of an oracle.
+    let registry = network.read(&SlaSettlement::oraclesCall {}).await;
+    let call = OracleRegistry::oraclesCall { oracle: later.address() };
+    assert!(network.read_of(registry, &call).await.jailed);
+    circle.until(1).await;
+    let reader = circle.members[leader].reader();
+    let settled = reader.settled(GOOD).await.expect("an answer").expect("a leaf");
+    assert_eq!((settled.eras[0].votes, settled.leaf.cumulativeReward), (4, U256::from(1000)));
+    let root = reader.roots(None).await.expect("roots").remove(0).root;
+    let digest = root_digest(&root, &network.parameters);
+    for index in circle.up() {
+        let known = circle.settler(index).proposal(&digest).expect("it is known");
+        assert_eq!(known.voided, [], "oracle {index}");
+    }
+    let data = circle.members[leader].folder.join("data");
+    let (equal, words) = verify(&circle, leader, FIRST, &["--data", data.to_str().expect("text")]);
+    assert!(equal && words.contains(": equal\n"), "{words}");
 }
 
 /// A receipt of a passed challenge of a node by an oracle, shown against its vote.
