@@ -129,10 +129,16 @@ impl<C: Chain + Clone> Desk<C> {
         Ok(Wish { plan, follows })
     }
 
-    /// Stake of an oracle in the token's smallest unit, and whether its signatures count no more.
+    /// Stake of an oracle in the token's smallest unit, and whether its signatures count no more. Refuses an account that
+    /// was never an oracle: evidence against it is none.
     async fn stake(&self, court: &Court, oracle: Address) -> Result<(U256, bool)> {
         let at = self.ask(CONTRACT, court.disputes, &Disputes::oraclesCall {}).await?;
         let found = self.ask("OracleRegistry", at, &OracleRegistry::oraclesCall { oracle }).await?;
+        if found.lastSet == 0 {
+            bail!(
+                "nothing is signed: {oracle} was never an oracle of this network (OracleRegistry {at}), so its votes count nowhere: take the votes of an oracle, or correct the description of the network"
+            );
+        }
         Ok((wide(found.bond), found.jailed))
     }
 
@@ -182,6 +188,7 @@ impl<C: Chain + Clone> Desk<C> {
                 "this was asked before: when the time to answer is over, run `icn-settle dispute close`"
             );
         }
+        self.stake(court, vote.message.oracleId).await?;
         let call = Disputes::showReceiptCall {
             vote: vote.message.clone(),
             voteSignature: Bytes::from(vote.signature.0.to_vec()),

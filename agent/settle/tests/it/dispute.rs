@@ -212,13 +212,20 @@ async fn an_oracle_that_is_asked_answers_or_is_slashed() {
     assert!(chain.is_void(vote.digest(&desk.domain)).await);
     tool.sign(&close).refused("nothing is asked for the receipt");
 
+    // Whoever was never an oracle is asked nothing, and no bond is allowed to be taken.
+    let sent = chain.sent().await;
+    written(&tool, "receipt.json", &desk.receipt(9));
+    written(&tool, "vote.json", &desk.vote(9, 9, &[B256::repeat_byte(9)]));
+    let ask = ["dispute", "receipt", "--receipt", "receipt.json", "--vote", "vote.json"];
+    tool.sign(&ask).refused("was never an oracle");
+    assert_eq!(chain.sent().await, sent, "nothing was signed");
+
     // Another oracle is asked, and answers.
     let (hidden, other) = (desk.receipt(2), B256::repeat_byte(8));
     let digest = desk.digest(&hidden);
     let vote = desk.vote(2, 9, &[other, digest]);
     written(&tool, "receipt.json", &hidden);
     written(&tool, "vote.json", &vote);
-    let ask = ["dispute", "receipt", "--receipt", "receipt.json", "--vote", "vote.json"];
     let had = chain.tokens(hp()).await;
     let asked = tool.done(&[&ask[..], &["--wait", "mined"]].concat());
     assert_eq!(asked["transactions"].as_array().map(Vec::len), Some(2), "allowed, then asked");
