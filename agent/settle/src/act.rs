@@ -131,6 +131,8 @@ where
     match (&hand, &acting.out) {
         (Some(hand), _) => {
             lines.iter().for_each(|line| note(line));
+            // The engine waits for a price that is not known, and would pay whatever it comes to.
+            quote.bounds_all()?;
             let for_good = wish.plan.iter().any(|planned| planned.deed.for_good());
             confirm(if for_good { "exit" } else { "yes" }, acting.yes)?;
             let gas_max = quote.gas.iter().max().copied();

@@ -37,6 +37,10 @@ pub(crate) enum QuoteError {
     TooMuchGas(u64),
     #[error("the account has {}, and {} are needed for gas: pay into it", eth(*has_wei), eth(*needs_wei))]
     NoFunds { has_wei: u128, needs_wei: u128 },
+    #[error(
+        "nothing is signed: what L1's data costs is not known ({0}), so it is in no bound: run the command again when the chain says it; --dry-run or --out FILE show the rest"
+    )]
+    UnknownL1(String),
 }
 
 /// What an HP spends: no budget of a day, as each call is confirmed.
@@ -102,6 +106,14 @@ pub(crate) fn quote(
 }
 
 impl Quote {
+    /// That it bounds all that is paid, as what is signed at once must be.
+    pub(crate) fn bounds_all(&self) -> Result<(), QuoteError> {
+        match &self.l1_unknown {
+            Some(why) => Err(QuoteError::UnknownL1(why.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// In words: a line each.
     pub(crate) fn words(&self) -> Vec<String> {
         let gas: u64 = self.gas.iter().sum();
@@ -176,6 +188,7 @@ mod tests {
         assert_eq!((found.now_wei, found.most_wei), (gas_now, gas_most));
         assert_eq!((found.l1_wei, found.l1_beside), (Some(420), false));
         let none = quoted(&[L1Fee::None; 2], gas_most).unwrap();
+        assert_eq!(none.bounds_all(), Ok(()));
         assert_eq!((none.l1_wei, none.l1_unknown), (None, None));
     }
 
@@ -185,6 +198,8 @@ mod tests {
         let l1 = [Ok(L1Fee::Beside { wei: 7000 }), Err(away())];
         let quote = quote(&policy(100), &[1000, 100], &l1, (20, 5), u128::MAX, false).unwrap();
         assert_eq!((quote.l1_wei, quote.most_wei), (None, 45 * 1375 + 2 * 7000));
+        let why = "one is behind: the newest block".to_owned();
+        assert_eq!(quote.bounds_all(), Err(QuoteError::UnknownL1(why)));
         let words = quote.words();
         assert_eq!(words.len(), 3, "{words:?}");
         assert!(words[2].contains("not known (one is behind: the newest block)"), "{words:?}");

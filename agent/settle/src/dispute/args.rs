@@ -40,7 +40,8 @@ pub(crate) enum DisputeCommand {
         #[command(flatten)]
         acting: Acting,
     },
-    /// Closes a question that was not answered in time: the bond goes back, the vote is void.
+    /// Closes a question that was not answered in time: the bond goes back, the vote is void. Where nobody may be
+    /// slashed now, the bond alone goes back.
     Close {
         #[command(flatten)]
         question: Question,

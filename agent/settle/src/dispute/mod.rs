@@ -112,6 +112,7 @@ impl<C: Chain + Clone> Desk<C> {
         if jailed && bond == U256::ZERO {
             bail!("the oracle {oracle} signs no more and has no stake left: it was shown before");
         }
+        self.must_slash(court).await?;
         let call = Disputes::showEquivocationCall {
             first: found.first.message.clone(),
             firstSignature: Bytes::from(found.first.signature.0.to_vec()),
@@ -129,10 +130,16 @@ impl<C: Chain + Clone> Desk<C> {
         Ok(Wish { plan, follows })
     }
 
-    /// Stake of an oracle in the token's smallest unit, and whether its signatures count no more.
+    /// Stake of an oracle in the token's smallest unit, and whether its signatures count no more. Refuses an account that
+    /// was never an oracle: evidence against it is none.
     async fn stake(&self, court: &Court, oracle: Address) -> Result<(U256, bool)> {
         let at = self.ask(CONTRACT, court.disputes, &Disputes::oraclesCall {}).await?;
         let found = self.ask("OracleRegistry", at, &OracleRegistry::oraclesCall { oracle }).await?;
+        if found.lastSet == 0 {
+            bail!(
+                "nothing is signed: {oracle} was never an oracle of this network (OracleRegistry {at}), so its votes count nowhere: take the votes of an oracle, or correct the description of the network"
+            );
+        }
         Ok((wide(found.bond), found.jailed))
     }
 
@@ -182,6 +189,7 @@ impl<C: Chain + Clone> Desk<C> {
                 "this was asked before: when the time to answer is over, run `icn-settle dispute close`"
             );
         }
+        self.stake(court, vote.message.oracleId).await?;
         let call = Disputes::showReceiptCall {
             vote: vote.message.clone(),
             voteSignature: Bytes::from(vote.signature.0.to_vec()),
@@ -193,6 +201,7 @@ impl<C: Chain + Clone> Desk<C> {
         show.call.probe = probe(disputes, &question, 0, U256::from(1));
         let digests = format!("--vote {vote_digest} --receipt {receipt_digest}");
         if *at_once {
+            self.must_slash(court).await?;
             let follows = vec![
                 "decided at once: the vote cannot be true, and no bond is taken".to_owned(),
                 format!("the vote is void: {vote_digest}"),
@@ -205,7 +214,7 @@ impl<C: Chain + Clone> Desk<C> {
         show.gas = (!plan.is_empty()).then_some(RECEIPT_GAS);
         plan.push(show);
         let answer_by = block_s.saturating_add(terms.answerWindow.into());
-        let follows = vec![
+        let mut follows = vec![
             format!(
                 "takes a bond of {}, which is lost if the oracle shows the receipt",
                 tokens(bond)
@@ -215,6 +224,12 @@ impl<C: Chain + Clone> Desk<C> {
                 moment(answer_by)
             ),
         ];
+        if !self.may_slash(court).await? {
+            follows.push(
+                "Disputes may slash nobody now: while that stays so, closing gives the bond back alone, and the vote is not void"
+                    .to_owned(),
+            );
+        }
         Ok(Wish { plan, follows })
     }
 
@@ -237,6 +252,17 @@ impl<C: Chain + Clone> Desk<C> {
             self.ask("OracleRegistry", oracles, &OracleRegistry::SLASHER_ROLECall {}).await?;
         let may = OracleRegistry::hasRoleCall { role, account: court.disputes };
         self.ask("OracleRegistry", oracles, &may).await
+    }
+
+    /// That oracles can be slashed, without which no vote becomes void.
+    async fn must_slash(&self, court: &Court) -> Result<()> {
+        match self.may_slash(court).await? {
+            true => Ok(()),
+            false => bail!(
+                "nothing is signed: Disputes ({}) may slash nobody now, and refuses what is decided at once: ask who governs the network, and show it again when it may",
+                court.disputes
+            ),
+        }
     }
 
     /// Allows a bond to be taken, where that is not allowed yet.

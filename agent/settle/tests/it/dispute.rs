@@ -111,6 +111,13 @@ fn written(tool: &Tool, name: &str, what: &impl serde::Serialize) {
     tool.write(name, &serde_json::to_string(what).expect("JSON"));
 }
 
+/// A vote as a file of evidence has it.
+fn flat(vote: &Signed<SlaVote>) -> Value {
+    let mut flat = serde_json::to_value(&vote.message).expect("JSON");
+    flat["signature"] = serde_json::to_value(vote.signature).expect("JSON");
+    flat
+}
+
 fn registered(chain: &Chain) -> Tool {
     let tool = Tool::new(chain, &format!("hp_account = \"{}\"\n", hp()));
     tool.done(&["register", "--label", LABEL, "--wait", "mined"]);
@@ -212,13 +219,37 @@ async fn an_oracle_that_is_asked_answers_or_is_slashed() {
     assert!(chain.is_void(vote.digest(&desk.domain)).await);
     tool.sign(&close).refused("nothing is asked for the receipt");
 
+    // While nobody can be slashed, who asks is told what comes of a bond, and what is decided at once is refused.
+    let ask = ["dispute", "receipt", "--receipt", "receipt.json", "--vote", "vote.json"];
+    let (silent, doubtful) = (desk.vote(2, 0, &[]), desk.vote(2, 9, &[B256::repeat_byte(8)]));
+    written(&tool, "receipt.json", &desk.receipt(2));
+    written(&tool, "vote.json", &doubtful);
+    let told = || tool.told(&[&ask[..], &["--dry-run"]].concat())["follows"].to_string();
+    let words = "Disputes may slash nobody now";
+    assert!(!told().contains(words), "{}", told());
+    chain.let_slash(false).await;
+    assert!(told().contains(words), "{}", told());
+    written(&tool, "vote.json", &silent);
+    tool.sign(&ask).refused("refuses what is decided at once");
+    let twice = json!({ "kind": "equivocation", "oracle": key(2).address(), "votes": [flat(&silent), flat(&doubtful)] });
+    written(&tool, "evidence.json", &twice);
+    tool.sign(&["dispute", "equivocation", "evidence.json"])
+        .refused("refuses what is decided at once");
+    chain.let_slash(true).await;
+
+    // Whoever was never an oracle is asked nothing, and no bond is allowed to be taken.
+    let sent = chain.sent().await;
+    written(&tool, "receipt.json", &desk.receipt(9));
+    written(&tool, "vote.json", &desk.vote(9, 9, &[B256::repeat_byte(9)]));
+    tool.sign(&ask).refused("was never an oracle");
+    assert_eq!(chain.sent().await, sent, "nothing was signed");
+
     // Another oracle is asked, and answers.
     let (hidden, other) = (desk.receipt(2), B256::repeat_byte(8));
     let digest = desk.digest(&hidden);
     let vote = desk.vote(2, 9, &[other, digest]);
     written(&tool, "receipt.json", &hidden);
     written(&tool, "vote.json", &vote);
-    let ask = ["dispute", "receipt", "--receipt", "receipt.json", "--vote", "vote.json"];
     let had = chain.tokens(hp()).await;
     let asked = tool.done(&[&ask[..], &["--wait", "mined"]].concat());
     assert_eq!(asked["transactions"].as_array().map(Vec::len), Some(2), "allowed, then asked");
@@ -243,11 +274,6 @@ async fn an_oracle_that_votes_twice_loses_its_stake_to_whoever_shows_it() {
     let chain = Chain::start(41_023).await;
     let tool = registered(&chain);
     let desk = Desk::new(&chain, 0).await;
-    let flat = |vote: &Signed<SlaVote>| {
-        let mut flat = serde_json::to_value(&vote.message).expect("JSON");
-        flat["signature"] = serde_json::to_value(vote.signature).expect("JSON");
-        flat
-    };
     let evidence = |votes: [&Signed<SlaVote>; 2]| {
         let oracle = key(1).address();
         json!({ "kind": "equivocation", "oracle": oracle, "votes": votes.map(flat) })

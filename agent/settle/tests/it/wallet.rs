@@ -132,7 +132,13 @@ async fn what_l1_takes_is_shown_and_must_be_there() {
     let unknown = tool.told(&register);
     let why = unknown["l1FeeUnknown"].as_str().expect("why");
     assert!(unknown["l1FeeWei"].is_null() && why.contains("revert"), "{unknown}");
+    // To look is allowed. Nobody agrees to a cost that is not shown, and nothing is left to be signed once it is known.
+    let prepared = tool.told(&["register", "--label", LABEL, "--out", "register.json"]);
+    assert_eq!(prepared["l1FeeUnknown"], unknown["l1FeeUnknown"]);
+    tool.sign(&["register", "--label", LABEL, "--wait", "mined", "--timeout", "10"])
+        .refused("what L1's data costs is not known");
     chain.ask("anvil_setCode", json!([OP_STACK, "0x"])).await;
+    assert_eq!(chain.sent().await, 0);
     // 1,000 gas at 7 wei, as a part of the gas that is estimated.
     let code = "0x6103e860005260076020526009604052606060 00f3".replace(' ', "");
     chain.ask("anvil_setCode", json!([ARBITRUM, code])).await;
