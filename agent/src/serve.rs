@@ -147,7 +147,8 @@ fn folders(dir: &Path, disks: u16) -> Result<Vec<(String, PathBuf)>> {
 /// run to run.
 fn state(folders: &[(String, PathBuf)]) -> Result<Arc<NodeState>> {
     let mounts: Vec<_> = folders.iter().map(|(_, path)| path.clone()).collect();
-    let surroundings = Surroundings { node_id: POOL.to_owned(), absent: Vec::new() };
+    let surroundings =
+        Surroundings { node_id: POOL.to_owned(), absent: Vec::new(), is_early: false };
     match Keeper::new(String::new()).look(&mounts, &surroundings, &|_| ()).identity {
         Identity::Known(state) => Ok(state),
         Identity::Awaited(why) => bail!("no key and certificate: {why}"),

@@ -173,6 +173,7 @@ mod tests {
             set_up: false,
             reset: None,
             resets: 0,
+            partings: Vec::new(),
             first_user: first_user::make().expect("a user"),
         }
     }

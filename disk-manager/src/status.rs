@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use disk_manager_plan::identity::Identity;
 use disk_manager_plan::label::ClaimState;
 use disk_manager_plan::report::{
-    DiskReport, DiskStatus, LOOKING, Ownership, VolumePhase, VolumeStatus,
+    BEING_MOUNTED, DiskReport, DiskStatus, LOOKING, Ownership, VolumePhase, VolumeStatus,
 };
 use disk_manager_plan::{Inventory, Judgement, ObservedDisk, Plan};
 use uuid::Uuid;
@@ -79,7 +79,7 @@ fn judged_disk(
             VolumePhase::Mounted { mount: data_dir.join(volume.to_string()) }
         } else {
             let waiting = match state {
-                ClaimState::Ready => "being mounted",
+                ClaimState::Ready => BEING_MOUNTED,
                 ClaimState::Claiming | ClaimState::Formatting => "its claim is not finished",
             };
             let reason = reasons.first().map_or(waiting, String::as_str);

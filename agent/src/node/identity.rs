@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use disk_manager_plan::report::{DiskReport, Ownership, VolumePhase};
-use tokio::time::sleep;
+use disk_manager_plan::report::{
+    BEING_MOUNTED, DiskReport, DiskStatus, LOOKING, Ownership, VolumePhase,
+};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::Node;
@@ -14,23 +16,36 @@ use crate::state::{Held, Identity, Keeper, Surroundings};
 /// How long after a volume could not be written or emptied that is tried again.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// How long after a start disks that are there but not mounted yet are waited for, as one of them may have the newest record:
+/// longer than they take.
+const MOUNTING: Duration = Duration::from_secs(180);
+
+/// How long after a start disks that are not seen at all are waited for: they are most likely gone.
+const APPEARING: Duration = Duration::from_secs(15);
+
 /// Reads, makes and mirrors the state as volumes come and go, for ever.
 pub(crate) async fn keep(node: Arc<Node>) {
     let mut reports = node.disks.subscribe();
     let pays_gas = node.config.settlement.as_ref().is_some_and(|section| section.gas.is_some());
     let fresh = || Keeper::new(node.name.clone()).paying_gas(pays_gas);
     let mut keeper = Some(fresh());
+    let started = Instant::now();
     let mut network = node.network.wanted();
     let mut decided = node.local.decided();
     loop {
         let report = reports.borrow_and_update().latest.clone();
-        if let Some((mounts, surroundings)) = report.as_ref().and_then(surroundings) {
+        let early = report.as_ref().and_then(awaited).map(|patience| started + patience);
+        let early = early.filter(|until| Instant::now() < *until);
+        if let Some((mounts, mut surroundings)) = report.as_ref().and_then(surroundings) {
+            surroundings.is_early = early.is_some();
             let mut looking = keeper.take().unwrap_or_else(fresh);
             if let Some(wanted) = network.borrow_and_update().clone() {
                 looking.keep_network(wanted);
             }
             looking.keep_decided(decided.borrow_and_update().clone());
             let told = Arc::clone(&node);
+            // What is in use stays so, whatever becomes of who looks.
+            let spare = looking.afresh();
             let look = tokio::task::spawn_blocking(move || {
                 let held = looking.look(&mounts, &surroundings, &|held| show(&told, held));
                 (looking, held)
@@ -40,16 +55,16 @@ pub(crate) async fn keep(node: Arc<Node>) {
                     keeper = Some(kept);
                     show(&node, held);
                 }
-                Err(error) => warn!(%error, "looking after the node's state failed"),
+                Err(error) => {
+                    warn!(%error, "looking after the node's state failed");
+                    keeper = Some(spare);
+                }
             }
         }
-        let lacks = {
-            let held = node.held.borrow();
-            let is_well = held.problems.is_empty() && held.kept_back.is_empty();
-            !held.is_everywhere && !is_well
-        };
+        let lacks = !node.held.borrow().is_everywhere;
         tokio::select! {
             () = sleep(RETRY), if lacks => {}
+            () = sleep_until(early.unwrap_or(started)), if early.is_some() => {}
             changed = reports.changed() => if changed.is_err() { return },
             changed = network.changed() => if changed.is_err() { return },
             changed = decided.changed() => if changed.is_err() { return },
@@ -93,12 +108,30 @@ fn surroundings(report: &DiskReport) -> Option<(Vec<PathBuf>, Surroundings)> {
             }),
         }
     }
-    Some((mounts, Surroundings { node_id, absent }))
+    Some((mounts, Surroundings { node_id, absent, is_early: false }))
+}
+
+/// How long after a start disks that are not mounted are waited for; none where that does not help.
+fn awaited(report: &DiskReport) -> Option<Duration> {
+    let is_coming = |disk: &DiskStatus| match (&disk.volume, disk.ownership) {
+        (Some(volume), Ownership::Ours) => is_being_mounted(&volume.phase),
+        (None, Ownership::Ours) => true,
+        _ => disk.reasons.iter().any(|reason| reason == LOOKING),
+    };
+    match report.disks.iter().any(is_coming) {
+        true => Some(MOUNTING),
+        false => (!report.missing.is_empty()).then_some(APPEARING),
+    }
+}
+
+/// Whether a volume is just being mounted.
+pub(super) fn is_being_mounted(phase: &VolumePhase) -> bool {
+    matches!(phase, VolumePhase::Unavailable { reason } if reason == BEING_MOUNTED)
 }
 
 #[cfg(test)]
 mod tests {
-    use disk_manager_plan::report::{Bytes, DiskClass, DiskId, DiskStatus, VolumeStatus};
+    use disk_manager_plan::report::{Bytes, DiskClass, DiskId, VolumeStatus};
 
     use super::*;
 
@@ -135,5 +168,31 @@ mod tests {
         let (mounts, found) = surroundings(&report).expect("a node");
         assert_eq!(mounts, [PathBuf::from("/data/a")]);
         assert_eq!(found.absent, ["e", "c"]);
+    }
+
+    #[test]
+    fn disks_that_may_be_mounted_soon_are_waited_for_and_those_that_cannot_be_used_are_not() {
+        let mounted = VolumePhase::Mounted { mount: PathBuf::from("/data/a") };
+        let unavailable = VolumePhase::Unavailable { reason: "torn".to_owned() };
+        let disks = vec![
+            disk("a", Ownership::Ours, mounted),
+            disk("b", Ownership::Ours, unavailable.clone()),
+            DiskStatus { volume: None, ..disk("c", Ownership::Foreign, unavailable.clone()) },
+        ];
+        let mut report = DiskReport { disks, ..DiskReport::default() };
+        assert_eq!(awaited(&report), None);
+        report.missing.push(DiskId("d".to_owned()));
+        assert_eq!(awaited(&report), Some(APPEARING));
+        let being_mounted = VolumePhase::Unavailable { reason: BEING_MOUNTED.to_owned() };
+        let looked_at = DiskStatus {
+            reasons: vec![LOOKING.to_owned()],
+            volume: None,
+            ..disk("f", Ownership::Foreign, being_mounted.clone())
+        };
+        for coming in [disk("e", Ownership::Ours, being_mounted), looked_at] {
+            let mut report = report.clone();
+            report.disks.push(coming);
+            assert_eq!(awaited(&report), Some(MOUNTING));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A folder on one of the data volumes, for what can move to another.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Node;
+use super::identity::is_being_mounted;
 
 /// How long disks that are not mounted yet are waited for, as the folder may be on one of them: longer than they take after
 /// a start.
@@ -19,15 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_secs(30);
 
 /// A folder below a data volume's root: on one volume as long as it is mounted, then on another; none while there is
-/// none.
+/// none. Only volumes whose record is settled count.
 pub(super) fn follow(node: &Arc<Node>, name: &'static str) -> watch::Receiver<Option<PathBuf>> {
     let (sender, receiver) = watch::channel(None);
-    let mut reports = node.disks.subscribe();
+    let (mut reports, mut held) = (node.disks.subscribe(), node.held.subscribe());
     tokio::spawn(async move {
         let patience = Instant::now() + PATIENCE;
         loop {
             let is_patient = Instant::now() < patience;
-            let seen = Seen::of(reports.borrow_and_update().latest.as_ref());
+            let report = reports.borrow_and_update().latest.clone();
+            let seen = Seen::of(report.as_ref(), &held.borrow_and_update().settled);
             let waits = is_patient && seen.is_partial;
             let before = sender.borrow().clone();
             let look = spawn_blocking(move || choose(before, &seen.usable(), name, waits));
@@ -41,6 +44,7 @@ pub(super) fn follow(node: &Arc<Node>, name: &'static str) -> watch::Receiver<Op
             }
             tokio::select! {
                 changed = reports.changed() => if changed.is_err() { return },
+                changed = held.changed() => if changed.is_err() { return },
                 () = sleep_until(patience), if is_patient => {}
                 () = sender.closed() => return,
             }
@@ -53,19 +57,25 @@ pub(super) fn follow(node: &Arc<Node>, name: &'static str) -> watch::Receiver<Op
 #[derive(Debug, Default)]
 struct Seen {
     mounts: Vec<PathBuf>,
-    /// Whether the node has disks that are not mounted yet, or not here.
+    /// Whether the node has disks that are not mounted or settled yet, or not here.
     is_partial: bool,
 }
 
 impl Seen {
-    fn of(report: Option<&DiskReport>) -> Self {
+    fn of(report: Option<&DiskReport>, settled: &BTreeSet<PathBuf>) -> Self {
         let Some(report) = report else { return Self::default() };
         let mut seen = Self { mounts: Vec::new(), is_partial: !report.missing.is_empty() };
         for disk in report.disks.iter().filter(|disk| disk.ownership == Ownership::Ours) {
             match disk.volume.as_ref().map(|volume| &volume.phase) {
-                Some(VolumePhase::Mounted { mount }) => seen.mounts.push(mount.clone()),
-                Some(VolumePhase::Claiming) | None => seen.is_partial = true,
-                Some(VolumePhase::Unavailable { .. }) => {}
+                Some(VolumePhase::Mounted { mount }) if settled.contains(mount) => {
+                    seen.mounts.push(mount.clone());
+                }
+                Some(VolumePhase::Mounted { .. } | VolumePhase::Claiming) | None => {
+                    seen.is_partial = true;
+                }
+                Some(phase @ VolumePhase::Unavailable { .. }) => {
+                    seen.is_partial |= is_being_mounted(phase);
+                }
             }
         }
         seen
@@ -88,7 +98,35 @@ fn choose(chosen: Option<PathBuf>, mounts: &[PathBuf], name: &str, waits: bool) 
 
 #[cfg(test)]
 mod tests {
+    use disk_manager_plan::report::{Bytes, DiskClass, DiskStatus, VolumeStatus};
+
     use super::*;
+
+    #[test]
+    fn only_a_volume_whose_record_is_settled_gets_the_folder() {
+        let disk = |name: &str| DiskStatus {
+            id: None,
+            device: PathBuf::from(name),
+            model: String::new(),
+            serial: String::new(),
+            size: Bytes(0),
+            class: DiskClass::Virtual,
+            ownership: Ownership::Ours,
+            reasons: Vec::new(),
+            volume: Some(VolumeStatus {
+                id: name.to_owned(),
+                phase: VolumePhase::Mounted { mount: PathBuf::from(name) },
+            }),
+        };
+        let report = DiskReport { disks: vec![disk("/a"), disk("/b")], ..DiskReport::default() };
+        let mounts = |settled: &[&str]| {
+            let seen = Seen::of(Some(&report), &settled.iter().map(PathBuf::from).collect());
+            (seen.mounts, seen.is_partial)
+        };
+        assert_eq!(mounts(&[]), (vec![], true));
+        assert_eq!(mounts(&["/b", "/c"]), (vec![PathBuf::from("/b")], true));
+        assert_eq!(mounts(&["/a", "/b"]), (vec![PathBuf::from("/a"), PathBuf::from("/b")], false));
+    }
 
     #[test]
     fn a_folder_stays_on_its_volume_and_goes_to_one_that_has_it() {

@@ -48,7 +48,7 @@ pub(crate) async fn serve(
 ) -> Result<()> {
     let listener = listener.into_std().context("cannot use the socket")?;
     let state = tokio::select! {
-        state = timeout(IDENTITY_TAKES, identity(&node, |_| true)) => state.ok().flatten(),
+        state = timeout(IDENTITY_TAKES, identity(&node)) => state.ok().flatten(),
         () = cancel.cancelled() => return Ok(()),
     };
     let state = match state {
@@ -58,21 +58,16 @@ pub(crate) async fn serve(
             None => return Ok(()),
         },
     };
-    let mut next = Some(state);
-    while let Some(state) = next {
-        next = serve_pool(&node, &state, same_socket(&listener)?, &cancel).await?;
-    }
-    Ok(())
+    serve_pool(&node, &state, same_socket(&listener)?, &cancel).await
 }
 
-/// Serves the node's own store until `cancel`, or until a disk brings the record of after a factory reset that was done
-/// without those that were here: what the node is then is returned.
+/// Serves the node's own store until `cancel`.
 async fn serve_pool(
     node: &Arc<Node>,
     state: &NodeState,
     listener: TcpListener,
     cancel: &CancellationToken,
-) -> Result<Option<Arc<NodeState>>> {
+) -> Result<()> {
     let pool = PoolId::new(&state.node_id).context("icn-disks gave no usable node id")?;
     let mut config = EngineConfig::new(pool, state.pool_key.clone()).with_io(node.arguments.io)?;
     config.body_memory = memory::for_bodies();
@@ -83,36 +78,10 @@ async fn serve_pool(
         |node| tell_retired(node, events)
     });
     let (reports, held) = (node.disks.subscribe(), node.held.subscribe());
-    let key = state.pool_key.clone();
-    let keeping = volumes::keep(store.clone(), key, reports, held, node.failures.clone());
-    let is_another = |known: &NodeState| known.pool_key != state.pool_key;
-    let served = until_known(node, is_another, cancel, |until| {
-        serve_store(node, &store, keeping, listener, until)
-    });
-    let served = served.await;
+    let keeping = volumes::keep(store.clone(), reports, held, node.failures.clone());
+    let served = serve_store(node, &store, keeping, listener, cancel.clone()).await;
     close(&store).await;
-    if let Ok(Some(_)) = &served {
-        warn!("a disk has the node as it is after a factory reset: the store is opened anew");
-    }
     served
-}
-
-/// Serves until the node's state is known and as wanted, which is returned, or until `cancel`.
-async fn until_known<F: Future<Output = Result<()>>>(
-    node: &Node,
-    is_wanted: impl Fn(&NodeState) -> bool,
-    cancel: &CancellationToken,
-    serve: impl FnOnce(CancellationToken) -> F,
-) -> Result<Option<Arc<NodeState>>> {
-    let until = cancel.child_token();
-    let mut serving = std::pin::pin!(serve(until.clone()));
-    let state = tokio::select! {
-        served = &mut serving => return served.map(|()| None),
-        state = identity(node, is_wanted) => state,
-        () = cancel.cancelled() => None,
-    };
-    until.cancel();
-    serving.await.map(|()| state)
 }
 
 /// Serves an empty store until the node has an identity, which is returned, or until `cancel`.
@@ -125,17 +94,22 @@ async fn serve_without_identity(
     let pool = PoolId::new(NO_POOL).context("the empty store has no name")?;
     let store = Engine::open(EngineConfig::new(pool, SecretKey::default()));
     let telling = tell_awaited(Arc::clone(node), store.clone());
-    until_known(node, |_| true, cancel, |until| serve_store(node, &store, telling, listener, until))
-        .await
+    let until = cancel.child_token();
+    let mut serving = std::pin::pin!(serve_store(node, &store, telling, listener, until.clone()));
+    let state = tokio::select! {
+        served = &mut serving => return served.map(|()| None),
+        state = identity(node) => state,
+        () = cancel.cancelled() => None,
+    };
+    until.cancel();
+    serving.await.map(|()| state)
 }
 
-/// Waits until the node's identity is known and as wanted.
-async fn identity(node: &Node, is_wanted: impl Fn(&NodeState) -> bool) -> Option<Arc<NodeState>> {
+/// Waits until the node's identity is known.
+async fn identity(node: &Node) -> Option<Arc<NodeState>> {
     let mut held = node.held.subscribe();
     loop {
-        if let Identity::Known(state) = &held.borrow_and_update().identity
-            && is_wanted(state)
-        {
+        if let Identity::Known(state) = &held.borrow_and_update().identity {
             return Some(Arc::clone(state));
         }
         held.changed().await.ok()?;

@@ -1,7 +1,7 @@
 //! The owner of the object store's volumes: attaches those that icn-disks mounted and whose record is settled, and
 //! detaches those that went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::heard::Heard;
-use crate::state::{Held, Identity, SecretKey};
+use crate::state::Held;
 
 /// How long a volume that could not be attached is left alone: what helps is mostly a person.
 const RETRY: Duration = Duration::from_secs(30);
@@ -54,11 +54,9 @@ enum Done {
     Detached(VolumeId),
 }
 
-/// Follows the reports, and what is held of the node's state, for ever. `pool_key` is the key that the store was opened
-/// with.
+/// Follows the reports, and what is held of the node's state, for ever.
 pub(crate) async fn keep(
     store: Engine,
-    pool_key: SecretKey,
     mut reports: watch::Receiver<Heard<DiskReport>>,
     mut state: watch::Receiver<Held>,
     failures: watch::Sender<Failures>,
@@ -71,7 +69,7 @@ pub(crate) async fn keep(
         let mounted = mounted(report.as_ref());
         let (wanted, kept_back) = {
             let state = state.borrow_and_update();
-            (wanted(&mounted, &state, &pool_key), kept_back(&mounted, &state))
+            (wanted(&mounted, &state), kept_back(&mounted, &state))
         };
         let classes = classes(report.as_ref());
         for step in plan(&wanted, &held, Instant::now()) {
@@ -102,18 +100,9 @@ fn mounted(report: Option<&DiskReport>) -> BTreeMap<VolumeId, PathBuf> {
     volumes.collect()
 }
 
-/// Those of the volumes that the store may have: whose record is settled, and is of the pool that the store is of.
-fn wanted(
-    mounted: &BTreeMap<VolumeId, PathBuf>,
-    state: &Held,
-    pool_key: &SecretKey,
-) -> BTreeMap<VolumeId, PathBuf> {
-    let none = BTreeSet::new();
-    let settled = match &state.identity {
-        Identity::Known(known) if known.pool_key != *pool_key => &none,
-        Identity::Known(_) | Identity::Awaited(_) => &state.settled,
-    };
-    let wanted = mounted.iter().filter(|(_, path)| settled.contains(*path));
+/// Those of the volumes that the store may have: whose record is settled.
+fn wanted(mounted: &BTreeMap<VolumeId, PathBuf>, state: &Held) -> BTreeMap<VolumeId, PathBuf> {
+    let wanted = mounted.iter().filter(|(_, path)| state.settled.contains(*path));
     wanted.map(|(id, path)| (id.clone(), path.clone())).collect()
 }
 
@@ -277,6 +266,7 @@ fn in_words(error: &AttachError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Identity;
 
     fn id(name: &str) -> VolumeId {
         VolumeId::new(name).expect("an id")
@@ -298,20 +288,17 @@ mod tests {
     fn only_a_volume_whose_record_is_settled_is_wanted_and_others_say_why() {
         let mounted = wanting(&[("a", "/data/a"), ("b", "/data/b"), ("c", "/data/c")]);
         let mut state = Held::default();
-        let key = |byte: u8| SecretKey::new([byte; 32]);
-        assert_eq!(wanted(&mounted, &state, &key(0xa5)), wanting(&[]));
+        assert_eq!(wanted(&mounted, &state), wanting(&[]));
         let known = crate::state::example("n1", 1).state;
         state.identity = Identity::Known(Arc::new(known));
         state.settled.insert(PathBuf::from("/data/a"));
         state.kept_back.insert(PathBuf::from("/data/b"), "is being emptied".to_owned());
-        assert_eq!(wanted(&mounted, &state, &key(0xa5)), wanting(&[("a", "/data/a")]));
+        assert_eq!(wanted(&mounted, &state), wanting(&[("a", "/data/a")]));
         let told = Failures::from([("b".to_owned(), "is being emptied".to_owned())]);
         assert_eq!(kept_back(&mounted, &state), told);
-        // A disk brought the record of after a factory reset: this store is of before.
-        assert_eq!(wanted(&mounted, &state, &key(1)), wanting(&[]));
         // The last copy could not be written: what is in use stays so.
         state.identity = Identity::Awaited("no copy could be written".to_owned());
-        assert_eq!(wanted(&mounted, &state, &key(0xa5)), wanting(&[("a", "/data/a")]));
+        assert_eq!(wanted(&mounted, &state), wanting(&[("a", "/data/a")]));
     }
 
     #[test]

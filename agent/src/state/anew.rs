@@ -9,6 +9,12 @@
 //!
 //! A disk that was away meanwhile says one reset less when it comes back, and is emptied. The object store does not have it
 //! before that is done and its new record is on stable storage ([`mirror`](super::mirror)).
+//!
+//! It is not emptied where the node was in use with it alone in between, as what is on it may be newer then. Each time that the node
+//! goes on without a disk it notes a random number in the record ([`NodeState::partings`]): a disk of before whose newest number the
+//! record in use does not have is kept back. Nor does a disk with one reset more take anything out of use. Known faults: a node
+//! that does not know of a disk that is away, as it gave it up, notes nothing, and so does an earlier release; a disk of
+//! before that such a node used alone is emptied.
 
 use std::fs;
 use std::io;
@@ -87,7 +93,8 @@ pub(super) fn marked(
         },
         ResetScope::ForgetIdentity => made,
     };
-    let next = NodeState { resets: state.resets.saturating_add(1), ..next };
+    let resets = state.resets.saturating_add(1);
+    let next = NodeState { resets, partings: state.partings.clone(), ..next };
     Ok(NodeState { reset: Some(Box::new(next)), ..state.clone() })
 }
 
@@ -141,6 +148,13 @@ fn overwrite(path: &Path) -> Result<(), EraseError> {
 /// Whether a record on a volume is from before the node was made new.
 pub(super) fn is_of_before(found: &Record, current: &Record) -> bool {
     found.state.node_id == current.state.node_id && found.state.resets < current.state.resets
+}
+
+/// Whether the node was in use with a record of before only, after it was made new without it: then what is on its volume may be
+/// newer than that.
+pub(super) fn was_in_use_since(before: &Record, current: &Record) -> bool {
+    let parting = before.state.partings.last();
+    parting.is_some_and(|number| !current.state.partings.contains(number))
 }
 
 /// What went when a node with one state became one with another.
@@ -215,7 +229,7 @@ pub(super) mod tests {
     pub(in crate::state) const STEPS: usize = 100;
 
     pub(in crate::state) fn node() -> Surroundings {
-        Surroundings { node_id: "n1".to_owned(), absent: Vec::new() }
+        Surroundings { node_id: "n1".to_owned(), absent: Vec::new(), is_early: false }
     }
 
     pub(in crate::state) fn state(held: &Held) -> NodeState {

@@ -33,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) node_id: String,
     /// Disks of this node that are not there or cannot be used, by name.
     pub(crate) absent: Vec<String>,
+    /// Whether some of those are waited for: so short after a start they may only not be mounted yet.
+    pub(crate) is_early: bool,
 }
 
 /// What to do.
@@ -66,13 +68,17 @@ fn age(record: &Record) -> (u64, u64) {
 }
 
 /// Decides. `current` is the record in use, if any; of two different records of one generation it
-/// stays.
+/// stays, and one of after a factory reset that it does not know of never takes its place: what is in use would have to be
+/// emptied.
 pub(crate) fn decide(
     current: Option<&Record>,
     volumes: &[VolumeFound],
     surroundings: &Surroundings,
 ) -> Decision {
-    let ours = |record: &&Record| record.state.node_id == surroundings.node_id;
+    let known = current.map_or(u64::MAX, |record| record.state.resets);
+    let ours = |record: &&Record| {
+        record.state.node_id == surroundings.node_id && record.state.resets <= known
+    };
     let on_volumes = volumes.iter().filter_map(|volume| match &volume.found {
         Found::Record(record) => Some(&**record),
         _ => None,
@@ -84,6 +90,11 @@ pub(crate) fn decide(
         .filter(ours)
         .reduce(|best, next| if age(next) > age(best) { next } else { best });
     match newest {
+        Some(_) if current.is_none() && surroundings.is_early => Decision::Wait(format!(
+            "disks of this node are not mounted yet ({}), and the newest record may be on one of them: they are waited \
+             for, some minutes at most",
+            surroundings.absent.join(", ")
+        )),
         Some(record) => {
             Decision::Use { record: Box::new(record.clone()), write: lacking(record, volumes) }
         }
@@ -149,7 +160,7 @@ mod tests {
     }
 
     fn node() -> Surroundings {
-        Surroundings { node_id: "n1".to_owned(), absent: Vec::new() }
+        Surroundings { node_id: "n1".to_owned(), absent: Vec::new(), is_early: false }
     }
 
     fn damaged() -> Found {
@@ -208,6 +219,29 @@ mod tests {
         let decision = decide(None, &volumes, &node());
         assert!(matches!(&decision, Decision::Use { record, .. } if **record == new));
         assert_eq!(writes(&decision), [("/old", false)]);
+    }
+
+    #[test]
+    fn a_record_of_after_a_factory_reset_takes_no_record_out_of_use() {
+        let mut later = example("n1", 9);
+        later.state.resets = 1;
+        let current = example("n1", 3);
+        let volumes = [at("/later", Found::Record(Box::new(later)))];
+        let decision = decide(Some(&current), &volumes, &node());
+        assert!(matches!(&decision, Decision::Use { record, .. } if **record == current));
+    }
+
+    #[test]
+    fn disks_that_are_not_mounted_yet_may_have_a_newer_record_and_are_waited_for() {
+        let volumes = [at("/a", Found::Record(Box::new(example("n1", 3))))];
+        let late = Surroundings { absent: vec!["wwn-1".to_owned()], ..node() };
+        let early = Surroundings { is_early: true, ..late.clone() };
+        let decision = decide(None, &volumes, &early);
+        assert!(matches!(&decision, Decision::Wait(why) if why.contains("wwn-1")), "{decision:?}");
+        let in_use = example("n1", 3);
+        for decision in [decide(None, &volumes, &late), decide(Some(&in_use), &volumes, &early)] {
+            assert!(matches!(decision, Decision::Use { .. }), "{decision:?}");
+        }
     }
 
     #[test]

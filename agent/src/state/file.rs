@@ -128,6 +128,23 @@ pub(super) fn overwrite(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
+/// Whether nothing of the node is on a volume but what writing a first record leaves where it is cut off.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub(super) fn is_alone(mount: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(mount.join(FOLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries?,
+    };
+    for entry in entries {
+        if entry?.file_name() != TEMPORARY {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn sync_dir(path: &Path) -> Result<(), WriteError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(failed("sync", path))
 }

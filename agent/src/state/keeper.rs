@@ -80,10 +80,16 @@ pub(crate) struct Keeper {
     decided: Decided,
     pub(super) power: Power,
     pub(super) current: Option<Record>,
+    /// Whether anybody was told of `current`: then it stays as it is until the agent ends.
+    pub(super) is_in_use: bool,
+    /// Disks that the node goes on without, as its record says.
+    without: Vec<String>,
     /// The first user of the record that was made here; none where none was.
     made: Option<String>,
     /// What stands on the volumes, as far as it was read.
     pub(super) known: Vec<VolumeFound>,
+    /// Volumes that were emptied here: whatever is left on them is to stay.
+    pub(super) emptied: BTreeSet<PathBuf>,
     /// Volumes that nothing is kept on any more.
     pub(super) retired: Vec<PathBuf>,
 }
@@ -98,9 +104,23 @@ impl Keeper {
             decided: Decided::default(),
             power: Power::default(),
             current: None,
+            is_in_use: false,
+            without: Vec::new(),
             made: None,
             known: Vec::new(),
+            emptied: BTreeSet::new(),
             retired: Vec::new(),
+        }
+    }
+
+    /// Another keeper of the same node that has looked at nothing yet.
+    pub(crate) fn afresh(&self) -> Self {
+        Self {
+            current: self.current.clone(),
+            is_in_use: self.is_in_use,
+            without: self.without.clone(),
+            made: self.made.clone(),
+            ..Self::new(self.name.clone()).paying_gas(self.pays_gas)
         }
     }
 
@@ -134,6 +154,9 @@ impl Keeper {
         tell: &dyn Fn(Held),
     ) -> Held {
         self.read(mounts);
+        if !self.is_in_use {
+            self.current = None;
+        }
         let mut decision = decide(self.current.as_ref(), &self.known, surroundings);
         if let Some((pending, places)) = self.pending(&decision) {
             let why = "the node is made new after a factory reset: this takes some minutes";
@@ -146,7 +169,10 @@ impl Keeper {
             // What stands there now is what counts, also after a failure.
             self.known.iter_mut().for_each(|volume| *volume = file::read(&volume.mount));
             match made {
-                Ok(renewed) => self.current = Some(renewed),
+                Ok(renewed) => {
+                    self.current = Some(renewed);
+                    self.emptied.extend(places);
+                }
                 Err(error) => {
                     error!(error, "the factory reset could not be finished");
                     let why = format!(
@@ -180,6 +206,10 @@ impl Keeper {
             self.current = Some(with_keys);
             decision = decide(self.current.as_ref(), &self.known, surroundings);
         }
+        if let Some(parted) = self.with_parting(&decision, surroundings) {
+            self.current = Some(parted);
+            decision = decide(self.current.as_ref(), &self.known, surroundings);
+        }
         for change in [Self::with_network, Self::with_decided] {
             if let Some(changed) = change(self, &decision) {
                 self.current = Some(changed);
@@ -194,9 +224,12 @@ impl Keeper {
         }
     }
 
-    /// Reads the records of volumes that are new.
+    /// Reads the records of volumes that are new, and again those that could not be read.
     fn read(&mut self, mounts: &[PathBuf]) {
-        self.known.retain(|volume| mounts.contains(&volume.mount));
+        self.known.retain(|VolumeFound { mount, found }| {
+            mounts.contains(mount) && !matches!(found, Found::Unreadable(_))
+        });
+        self.emptied.retain(|mount| mounts.contains(mount));
         self.retired.retain(|mount| mounts.contains(mount));
         for mount in mounts {
             if self.retired.contains(mount)
@@ -248,6 +281,25 @@ impl Keeper {
         Some(Record { generation: generation + 1, state })
     }
 
+    /// The record in use with another parting, where a disk is away that was not before.
+    fn with_parting(&mut self, decision: &Decision, surroundings: &Surroundings) -> Option<Record> {
+        let Decision::Use { record, .. } = decision else { return None };
+        let is_parted = surroundings.absent.iter().any(|name| !self.without.contains(name));
+        if is_parted {
+            let mut number = [0; 8];
+            if let Err(error) = getrandom::fill(&mut number) {
+                error!(%error, "cannot note that the node goes on without some disks");
+                return None;
+            }
+            info!(absent = ?surroundings.absent, "the node goes on without some of its disks");
+            self.without.clone_from(&surroundings.absent);
+            let state = record.state.parted(u64::from_le_bytes(number));
+            return Some(Record { generation: record.generation + 1, state });
+        }
+        self.without.clone_from(&surroundings.absent);
+        None
+    }
+
     /// The record in use with other settings of the network, where others are to be kept.
     fn with_network(&self, decision: &Decision) -> Option<Record> {
         let Decision::Use { record, .. } = decision else { return None };
@@ -266,7 +318,10 @@ impl Keeper {
         match self.decided.reset {
             Some(scope) if anew::reset_scope(&state) == Some(scope) => {}
             Some(scope) => match anew::marked(&state, scope, &self.name) {
-                Ok(marked) => state = marked,
+                Ok(marked) => {
+                    state = marked;
+                    self.take_in(&mut state);
+                }
                 Err(error) => error!(%error, "cannot make what the node is to become"),
             },
             // Taken back, or of a disk that comes while the node is in use: nobody wants it any more.
@@ -290,8 +345,29 @@ impl Keeper {
         if self.current.is_some() || record.state.reset.is_none() {
             return None;
         }
-        let places = self.known.iter().map(|volume| volume.mount.clone());
+        let next = Record { generation: 0, state: record.state.reset.as_deref()?.clone() };
+        let is_meant = |volume: &&VolumeFound| match &volume.found {
+            Found::Record(found) if found.state.node_id == next.state.node_id => {
+                !anew::was_in_use_since(found, &next)
+            }
+            _ => true,
+        };
+        let places = self.known.iter().filter(is_meant).map(|volume| volume.mount.clone());
         Some(((**record).clone(), places.collect()))
+    }
+
+    /// Has a reset mean every disk that is there, also one that was in use by itself.
+    fn take_in(&self, state: &mut NodeState) {
+        let Some(next) = &mut state.reset else { return };
+        for volume in &self.known {
+            let Found::Record(found) = &volume.found else { continue };
+            let others = found.state.partings.iter();
+            if found.state.node_id == next.node_id {
+                let new: Vec<u64> =
+                    others.filter(|number| !next.partings.contains(number)).copied().collect();
+                next.partings.extend(new);
+            }
+        }
     }
 
     /// A volume that says nothing of whether it is to be emptied, in words.
@@ -344,6 +420,7 @@ pub(super) fn make(
         set_up: false,
         reset: None,
         resets: 0,
+        partings: Vec::new(),
     })
 }
 
@@ -359,7 +436,7 @@ mod tests {
     use super::*;
 
     fn node() -> Surroundings {
-        Surroundings { node_id: "n1".to_owned(), absent: Vec::new() }
+        Surroundings { node_id: "n1".to_owned(), absent: Vec::new(), is_early: false }
     }
 
     fn volumes(dir: &tempfile::TempDir, names: &[&str]) -> Vec<PathBuf> {

@@ -5,13 +5,16 @@
 //! | the record in use, or an older one of as many resets | the record is written | yes, also where that fails |
 //! | no record, a damaged one, or another node's | the record is written | once it is on stable storage |
 //! | a record of before a factory reset | it is emptied, then the record is written | once it is on stable storage |
-//! | no record or a damaged one, and a pool that the node's key does not open, after a factory reset | nothing | no |
+//! | the same, and the node was in use with it since | nothing | no |
+//! | a record of after a factory reset that the one in use does not know of | nothing | no |
+//! | no record or a damaged one, and anything of the node that its key does not open, after a factory reset | nothing | no |
 //! | a record that cannot be read, or of a later release | nothing | before any factory reset, or where the node's key opens its pool |
 //!
 //! Each factory reset makes another key of the pool. So what the key in use opens is of the node as it is now, whatever
 //! became of its record, and is never kept back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,14 +31,33 @@ use super::record::{Record, RecordError};
 const BEING_EMPTIED: &str = "is from before the factory reset, and is being emptied";
 
 /// What helps with a disk that is neither used nor emptied.
-const BY_HAND: &str = "so it is neither used nor emptied: take the disk out and wipe it on another machine \
-                       (wipefs --all), or do a factory reset with it plugged in, which empties all disks";
+const BY_HAND: &str = "so it is neither used nor emptied: take the disk out and write zeros over all of it on another machine \
+                       (blkdiscard --force --zeroout DEVICE), or do a factory reset with it plugged in, which empties all disks";
+
+/// What is told of a volume of after a factory reset that those in use do not know of.
+const OF_AFTER: &str = "is from after a factory reset that the disks in use took no part in, so it is not used, and they are left as \
+                        they are: take it out; to have the node as it is on that disk, take out the others and restart; to use \
+                        it here, write zeros over all of it on another machine (blkdiscard --force --zeroout DEVICE)";
+
+/// What is told of a volume of before a factory reset that the node was in use with after.
+const IN_USE_SINCE: &str = "is from before the factory reset, but the node was in use with it after; to have what is on it, restart \
+                            the node without the disks of after the reset";
 
 /// How far writing the copies has come.
 #[derive(Default)]
 struct Progress {
     problems: Vec<String>,
     kept_back: BTreeMap<PathBuf, String>,
+    /// Those of them that stay so until a person does something.
+    by_hand: BTreeSet<PathBuf>,
+}
+
+/// Why a volume is neither used nor emptied, in words.
+enum Unproven {
+    /// A later look or a factory reset does not help, or is not to be had with it.
+    Now(String),
+    /// Only a person can bring it back.
+    ByHand(String),
 }
 
 impl Keeper {
@@ -48,7 +70,7 @@ impl Keeper {
         tell: &dyn Fn(Held),
     ) -> Held {
         self.current = Some(record.clone());
-        let mut progress = Progress { kept_back: self.unproven(&record), ..Progress::default() };
+        let mut progress = self.unproven(&record);
         let lacking = self.known.len() - places.len();
         let kept_back = |place: &Write| progress.kept_back.contains_key(&place.mount);
         let places: Vec<Write> = places.into_iter().filter(|place| !kept_back(place)).collect();
@@ -65,7 +87,9 @@ impl Keeper {
             progress.kept_back.extend(being_emptied);
             tell(self.held(&record, &progress));
         }
+        let mut left = old.len();
         for place in old {
+            left -= 1;
             progress.kept_back.remove(&place.mount);
             match self.empty_old(&place, &record) {
                 Ok(()) => copies += usize::from(self.write_copy(&place, &record, &mut progress)),
@@ -77,6 +101,9 @@ impl Keeper {
                     progress.kept_back.insert(place.mount, why);
                 }
             }
+            if left > 0 && copies > 0 {
+                tell(self.held(&record, &progress));
+            }
         }
         let held = self.held(&record, &progress);
         if has_tried && copies == 0 {
@@ -84,6 +111,7 @@ impl Keeper {
             let why = format!("no copy could be written: {}", progress.in_words());
             return Held { identity: Identity::Awaited(why), is_everywhere: false, ..held };
         }
+        self.is_in_use = true;
         held
     }
 
@@ -122,9 +150,7 @@ impl Keeper {
                 }
             }
         }
-        let only_by_hand = |volume: &VolumeFound| {
-            is_lost(&volume.found) && progress.kept_back.contains_key(&volume.mount)
-        };
+        let only_by_hand = |volume: &VolumeFound| progress.by_hand.contains(&volume.mount);
         Held {
             identity: Identity::Known(Arc::new(record.state.clone())),
             problems: progress.problems.clone(),
@@ -134,35 +160,65 @@ impl Keeper {
         }
     }
 
-    /// Volumes with data that may be of before a factory reset, and why they are not used, in words.
-    fn unproven(&self, record: &Record) -> BTreeMap<PathBuf, String> {
-        if record.state.resets == 0 {
-            return BTreeMap::new();
-        }
-        let why = |VolumeFound { mount, found }: &VolumeFound| {
-            let trouble = match found {
-                Found::Record(_) => return None,
-                Found::Nothing => "the node's record is not on it".to_owned(),
-                Found::Unusable(error) => format!("the node's record on it is {error}"),
-                Found::Unreadable(error) => {
-                    format!("the node's record on it cannot be read: {error}")
+    /// Volumes with data that may be of before a factory reset, or of after another one, and why they are not used.
+    fn unproven(&self, record: &Record) -> Progress {
+        let mut progress = Progress::default();
+        for volume in &self.known {
+            let why = match self.why_unproven(volume, record) {
+                Some(Unproven::ByHand(why)) => {
+                    progress.by_hand.insert(volume.mount.clone());
+                    why
                 }
+                Some(Unproven::Now(why)) => why,
+                None => continue,
             };
-            if is_opened_by(mount, &record.state.pool_key) {
-                return None;
+            progress.kept_back.insert(volume.mount.clone(), why);
+        }
+        progress
+    }
+
+    fn why_unproven(&self, volume: &VolumeFound, record: &Record) -> Option<Unproven> {
+        let VolumeFound { mount, found } = volume;
+        let trouble = match found {
+            Found::Record(found) if found.state.node_id != record.state.node_id => return None,
+            Found::Record(found) if found.state.resets > record.state.resets => {
+                return Some(Unproven::Now(OF_AFTER.to_owned()));
             }
-            let unknown = "what is on it may be of before the factory reset";
-            match is_lost(found) {
-                // A disk that cannot be looked at is not proven to be empty.
-                true => has_pool(mount)
-                    .unwrap_or(true)
-                    .then(|| format!("{trouble}, and {unknown}, {BY_HAND}")),
-                false => Some(format!(
-                    "{trouble}, and {unknown}, so it is not used: start the release that wrote the record, or replace the disk"
-                )),
+            Found::Record(found) if anew::is_of_before(found, record) => {
+                return anew::was_in_use_since(found, record)
+                    .then(|| Unproven::ByHand(format!("{IN_USE_SINCE}, {BY_HAND}")));
             }
+            Found::Record(_) => return None,
+            Found::Nothing => "the node's record is not on it".to_owned(),
+            Found::Unusable(error) => format!("the node's record on it is {error}"),
+            Found::Unreadable(error) => format!("the node's record on it cannot be read: {error}"),
         };
-        self.known.iter().filter_map(|volume| Some((volume.mount.clone(), why(volume)?))).collect()
+        if record.state.resets == 0 || self.emptied.contains(mount) {
+            return None;
+        }
+        match is_opened_by(mount, &record.state.pool_key) {
+            Ok(true) => return None,
+            Ok(false) => {}
+            Err(error) => {
+                let why = format!(
+                    "{trouble}, and its pool cannot be looked at ({error}), so it is not used: it is tried again"
+                );
+                return Some(Unproven::Now(why));
+            }
+        }
+        let unknown = "what is on it may be of before the factory reset";
+        if !is_lost(found) {
+            return Some(Unproven::Now(format!(
+                "{trouble}, and {unknown}, so it is not used: start the release that wrote the record, or replace the disk"
+            )));
+        }
+        match is_blank(mount) {
+            Ok(true) => None,
+            Ok(false) => Some(Unproven::ByHand(format!("{trouble}, and {unknown}, {BY_HAND}"))),
+            Err(error) => Some(Unproven::Now(format!(
+                "{trouble}, and it cannot be looked at ({error}), so it is not used: it is tried again"
+            ))),
+        }
     }
 
     /// The record of before a factory reset that stands on a volume.
@@ -210,7 +266,15 @@ fn is_settled(mount: &Path, found: &Found, record: &Record) -> bool {
         }
         Found::Nothing | Found::Unusable(RecordError::Damaged(_)) => false,
     };
-    is_of_now || is_opened_by(mount, &record.state.pool_key)
+    is_of_now || is_opened_by(mount, &record.state.pool_key).unwrap_or(false)
+}
+
+/// Whether neither a pool nor anything that the node keeps beside it is on a volume.
+fn is_blank(mount: &Path) -> io::Result<bool> {
+    if has_pool(mount)? {
+        return Ok(false);
+    }
+    file::is_alone(mount)
 }
 
 #[cfg(test)]

@@ -122,7 +122,10 @@ fn a_disk_without_a_readable_record_is_neither_used_nor_emptied_after_a_factory_
                 (made.clone(), volumes.mounts[..1].to_vec())
             );
             let why = &held.kept_back[late];
-            assert!(why.contains("may be of before") && why.contains("wipefs --all"), "{why}");
+            assert!(why.contains("may be of before") && why.contains(BY_HAND), "{why}");
+            // Else the node's label stays, and the disk is not taken again.
+            let zeros = "write zeros over all of it on another machine (blkdiscard --force --zeroout DEVICE)";
+            assert!(BY_HAND.contains(zeros) && OF_AFTER.contains(zeros), "{BY_HAND}");
             assert!(held.is_everywhere, "a factory reset is not to wait for it");
             assert!(late.join("icn-pool/extents/1/2").exists(), "nothing was removed");
             assert_eq!(fs::read_to_string(&record).ok().as_deref(), text, "nothing was written");
@@ -189,11 +192,27 @@ fn a_disk_that_the_record_cannot_be_written_to_is_kept_back() {
     assert!(held.kept_back[&mounts[1]].contains("could not be written"), "{held:?}");
 }
 
-#[test]
-fn a_disk_with_the_record_of_after_a_reset_takes_the_others_out_of_use() {
+/// What a volume has, by path.
+fn all(mount: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![mount.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => _ = files.insert(path.clone(), fs::read(path).expect("a file")),
+            }
+        }
+    }
+    files
+}
+
+/// The same as [`one_of_before`], and the node was then in use with the second alone.
+fn one_in_use_since() -> (Volumes, Keeper, NodeState) {
     let (volumes, _, made) = one_of_before();
-    let (new, old) = (&volumes.mounts[..1], &volumes.mounts[1..]);
-    // Only that of before is there at first; nobody has the mark carried out, as it is taken back.
+    let old = &volumes.mounts[1..];
+    // It was away already when the reset was decided.
     let mut record = Record { generation: 1, state: volumes.state.clone() };
     record.state.reset = None;
     file::write(&Write { mount: old[0].clone(), set_aside: false }, &record).expect("written");
@@ -201,8 +220,156 @@ fn a_disk_with_the_record_of_after_a_reset_takes_the_others_out_of_use() {
     let mut keeper = fresh();
     let held = keeper.look(old, &absent, &|_| ());
     assert_eq!((state(&held).resets, settled(&held)), (0, old.to_vec()));
+    assert_eq!(state(&held).partings.len(), 1);
+    let again = state(&keeper.look(old, &absent, &|_| ()));
+    assert_eq!(again, state(&held), "it is noted once");
+    (volumes, keeper, made)
+}
+
+#[test]
+fn a_disk_with_the_record_of_after_a_reset_takes_no_disk_out_of_use() {
+    let (volumes, mut keeper, made) = one_in_use_since();
+    let (new, old) = (&volumes.mounts[..1], &volumes.mounts[1..]);
+    let before = (all(&new[0]), all(&old[0].join("icn-pool")));
     let (told, held) = look(&mut keeper, &volumes.mounts);
-    let [told] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!((state(told), settled(told)), (made.clone(), new.to_vec()));
-    assert_eq!((state(&held), settled(&held)), (made, volumes.mounts.clone()));
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!((state(&held).resets, settled(&held)), (0, old.to_vec()));
+    assert_eq!(held.kept_back[&new[0]], OF_AFTER);
+    assert!(!held.is_everywhere, "no factory reset with it: it would not be marked");
+    assert_eq!((all(&new[0]), all(&old[0].join("icn-pool"))), before);
+    // Another one that goes on for it does the same.
+    let (_, held) = look(&mut keeper.afresh(), &volumes.mounts);
+    assert_eq!((state(&held).resets, settled(&held)), (0, old.to_vec()));
+    // As it says: at a start without the others, the node is as on it.
+    assert_eq!(state(&look(&mut fresh(), new).1), made);
+}
+
+#[test]
+fn a_disk_of_before_that_was_in_use_since_is_not_emptied() {
+    let (volumes, _, made) = one_in_use_since();
+    let (new, old) = (&volumes.mounts[..1], &volumes.mounts[1..]);
+    let before = all(&old[0]);
+    let mut hot = fresh();
+    assert_eq!(settled(&look(&mut hot, new).1), new);
+    for keeper in [&mut fresh(), &mut hot] {
+        let (_, held) = look(keeper, &volumes.mounts);
+        assert_eq!((state(&held), settled(&held)), (made.clone(), new.to_vec()));
+        assert!(held.kept_back[&old[0]].starts_with(IN_USE_SINCE), "{held:?}");
+        assert!(held.is_everywhere, "a factory reset is not to wait for it");
+        assert_eq!(all(&old[0]), before);
+    }
+    // As it says: at a start without the others, the node is as on it.
+    assert_eq!(state(&look(&mut fresh(), old).1).resets, 0);
+    // A factory reset with it empties all.
+    let mut keeper = fresh();
+    keeper.keep_decided(Decided { reset: Some(SCOPE), ..Decided::default() });
+    assert!(look(&mut keeper, &volumes.mounts).1.is_everywhere);
+    let (_, held) = look(&mut fresh(), &volumes.mounts);
+    assert_eq!((state(&held).resets, settled(&held)), (2, volumes.mounts.clone()));
+    assert!(!old[0].join("icn-pool").exists());
+}
+
+#[test]
+fn a_reset_that_was_decided_before_a_disk_was_in_use_by_itself_does_not_empty_it() {
+    let volumes = marked(SCOPE);
+    let (new, old) = (&volumes.mounts[..1], &volumes.mounts[1..]);
+    // It was away already when the reset was decided, which is done only with it.
+    let mut record = Record { generation: 1, state: volumes.state.clone() };
+    record.state.reset = None;
+    file::write(&Write { mount: old[0].clone(), set_aside: false }, &record).expect("written");
+    let absent = Surroundings { absent: vec!["a".to_owned()], ..node() };
+    fresh().look(old, &absent, &|_| ());
+    let Found::Record(mut first) = file::read(&new[0]).found else { panic!("no record") };
+    first.generation = 9;
+    file::write(&Write { mount: new[0].clone(), set_aside: false }, &first).expect("written");
+    let (_, held) = look(&mut fresh(), &volumes.mounts);
+    assert_eq!((state(&held).resets, settled(&held)), (1, new.to_vec()));
+    assert!(held.kept_back[&old[0]].starts_with(IN_USE_SINCE), "{held:?}");
+    assert!(old[0].join("icn-pool/extents/1/2").exists());
+}
+
+#[test]
+fn a_disk_of_before_that_was_away_is_emptied_though_the_node_went_on_without_it() {
+    let volumes = marked(SCOPE);
+    let absent = Surroundings { absent: vec!["b".to_owned()], ..node() };
+    let held = fresh().look(&volumes.mounts[..1], &absent, &|_| ());
+    let made = state(&held);
+    assert_eq!((made.resets, made.partings.len()), (1, 1));
+    // Both had noted one before, which a reset does not forget.
+    let (_, held) = look(&mut fresh(), &volumes.mounts);
+    assert_eq!((state(&held), settled(&held)), (made.clone(), volumes.mounts.clone()));
+    let state = state(&held).parted(7);
+    assert_eq!(state.partings.len(), 2);
+    check_new(&volumes, SCOPE, &made);
+}
+
+#[test]
+fn what_is_held_is_told_after_each_disk_that_is_emptied() {
+    let volumes = marked(SCOPE);
+    let third = volumes.mounts[1].with_file_name("c");
+    fs::create_dir_all(third.join("state")).expect("a volume");
+    let record = volumes.mounts[1].join("state/agent.json");
+    fs::copy(record, third.join("state/agent.json")).expect("the same record");
+    let mut keeper = fresh();
+    look(&mut keeper, &volumes.mounts[..1]);
+    let mounts = [volumes.mounts.clone(), vec![third]].concat();
+    let (told, held) = look(&mut keeper, &mounts);
+    assert_eq!(told.iter().map(|held| held.settled.len()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!((settled(&held), told[1].kept_back.len()), (mounts, 1));
+}
+
+#[test]
+fn a_record_that_could_not_be_read_is_read_again_at_the_next_look() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mounts = ["a", "b"].map(|name| dir.path().join(name));
+    mounts.iter().for_each(|mount| fs::create_dir(mount).expect("a volume"));
+    // Not to be read as a file.
+    let in_the_way = mounts[1].join("state/agent.json");
+    fs::create_dir_all(&in_the_way).expect("a folder");
+    let mut keeper = fresh();
+    look(&mut keeper, &mounts[..1]);
+    assert!(!look(&mut keeper, &mounts).1.is_everywhere);
+    fs::remove_dir(&in_the_way).expect("removed");
+    assert!(look(&mut keeper, &mounts).1.is_everywhere);
+}
+
+#[test]
+fn a_disk_without_pool_and_record_is_used_after_a_factory_reset_only_if_it_is_blank() {
+    for (path, is_blank) in [
+        ("state/agent.json", false),
+        ("state/agent.json.damaged", false),
+        ("state/sla/receipts", false),
+        ("state/.agent.json.new", true),
+        ("lost+found/1", true),
+    ] {
+        let (volumes, mut keeper, _) = one_of_before();
+        let late = volumes.mounts[1].with_file_name("c");
+        let file = late.join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        fs::write(&file, "torn").expect("a file");
+        let (_, held) = look(&mut keeper, &[volumes.mounts[0].clone(), late.clone()]);
+        assert_eq!(held.settled.contains(&late), is_blank, "{path}");
+        assert_eq!(held.kept_back.contains_key(&late), !is_blank, "{path}");
+        assert!(held.is_everywhere);
+        assert!(is_blank || fs::read_to_string(&file).expect("a file") == "torn", "{path}");
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_be_looked_at_is_looked_at_again() {
+    let (volumes, mut keeper, _) = one_of_before();
+    let late = &volumes.mounts[1];
+    fs::write(late.join("state/agent.json"), "torn").expect("damaged");
+    for name in ["superblock-0", "superblock-1"] {
+        let path = late.join("icn-pool").join(name);
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("nothing to be read as a file");
+    }
+    let (_, held) = look(&mut keeper, &volumes.mounts);
+    assert!(held.kept_back[late].contains("cannot be looked at"), "{held:?}");
+    assert!(!held.is_everywhere, "it is tried again");
+    fs::remove_dir_all(late.join("icn-pool")).expect("removed");
+    let _ = fs::remove_dir_all(late.join("state"));
+    keeper.look_again();
+    assert!(look(&mut keeper, &volumes.mounts).1.is_everywhere);
 }

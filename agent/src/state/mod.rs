@@ -5,6 +5,9 @@
 //! | rule | reason |
 //! |---|---|
 //! | the newest valid generation of this node wins, one after a factory reset before one of before it | a disk that was away for a while comes back |
+//! | no record takes the place of one of fewer resets while that is in use | what is in use would have to be emptied |
+//! | a disk of before a factory reset is emptied only if the node was not in use with it alone since ([`anew`]) | what is on it may be newer |
+//! | at a start, disks that are not mounted yet are waited for, some minutes at most | the newest record may be on one |
 //! | made only when no volume has a record, none is missing and none is unavailable | a lost disk must not change who may sign in |
 //! | a damaged record is set aside, never overwritten in place | somebody may want to look at it |
 //! | a record in a newer format, or one that cannot be read, is left alone and stops the making | an older release must not undo a newer one |

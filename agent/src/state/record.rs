@@ -19,6 +19,9 @@ const VERSION: u32 = 1;
 /// A record is about 2 KiB; anything much longer is something else.
 pub(crate) const RECORD_MAX: u64 = 64 << 10;
 
+/// Most partings that are kept: they are about 5 KiB then.
+const PARTINGS: usize = 256;
+
 /// What a node made for itself.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeState {
@@ -59,6 +62,22 @@ pub(crate) struct NodeState {
     /// release that changes the record loses it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) resets: u64,
+    /// Random numbers, one for each time that the node went on without some of its disks, newest last: a record whose newest one is in
+    /// another's was not in use by itself since the other was written. An earlier release that changes the record loses them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) partings: Vec<u64>,
+}
+
+impl NodeState {
+    /// The same after it went on without some of its disks.
+    pub(super) fn parted(&self, number: u64) -> Self {
+        let mut next = self.clone();
+        next.partings.push(number);
+        let surplus = next.partings.len().saturating_sub(PARTINGS);
+        next.partings.drain(..surplus);
+        next.reset = next.reset.map(|reset| Box::new(reset.parted(number)));
+        next
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -242,6 +261,7 @@ pub(crate) fn example(node: &str, generation: u64) -> Record {
         set_up: false,
         reset: None,
         resets: 0,
+        partings: Vec::new(),
     };
     Record { generation, state }
 }
@@ -295,12 +315,13 @@ mod tests {
     fn what_a_person_decided_is_kept_and_a_record_without_it_is_read() {
         let mut record = example("n1", 7);
         let bytes = record.encode().expect("a record");
-        for field in ["pin", "set_up", "reset"] {
+        for field in ["pin", "set_up", "reset", "partings"] {
             assert!(!String::from_utf8_lossy(&bytes).contains(&format!("\"{field}")), "{field}");
         }
         record.state.pin = Some("$scrypt$ln=15,r=8,p=1$AAAA$BBBB".to_owned());
         record.state.set_up = true;
         record.state.resets = 3;
+        record.state.partings = vec![7, u64::MAX];
         record.state.reset = Some(Box::new(NodeState { resets: 4, ..example("n1", 8).state }));
         let bytes = record.encode().expect("a record");
         assert!(!format!("{record:?}").contains("scrypt"), "a hash of few digits is a secret");

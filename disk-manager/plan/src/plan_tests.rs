@@ -76,6 +76,21 @@ fn a_changed_set_of_disks_is_written_to_all_and_a_lost_one_is_missed() {
 }
 
 #[test]
+fn a_listed_disk_is_claimed_again_once_zeros_stand_on_all_of_it_and_not_once_wipefs_is_done_with_it()
+ {
+    let (kept, listed) = (ours("sda", 1, 1), ours("sdb", 1, 2));
+    let kept = with_ledger(kept.clone(), &Ledger::new([entry_of(&kept), entry_of(&listed)]));
+    // The label is not in the partition table, and stays.
+    let mut without_table = listed;
+    without_table.partitions.clear();
+    relabel(&mut without_table, |label| label.partitions.clear());
+    let left = plan(&inventory([kept.clone(), without_table]), &policy()).to_string();
+    assert!(left.contains("leave   /dev/sdb (naa.sdb): foreign"), "{left}");
+    let taken = plan(&inventory([kept, blank("sdb")]), &policy()).to_string();
+    assert!(taken.contains("claim   /dev/sdb (naa.sdb): label, partition table, XFS"), "{taken}");
+}
+
+#[test]
 fn a_pulled_disk_is_unmounted_and_mounted_again_only_after_that() {
     let disk = ours("sda", 1, 1);
     let disk = with_ledger(disk.clone(), &Ledger::new([entry_of(&disk)]));

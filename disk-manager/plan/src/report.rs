@@ -133,6 +133,9 @@ pub enum HandClaimState {
 /// The reason of a disk that nobody knows anything of yet: whose it is may be another thing later.
 pub const LOOKING: &str = "it is still being looked at";
 
+/// Why a volume that is to be mounted is not yet.
+pub const BEING_MOUNTED: &str = "being mounted";
+
 /// Everything icn-disks knows at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use disk_manager_plan::hardware::{Answer, MACHINE_FILES, MACHINE_TEXT_MAX};
+use tracing::warn;
 
 use super::desk::failed;
 
@@ -15,16 +16,23 @@ const BYTES_MAX: u64 = 4 * MACHINE_TEXT_MAX as u64;
 /// Reads them below `sysfs`.
 pub(super) fn read(sysfs: &Path) -> Answer {
     let folder = sysfs.join("class/dmi/id");
-    let mut texts = BTreeMap::new();
+    let (mut texts, mut trouble) = (BTreeMap::new(), None);
     for name in MACHINE_FILES {
         let path = folder.join(name);
         match line(&path) {
             Ok(text) => _ = texts.insert(name.to_owned(), text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return failed(format!("cannot read {}: {error}", path.display())),
+            Err(error) => {
+                let why = format!("cannot read {}: {error}", path.display());
+                warn!(why, "a serial number of the machine is not known");
+                trouble = trouble.or(Some(why));
+            }
         }
     }
     if texts.is_empty() {
+        if let Some(why) = trouble {
+            return failed(why);
+        }
         let what = format!("serial numbers in the tables of its firmware ({})", folder.display());
         return Answer::Absent { what };
     }

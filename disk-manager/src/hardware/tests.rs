@@ -163,6 +163,13 @@ fn serial_numbers_of_the_machine_are_told_in_one_printable_line_each() {
     assert_eq!(texts, expected.map(|(name, text)| (name.to_owned(), text.to_owned())).into());
     // A folder in place of a file cannot be read by anybody, root included.
     fs::create_dir(folder.join("product_uuid")).unwrap();
+    assert!(
+        matches!(ask(), Answer::Machine { texts: found } if found == texts),
+        "the others are kept"
+    );
+    for name in ["product_serial", "board_serial", "chassis_serial"] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
     assert!(reason(ask()).contains("product_uuid"));
 }
 

@@ -93,6 +93,7 @@ fn node_records() -> Vec<Vec<u8>> {
         set_up: true,
         reset: None,
         resets: 1,
+        partings: vec![7],
     };
     let state = NodeState { reset: Some(Box::new(state.clone())), ..state };
     let alone = serde_json::to_vec(&state).unwrap_or_default();

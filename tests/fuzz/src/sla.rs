@@ -41,60 +41,66 @@ pub(crate) const TARGETS: &[Given] = &[
 const JOURNAL: &str = "challenges";
 
 fn message(bytes: &[u8]) {
-    let Some((kind, bytes)) = bytes.split_first() else { return };
+    let _ = said(bytes);
+}
+
+/// None where it is no message.
+fn said(bytes: &[u8]) -> Option<()> {
+    let (kind, bytes) = bytes.split_first()?;
     let domain = parameters().domain();
     match kind % 15 {
         0 => {
-            let Some(Hello { parameters, oracle_time, .. }) = json(bytes) else { return };
+            let Hello { parameters, oracle_time, .. } = json(bytes)?;
             let _ = (parameters.check(), parameters.digest(), parameters.domain());
             let era = parameters.era_at(oracle_time);
             assert!(era.is_none_or(|era| parameters.begin_ms(era) <= oracle_time));
             assert_eq!(parameters.differences(&parameters), [""; 0]);
         }
         1 => {
-            let Some(OpenSession { session, binding, .. }) = json(bytes) else { return };
+            let OpenSession { session, binding, .. } = json(bytes)?;
             let _ = (session.signer(&domain), binding.map(|binding| binding.signer(&domain)));
         }
-        2 => _ = json::<SessionOpened>(bytes),
+        2 => _ = json::<SessionOpened>(bytes)?,
         3 => {
-            let Some(DeliverReports { reports }) = json(bytes) else { return };
+            let DeliverReports { reports } = json(bytes)?;
             for report in reports {
                 let _ = (report.signed.signer(&domain), report.facts());
             }
         }
-        4 => _ = json::<ReportsTaken>(bytes),
-        5 => _ = json::<Challenge>(bytes),
-        6 => _ = json::<ChallengeAnswer>(bytes),
+        4 => _ = json::<ReportsTaken>(bytes)?,
+        5 => _ = json::<Challenge>(bytes)?,
+        6 => _ = json::<ChallengeAnswer>(bytes)?,
         7 => {
-            let Some(Receipt { receipt, .. }) = json(bytes) else { return };
+            let Receipt { receipt, .. } = json(bytes)?;
             let _ = receipt.signer(&domain);
         }
         8 => {
-            let Some(refusal) = json::<Refusal>(bytes) else { return };
+            let refusal = json::<Refusal>(bytes)?;
             assert!(!refusal.to_string().is_empty());
             let _ = refusal.retryable();
         }
         9 => {
-            let Some(votes) = json::<Vec<Signed<SlaVote>>>(bytes) else { return };
+            let votes = json::<Vec<Signed<SlaVote>>>(bytes)?;
             for vote in votes {
                 let _ = vote.signer(&domain);
             }
         }
         10 => {
-            let Some(settled) = json::<Settled>(bytes) else { return };
+            let settled = json::<Settled>(bytes)?;
             let _ = (settled.check(settled.leaf.nodeId), settled.leaf.hash());
         }
         11 => {
-            let Some(roots) = json::<Vec<KnownRoot>>(bytes) else { return };
+            let roots = json::<Vec<KnownRoot>>(bytes)?;
             for root in roots {
                 let _ = root.check();
             }
         }
-        12 => _ = json::<SignedBinding>(bytes).map(|binding| binding.signer(&domain)),
-        13 => _ = json::<Facts>(bytes),
+        12 => _ = json::<SignedBinding>(bytes)?.signer(&domain),
+        13 => _ = json::<Facts>(bytes)?,
         // Of numbers with a fraction, what is read of what was written may be the next one.
-        _ => _ = serde_json::from_slice::<Detail>(bytes),
+        _ => _ = serde_json::from_slice::<Detail>(bytes).ok()?,
     }
+    Some(())
 }
 
 /// What was read; written and read again it is the same.
@@ -108,11 +114,16 @@ fn json<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 
 /// A position (u64, little-endian), the length of a member's proof (u16, little-endian), the proof, and a slice's.
 fn sample(bytes: &[u8]) {
-    let Some((position, rest)) = bytes.split_first_chunk::<8>() else { return };
-    let Some((length, rest)) = rest.split_first_chunk::<2>() else { return };
+    let _ = proven(bytes);
+}
+
+/// Whether the byte is proven to whoever committed to its object alone; none where it is no proof of a member.
+fn proven(bytes: &[u8]) -> Option<bool> {
+    let (position, rest) = bytes.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
     let (member, slice) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
     let position = u64::from_le_bytes(*position);
-    let Ok(proof) = MemberProof::from_bytes(member) else { return };
+    let proof = MemberProof::from_bytes(member).ok()?;
     assert_eq!(proof.to_bytes().as_deref(), Ok(member));
     let content = proof.member.content;
     // What it proves to whoever committed to it alone.
@@ -134,6 +145,7 @@ fn sample(bytes: &[u8]) {
         assert_eq!(*blake3::hash(&shown).as_bytes(), content.root);
     }
     assert!(positions(&content.root.into(), 8, content.size).iter().all(|at| *at < content.size));
+    Some(is_proven)
 }
 
 /// The bytes as the file, and each of their lines behind its checksum.
@@ -230,7 +242,7 @@ fn sent() -> SentReport {
 }
 
 fn messages() -> Vec<Vec<u8>> {
-    fn said(kind: u8, what: &impl Serialize) -> Vec<u8> {
+    fn seed(kind: u8, what: &impl Serialize) -> Vec<u8> {
         [vec![kind], serde_json::to_vec(what).expect("JSON")].concat()
     }
     let binding: SignedBinding = signed!(DaemonBinding {
@@ -304,22 +316,22 @@ fn messages() -> Vec<Vec<u8>> {
     let report = sent();
     let detail = report.detail.clone().expect("it has one");
     vec![
-        said(0, &hello),
-        said(1, &OpenSession { session, s3: None, binding: Some(binding.clone()) }),
-        said(2, &SessionOpened { delivered: Some(2), oracle_time: 1 }),
-        said(3, &DeliverReports { reports: vec![report.clone()] }),
-        said(4, &ReportsTaken { delivered: 3 }),
-        said(5, &challenge),
-        said(6, &ChallengeAnswer { samples }),
-        said(7, &Receipt { receipt: receipt(), reasons: vec!["late".to_owned()] }),
-        said(8, &Refusal::Skew { skew_ms: -5 }),
-        said(8, &Refusal::WrongEra { asked: Era(1), now: Era(2) }),
-        said(9, &vec![vote]),
-        said(10, &settled),
-        said(11, &vec![known]),
-        said(12, &binding),
-        said(13, &report.facts),
-        said(14, &detail),
+        seed(0, &hello),
+        seed(1, &OpenSession { session, s3: None, binding: Some(binding.clone()) }),
+        seed(2, &SessionOpened { delivered: Some(2), oracle_time: 1 }),
+        seed(3, &DeliverReports { reports: vec![report.clone()] }),
+        seed(4, &ReportsTaken { delivered: 3 }),
+        seed(5, &challenge),
+        seed(6, &ChallengeAnswer { samples }),
+        seed(7, &Receipt { receipt: receipt(), reasons: vec!["late".to_owned()] }),
+        seed(8, &Refusal::Skew { skew_ms: -5 }),
+        seed(8, &Refusal::WrongEra { asked: Era(1), now: Era(2) }),
+        seed(9, &vec![vote]),
+        seed(10, &settled),
+        seed(11, &vec![known]),
+        seed(12, &binding),
+        seed(13, &report.facts),
+        seed(14, &detail),
     ]
 }
 
@@ -350,4 +362,27 @@ fn journals() -> Vec<Vec<u8>> {
     let receipt = KeptReceipt { oracle: ORACLE, era: Era(ERA), request, receipt };
     let line = line(asked.as_bytes());
     vec![[line.clone(), kept(&receipt)].concat(), line, asked.into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_is_what_its_target_reads() {
+        for seed in messages() {
+            assert_eq!(said(&seed), Some(()), "{}", String::from_utf8_lossy(&seed));
+        }
+        let proofs: Vec<_> = samples().iter().map(|seed| proven(seed)).collect();
+        assert_eq!(proofs, [Some(true), Some(false)]);
+        let dir = tempfile::tempdir().expect("a folder");
+        let kept: Vec<_> = journals()
+            .iter()
+            .map(|seed| {
+                fs::write(dir.path().join(JOURNAL), seed).expect("written");
+                receipts(dir.path(), Era(ERA)).expect("a file that is there").len()
+            })
+            .collect();
+        assert_eq!(kept, [1, 0, 0]);
+    }
 }

@@ -23,11 +23,17 @@ pub fn is_retired(path: &Path) -> bool {
 }
 
 /// Whether a pool is on the volume mounted at a folder that this key opens, which wraps the keys of its volumes. No where
-/// there is none, or that cannot be told. Blocks.
-#[must_use]
-pub fn is_opened_by(path: &Path, key: &KeyBytes) -> bool {
-    let found = superblock(&DiskBackend::threads(), path);
-    matches!(found, Ok(Some(found)) if opens(key, &found))
+/// there is none, and where its superblocks are damaged. Blocks.
+///
+/// # Errors
+/// That cannot be told: a file cannot be read, or is of a later release.
+pub fn is_opened_by(path: &Path, key: &KeyBytes) -> io::Result<bool> {
+    match superblock(&DiskBackend::threads(), path) {
+        Ok(found) => Ok(found.is_some_and(|found| opens(key, &found))),
+        Err(DeviceError::Io { source, .. }) => Err(source),
+        Err(DeviceError::Superblock { source: SuperblockError::Damaged, .. }) => Ok(false),
+        Err(error) => Err(io::Error::other(error.to_string())),
+    }
 }
 
 /// Whether anything of a pool is on the volume mounted at a folder, whole or not. Blocks.
