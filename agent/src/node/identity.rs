@@ -20,8 +20,9 @@ const RETRY: Duration = Duration::from_secs(60);
 /// longer than they take.
 const MOUNTING: Duration = Duration::from_secs(180);
 
-/// How long after a start disks that are not seen at all are waited for: they are most likely gone.
-const APPEARING: Duration = Duration::from_secs(15);
+/// How long after a start disks that are still looked at are waited for, where some of the node's are missing: mostly they are
+/// others'. Less than it takes until clients are answered without a store.
+const LOOKED_AT: Duration = Duration::from_secs(8);
 
 /// Reads, makes and mirrors the state as volumes come and go, for ever.
 pub(crate) async fn keep(node: Arc<Node>) {
@@ -111,17 +112,18 @@ fn surroundings(report: &DiskReport) -> Option<(Vec<PathBuf>, Surroundings)> {
     Some((mounts, Surroundings { node_id, absent, is_early: false }))
 }
 
-/// How long after a start disks that are not mounted are waited for; none where that does not help.
+/// How long after a start disks that are not mounted are waited for; none where that does not help. Those that are missing are
+/// not: icn-disks names the node once what is there has settled.
 fn awaited(report: &DiskReport) -> Option<Duration> {
-    let is_coming = |disk: &DiskStatus| match (&disk.volume, disk.ownership) {
-        (Some(volume), Ownership::Ours) => is_being_mounted(&volume.phase),
-        (None, Ownership::Ours) => true,
-        _ => disk.reasons.iter().any(|reason| reason == LOOKING),
+    let patience = |disk: &DiskStatus| match (&disk.volume, disk.ownership) {
+        (Some(volume), Ownership::Ours) => is_being_mounted(&volume.phase).then_some(MOUNTING),
+        (None, Ownership::Ours) => Some(MOUNTING),
+        _ => {
+            let is_looked_at = disk.reasons.iter().any(|reason| reason == LOOKING);
+            (is_looked_at && !report.missing.is_empty()).then_some(LOOKED_AT)
+        }
     };
-    match report.disks.iter().any(is_coming) {
-        true => Some(MOUNTING),
-        false => (!report.missing.is_empty()).then_some(APPEARING),
-    }
+    report.disks.iter().filter_map(patience).max()
 }
 
 /// Whether a volume is just being mounted.
@@ -181,18 +183,19 @@ mod tests {
         ];
         let mut report = DiskReport { disks, ..DiskReport::default() };
         assert_eq!(awaited(&report), None);
-        report.missing.push(DiskId("d".to_owned()));
-        assert_eq!(awaited(&report), Some(APPEARING));
         let being_mounted = VolumePhase::Unavailable { reason: BEING_MOUNTED.to_owned() };
         let looked_at = DiskStatus {
             reasons: vec![LOOKING.to_owned()],
             volume: None,
             ..disk("f", Ownership::Foreign, being_mounted.clone())
         };
-        for coming in [disk("e", Ownership::Ours, being_mounted), looked_at] {
-            let mut report = report.clone();
-            report.disks.push(coming);
-            assert_eq!(awaited(&report), Some(MOUNTING));
-        }
+        report.disks.push(looked_at);
+        assert_eq!(awaited(&report), None);
+        report.missing.push(DiskId("d".to_owned()));
+        assert_eq!(awaited(&report), Some(LOOKED_AT));
+        report.disks.push(disk("e", Ownership::Ours, being_mounted));
+        assert_eq!(awaited(&report), Some(MOUNTING));
+        report.disks.drain(3..);
+        assert_eq!(awaited(&report), None);
     }
 }

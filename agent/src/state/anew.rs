@@ -11,8 +11,9 @@
 //! before that is done and its new record is on stable storage ([`mirror`](super::mirror)).
 //!
 //! It is not emptied where the node was in use with it alone in between, as what is on it may be newer then. Each time that the node
-//! goes on without a disk it notes a random number in the record ([`NodeState::partings`]): a disk of before whose newest number the
-//! record in use does not have is kept back. Nor does a disk with one reset more take anything out of use. Known faults: a node
+//! goes on without a disk it notes a random number in the record ([`NodeState::partings`]): a disk of before with a number that the
+//! record in use does not have is kept back. Nor does a disk with one reset more take anything out of use, or one of another
+//! reset that was done without those in use: its pool has another key. Known faults: a node
 //! that does not know of a disk that is away, as it gave it up, notes nothing, and so does an earlier release; a disk of
 //! before that such a node used alone is emptied.
 
@@ -153,8 +154,7 @@ pub(super) fn is_of_before(found: &Record, current: &Record) -> bool {
 /// Whether the node was in use with a record of before only, after it was made new without it: then what is on its volume may be
 /// newer than that.
 pub(super) fn was_in_use_since(before: &Record, current: &Record) -> bool {
-    let parting = before.state.partings.last();
-    parting.is_some_and(|number| !current.state.partings.contains(number))
+    before.state.partings.iter().any(|number| !current.state.partings.contains(number))
 }
 
 /// What went when a node with one state became one with another.
@@ -238,7 +238,7 @@ pub(super) mod tests {
     }
 
     /// A volume with superblocks, objects, a leftover and what the SLA remembers.
-    fn fill(mount: &Path) {
+    pub(in crate::state) fn fill(mount: &Path) {
         for (path, text) in [
             ("icn-pool/superblock-0", "a key"),
             ("icn-pool/superblock-1", "a key"),

@@ -156,6 +156,7 @@ impl Keeper {
         self.read(mounts);
         if !self.is_in_use {
             self.current = None;
+            self.without.clear();
         }
         let mut decision = decide(self.current.as_ref(), &self.known, surroundings);
         if let Some((pending, places)) = self.pending(&decision) {
@@ -202,12 +203,12 @@ impl Keeper {
                 }
             }
         }
-        if let Some(with_keys) = self.with_keys(&decision, surroundings) {
-            self.current = Some(with_keys);
-            decision = decide(self.current.as_ref(), &self.known, surroundings);
-        }
         if let Some(parted) = self.with_parting(&decision, surroundings) {
             self.current = Some(parted);
+            decision = decide(self.current.as_ref(), &self.known, surroundings);
+        }
+        if let Some(with_keys) = self.with_keys(&decision, surroundings) {
+            self.current = Some(with_keys);
             decision = decide(self.current.as_ref(), &self.known, surroundings);
         }
         for change in [Self::with_network, Self::with_decided] {
@@ -281,23 +282,39 @@ impl Keeper {
         Some(Record { generation: generation + 1, state })
     }
 
-    /// The record in use with another parting, where a disk is away that was not before.
+    /// The record in use with all partings of its time, and with another where a disk is away that was not before. It is no newer
+    /// than without: of what was changed on two disks that were in use without each other, the later change is to count.
     fn with_parting(&mut self, decision: &Decision, surroundings: &Surroundings) -> Option<Record> {
         let Decision::Use { record, .. } = decision else { return None };
-        let is_parted = surroundings.absent.iter().any(|name| !self.without.contains(name));
-        if is_parted {
+        let on_volumes = self.known.iter().filter_map(|volume| match &volume.found {
+            Found::Record(found) => Some(&**found),
+            _ => None,
+        });
+        let of_its_time = on_volumes
+            .chain(&self.current)
+            .filter(|other| other.state.is_of_one_time(&record.state));
+        let mut state =
+            record.state.with_partings(of_its_time.flat_map(|other| other.state.partings.clone()));
+        if surroundings.absent.iter().any(|name| !self.without.contains(name)) {
             let mut number = [0; 8];
-            if let Err(error) = getrandom::fill(&mut number) {
-                error!(%error, "cannot note that the node goes on without some disks");
-                return None;
+            match getrandom::fill(&mut number) {
+                Ok(()) => {
+                    info!(absent = ?surroundings.absent, "the node goes on without some of its disks");
+                    state = state.parted(u64::from_le_bytes(number));
+                }
+                Err(error) => {
+                    error!(%error, "cannot note that the node goes on without some disks");
+                    return None;
+                }
             }
-            info!(absent = ?surroundings.absent, "the node goes on without some of its disks");
-            self.without.clone_from(&surroundings.absent);
-            let state = record.state.parted(u64::from_le_bytes(number));
-            return Some(Record { generation: record.generation + 1, state });
         }
         self.without.clone_from(&surroundings.absent);
-        None
+        (state != record.state).then(|| Record { generation: record.generation, state })
+    }
+
+    /// Forgets that it is noted which disks the node goes on without: it could not be written.
+    pub(super) fn part_again(&mut self) {
+        self.without.clear();
     }
 
     /// The record in use with other settings of the network, where others are to be kept.
@@ -358,16 +375,14 @@ impl Keeper {
 
     /// Has a reset mean every disk that is there, also one that was in use by itself.
     fn take_in(&self, state: &mut NodeState) {
-        let Some(next) = &mut state.reset else { return };
-        for volume in &self.known {
-            let Found::Record(found) = &volume.found else { continue };
-            let others = found.state.partings.iter();
-            if found.state.node_id == next.node_id {
-                let new: Vec<u64> =
-                    others.filter(|number| !next.partings.contains(number)).copied().collect();
-                next.partings.extend(new);
+        let numbers = self.known.iter().filter_map(|volume| match &volume.found {
+            Found::Record(found) if found.state.node_id == state.node_id => {
+                Some(found.state.partings.clone())
             }
-        }
+            _ => None,
+        });
+        let numbers: Vec<u64> = numbers.flatten().collect();
+        state.reset = state.reset.take().map(|next| Box::new(next.with_partings(numbers)));
     }
 
     /// A volume that says nothing of whether it is to be emptied, in words.

@@ -6,7 +6,7 @@
 //! | no record, a damaged one, or another node's | the record is written | once it is on stable storage |
 //! | a record of before a factory reset | it is emptied, then the record is written | once it is on stable storage |
 //! | the same, and the node was in use with it since | nothing | no |
-//! | a record of after a factory reset that the one in use does not know of | nothing | no |
+//! | a record of after a factory reset that the one in use does not know of, or of another one | nothing | no |
 //! | no record or a damaged one, and anything of the node that its key does not open, after a factory reset | nothing | no |
 //! | a record that cannot be read, or of a later release | nothing | before any factory reset, or where the node's key opens its pool |
 //!
@@ -38,6 +38,11 @@ const BY_HAND: &str = "so it is neither used nor emptied: take the disk out and 
 const OF_AFTER: &str = "is from after a factory reset that the disks in use took no part in, so it is not used, and they are left as \
                         they are: take it out; to have the node as it is on that disk, take out the others and restart; to use \
                         it here, write zeros over all of it on another machine (blkdiscard --force --zeroout DEVICE)";
+
+/// What is told of a volume of after another factory reset than those in use.
+const OF_ANOTHER: &str = "is from after another factory reset than the disks in use, so it is not used, and they are left as they \
+                          are: take it out; to have what is on it, restart the node with it and without the others; to use it \
+                          here, write zeros over all of it on another machine (blkdiscard --force --zeroout DEVICE)";
 
 /// What is told of a volume of before a factory reset that the node was in use with after.
 const IN_USE_SINCE: &str = "is from before the factory reset, but the node was in use with it after; to have what is on it, restart \
@@ -107,12 +112,25 @@ impl Keeper {
         }
         let held = self.held(&record, &progress);
         if has_tried && copies == 0 {
+            self.part_again();
+        }
+        if has_tried && copies == 0 && !self.stands_but_for_partings(&record) {
             // A user who signs in must still be able to after the next start.
             let why = format!("no copy could be written: {}", progress.in_words());
             return Held { identity: Identity::Awaited(why), is_everywhere: false, ..held };
         }
         self.is_in_use = true;
         held
+    }
+
+    /// Whether a volume has all of a record but that the node goes on without some disks, which alone makes it no newer.
+    fn stands_but_for_partings(&self, record: &Record) -> bool {
+        self.known.iter().any(|volume| match &volume.found {
+            Found::Record(found) => {
+                found.generation == record.generation && found.state.is_of_one_time(&record.state)
+            }
+            _ => false,
+        })
     }
 
     /// Whether a copy was written.
@@ -183,6 +201,12 @@ impl Keeper {
             Found::Record(found) if found.state.node_id != record.state.node_id => return None,
             Found::Record(found) if found.state.resets > record.state.resets => {
                 return Some(Unproven::Now(OF_AFTER.to_owned()));
+            }
+            Found::Record(found)
+                if found.state.resets == record.state.resets
+                    && !found.state.is_of_one_time(&record.state) =>
+            {
+                return Some(Unproven::ByHand(OF_ANOTHER.to_owned()));
             }
             Found::Record(found) if anew::is_of_before(found, record) => {
                 return anew::was_in_use_since(found, record)
@@ -258,9 +282,7 @@ fn is_lost(found: &Found) -> bool {
 /// Whether what is on a volume is of the node as it is by this record, and the record is where it is to be.
 fn is_settled(mount: &Path, found: &Found, record: &Record) -> bool {
     let is_of_now = match found {
-        Found::Record(found) => {
-            found.state.node_id == record.state.node_id && found.state.resets == record.state.resets
-        }
+        Found::Record(found) => found.state.is_of_one_time(&record.state),
         Found::Unusable(RecordError::Newer { .. }) | Found::Unreadable(_) => {
             record.state.resets == 0
         }

@@ -7,7 +7,7 @@ use agent_object_store::{Class, Engine, EngineConfig, PoolId, Volume, VolumeId};
 
 use super::*;
 use crate::state::anew::Power;
-use crate::state::anew::tests::{STEPS, Volumes, check_new, marked, node, state};
+use crate::state::anew::tests::{STEPS, Volumes, check_new, fill, marked, node, state};
 use crate::state::record::{NodeState, SecretKey};
 use crate::state::{Decided, Surroundings};
 
@@ -267,6 +267,86 @@ fn a_disk_of_before_that_was_in_use_since_is_not_emptied() {
     let (_, held) = look(&mut fresh(), &volumes.mounts);
     assert_eq!((state(&held).resets, settled(&held)), (2, volumes.mounts.clone()));
     assert!(!old[0].join("icn-pool").exists());
+}
+
+#[test]
+fn disks_of_two_resets_that_were_done_without_each_other_are_both_left_as_they_are() {
+    let volumes = marked(SCOPE);
+    let (a, b) = (&volumes.mounts[..1], &volumes.mounts[1..]);
+    let alone = |mounts: &[PathBuf], absent: &str| {
+        let absent = Surroundings { absent: vec![absent.to_owned()], ..node() };
+        let mut record = Record { generation: 1, state: volumes.state.clone() };
+        record.state.reset = None;
+        let place = Write { mount: mounts[0].clone(), set_aside: false };
+        file::write(&place, &record).expect("written");
+        let mut keeper = fresh();
+        keeper.keep_decided(Decided { reset: Some(SCOPE), ..Decided::default() });
+        keeper.look(mounts, &absent, &|_| ());
+        let made = state(&fresh().look(mounts, &absent, &|_| ()));
+        fill(&mounts[0]);
+        made
+    };
+    let (of_a, of_b) = (alone(a, "b"), alone(b, "a"));
+    assert_eq!((of_a.resets, of_b.resets), (1, 1));
+    assert!(of_a.pool_key != of_b.pool_key);
+    let before = (all(&a[0].join("icn-pool")), all(&b[0].join("icn-pool")));
+    let mut hot = fresh();
+    assert_eq!(settled(&look(&mut hot, a).1), a);
+    for keeper in [&mut hot, &mut fresh()] {
+        let (_, held) = look(keeper, &volumes.mounts);
+        assert!(state(&held).pool_key == of_a.pool_key);
+        assert_eq!(settled(&held), a);
+        assert_eq!(held.kept_back[&b[0]], OF_ANOTHER);
+        assert_eq!((all(&a[0].join("icn-pool")), all(&b[0].join("icn-pool"))), before);
+    }
+    // As it says: at a start without the other, the node is as on it.
+    assert!(state(&look(&mut fresh(), b).1).pool_key == of_b.pool_key);
+}
+
+#[test]
+fn what_was_noted_on_a_disk_in_use_is_not_lost_to_one_with_a_newer_record() {
+    let (volumes, mut keeper, _) = one_in_use_since();
+    let (new, old) = (&volumes.mounts[..1], &volumes.mounts[1..]);
+    let Found::Record(noted) = file::read(&old[0]).found else { panic!("no record") };
+    let partings = noted.state.partings.clone();
+    // A third disk of before, on which something was changed since.
+    let mut newer = Record { generation: noted.generation + 3, ..*noted };
+    newer.state.partings = vec![1];
+    let third = old[0].with_file_name("c");
+    fs::create_dir_all(third.join("state")).expect("a volume");
+    let place = Write { mount: third.clone(), set_aside: false };
+    file::write(&place, &newer).expect("written");
+    let both = [old[0].clone(), third];
+    let (_, held) = look(&mut keeper, &both);
+    let kept = state(&held).partings;
+    assert!(partings.iter().chain(&[1]).all(|number| kept.contains(number)), "{kept:?}");
+    let (_, held) = look(&mut fresh(), &[new[0].clone(), both[0].clone(), both[1].clone()]);
+    assert_eq!(settled(&held), new);
+    assert!(both.iter().all(|mount| held.kept_back[mount].starts_with(IN_USE_SINCE)), "{held:?}");
+}
+
+#[test]
+fn a_disk_that_goes_away_makes_no_record_newer_and_stops_nobody_where_it_cannot_be_noted() {
+    let volumes = marked(SCOPE);
+    let mut record = Record { generation: 5, state: volumes.state.clone() };
+    record.state.reset = None;
+    for mount in &volumes.mounts {
+        let place = Write { mount: mount.clone(), set_aside: false };
+        file::write(&place, &record).expect("written");
+    }
+    let a = &volumes.mounts[..1];
+    let absent = Surroundings { absent: vec!["b".to_owned()], ..node() };
+    let mut keeper = fresh();
+    look(&mut keeper, &volumes.mounts);
+    let mut keeper = keeper.on_power(Power::for_steps(0));
+    let held = keeper.look(a, &absent, &|_| ());
+    assert!(matches!(held.identity, Identity::Known(_)), "{held:?}");
+    assert_eq!((settled(&held), held.is_everywhere), (a.to_vec(), false));
+    let mut keeper = keeper.on_power(Power::default());
+    assert!(keeper.look(a, &absent, &|_| ()).is_everywhere, "noted once it can be");
+    let Found::Record(noted) = file::read(&a[0]).found else { panic!("no record") };
+    assert_eq!(noted.generation, 5);
+    assert!(!noted.state.partings.is_empty());
 }
 
 #[test]

@@ -62,21 +62,40 @@ pub(crate) struct NodeState {
     /// release that changes the record loses it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) resets: u64,
-    /// Random numbers, one for each time that the node went on without some of its disks, newest last: a record whose newest one is in
-    /// another's was not in use by itself since the other was written. An earlier release that changes the record loses them.
+    /// Random numbers, one for each time that the node went on without some of its disks, newest last: a record of which another
+    /// has them all was not in use by itself since the other was written. They make a record no newer. An earlier release that
+    /// changes the record loses them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) partings: Vec<u64>,
 }
 
 impl NodeState {
-    /// The same after it went on without some of its disks.
-    pub(super) fn parted(&self, number: u64) -> Self {
+    /// The same with these partings too, of which it may have some.
+    pub(super) fn with_partings(&self, numbers: impl IntoIterator<Item = u64>) -> Self {
         let mut next = self.clone();
-        next.partings.push(number);
+        for number in numbers {
+            if !next.partings.contains(&number) {
+                next.partings.push(number);
+            }
+        }
         let surplus = next.partings.len().saturating_sub(PARTINGS);
         next.partings.drain(..surplus);
-        next.reset = next.reset.map(|reset| Box::new(reset.parted(number)));
         next
+    }
+
+    /// The same after it went on without some of its disks.
+    pub(super) fn parted(&self, number: u64) -> Self {
+        let mut next = self.with_partings([number]);
+        next.reset = next.reset.map(|reset| Box::new(reset.with_partings([number])));
+        next
+    }
+
+    /// Whether two states of a node are of the time between the same factory resets: each makes another key of the pool, so
+    /// two that were done without each other's disks are told apart, too.
+    pub(super) fn is_of_one_time(&self, other: &Self) -> bool {
+        self.node_id == other.node_id
+            && self.resets == other.resets
+            && self.pool_key == other.pool_key
     }
 }
 
